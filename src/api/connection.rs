@@ -1,0 +1,116 @@
+//! The kind `RegistryConnection`: spec, columns, rules.
+//!
+//! No field of the spec has a `default:` in the schema: the server would write it into the user's object, and GitOps
+//! tools would show drift. The texts of the fields are the user's manual.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{provider::Provider, status::RegistryConnectionStatus};
+
+/// The refresh interval when the spec says none, in minutes.
+pub const DEFAULT_REFRESH_INTERVAL_MINUTES: i32 = 30;
+
+/// The shortest refresh interval, in minutes.
+pub const MIN_REFRESH_INTERVAL_MINUTES: i32 = 5;
+
+/// The longest refresh interval, in minutes.
+pub const MAX_REFRESH_INTERVAL_MINUTES: i32 = 1440;
+
+/// A connection to a container registry: which registry, with which login, delivered as which Secret.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "regcred.dev",
+    version = "v1alpha1",
+    kind = "RegistryConnection",
+    namespaced,
+    status = "RegistryConnectionStatus",
+    shortname = "regconn",
+    category = "regcred",
+    derive = "PartialEq",
+    doc = "A connection to a container registry. The operator tests the login and keeps a Secret of type kubernetes.io/dockerconfigjson with it in the same namespace.",
+    validation = Rule::new("(has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) != self.spec.provider.generic.secretRef.name")
+        .message("spec.secret.name (absent means the connection's name) must differ from spec.provider.generic.secretRef.name: the Secret that is read cannot be the one that is written")
+        .field_path(".spec.secret.name"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
+    printcolumn(name = "Registry", type_ = "string", json_path = ".status.registryHost"),
+    printcolumn(name = "Targets", type_ = "integer", json_path = ".status.targets.current"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Tested", type_ = "date", json_path = ".status.lastTest.time", priority = 1),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextRefreshAt", priority = 1),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryConnectionSpec {
+    /// Where the credential comes from: exactly one key. Which key it is cannot be changed later.
+    pub provider: Provider,
+
+    /// How often the login is tested again, in minutes, from 5 to 1440. Absent means 30. The first time is between half
+    /// and one interval after creation, the others follow at a fixed period, so that many connections spread evenly.
+    #[schemars(range(min = MIN_REFRESH_INTERVAL_MINUTES, max = MAX_REFRESH_INTERVAL_MINUTES))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_interval_minutes: Option<i32>,
+
+    /// The Secret to write. Absent means one with the connection's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<TargetSecret>,
+
+    /// True: nothing is tested or written, and what exists stays. Absent means false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+/// The Secret the operator writes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetSecret {
+    /// The Secret's name. Absent means the connection's name. A Secret of that name which regcred did not write is never
+    /// changed; the connection says `TargetConflict` instead.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+
+    /// Labels to put on the Secret besides regcred's own. A label that is dropped here is removed there.
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('regcred.dev/') && key != 'app.kubernetes.io/managed-by')")
+        .message("spec.secret.labels must not use keys under regcred.dev/ or app.kubernetes.io/managed-by: they belong to the operator"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+
+    /// Annotations to put on the Secret besides regcred's own. An annotation that is dropped here is removed there.
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('regcred.dev/'))")
+        .message("spec.secret.annotations must not use keys under regcred.dev/: they belong to the operator"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// All CustomResourceDefinitions of this operator, ready to be applied.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut crd = RegistryConnection::crd();
+    for version in &mut crd.spec.versions {
+        let status = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            .and_then(|schema| schema.properties.as_mut())
+            .and_then(|properties| properties.get_mut("status"));
+        if let Some(status) = status {
+            // kstatus calls an object without status Current; with this default a fresh object is InProgress.
+            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
+        }
+    }
+    vec![crd]
+}
+
+/// The CustomResourceDefinitions as one YAML stream, as `regcred crd` prints it.
+pub fn crds_yaml() -> Result<String, serde_saphyr::ser_error::Error> {
+    crds().iter().map(|crd| Ok(format!("---\n{}", serde_saphyr::to_string(crd)?))).collect()
+}

@@ -1,0 +1,15 @@
+//! The contract with the user: kinds, fields, conditions, reasons and every name that appears in a cluster.
+//!
+//! Types only. Nothing here knows a client, a clock or a network.
+
+pub mod condition;
+pub mod connection;
+pub mod names;
+pub mod provider;
+pub mod reason;
+pub mod status;
+
+pub use condition::ConditionType;
+pub use connection::{RegistryConnection, RegistryConnectionSpec, crds};
+pub use reason::Reason;
+pub use status::RegistryConnectionStatus;

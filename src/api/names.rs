@@ -1,0 +1,40 @@
+//! Every name that regcred puts into a cluster. All derive from the API group; nothing else spells them out.
+
+/// The API group of all kinds.
+pub const GROUP: &str = "regcred.dev";
+
+/// The field manager of every write, and the reporting controller of every event.
+pub const FIELD_MANAGER: &str = "regcred";
+
+/// Label with the constant value [`FIELD_MANAGER`] on every object regcred writes.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// Label on a target Secret: the connection's reference as a hash, so that it can be selected.
+pub const CONNECTION_LABEL: &str = "regcred.dev/connection";
+
+/// Annotation on a target Secret: the connection's reference in words. It must agree with the label.
+pub const CONNECTION_ANNOTATION: &str = "regcred.dev/connection";
+
+/// Annotation on a target Secret: the namespace it was written for. A copy elsewhere is not ours.
+pub const NAMESPACE_ANNOTATION: &str = "regcred.dev/namespace";
+
+/// Annotation on a target Secret: the revision of the credential it holds.
+pub const REVISION_ANNOTATION: &str = "regcred.dev/credential-revision";
+
+/// Annotation on a target Secret: the keys of the extra labels the user asked for, separated by commas.
+pub const EXTRA_LABELS_ANNOTATION: &str = "regcred.dev/extra-labels";
+
+/// Annotation on a target Secret: the keys of the extra annotations the user asked for, separated by commas.
+pub const EXTRA_ANNOTATIONS_ANNOTATION: &str = "regcred.dev/extra-annotations";
+
+/// Annotation a user may put on a source Secret: the credential in it is used for this registry host only.
+pub const REGISTRY_HOST_ANNOTATION: &str = "regcred.dev/registry-host";
+
+/// The Secret type of every target, and one of the accepted types of a source.
+pub const DOCKER_CONFIG_JSON_TYPE: &str = "kubernetes.io/dockerconfigjson";
+
+/// The data key of a Secret of type [`DOCKER_CONFIG_JSON_TYPE`].
+pub const DOCKER_CONFIG_JSON_KEY: &str = ".dockerconfigjson";
+
+/// The operator's namespace when neither the Pod nor the user says another.
+pub const DEFAULT_OPERATOR_NAMESPACE: &str = "regcred-system";

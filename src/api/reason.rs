@@ -1,0 +1,170 @@
+//! The one vocabulary of causes: condition reason, event reason, metric label and `lastError.code`.
+//!
+//! A new value needs a row in [`Reason::ALL`], a [`Class`], a cause and a fix; the compiler and the reference page
+//! test ask for each.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Who has to move next, which decides conditions and retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing is wrong.
+    Good,
+    /// Work is under way.
+    UnderWay,
+    /// Something referenced is not there yet; a watch brings us back when it appears.
+    Missing,
+    /// The user has to change something.
+    UsersTurn,
+    /// Time or someone else's repair will help; retried with back-off.
+    Wait,
+    /// A fault of this operator or of its installation.
+    Ours,
+}
+
+/// Defines the enum, its list and its texts in one place, so that none of them can be forgotten.
+macro_rules! reasons {
+    ($($variant:ident: $class:ident, $cause:literal, $fix:literal;)*) => {
+        /// Why something is as it is. The text of each value is its name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        pub enum Reason {
+            $(#[doc = $cause] $variant,)*
+        }
+
+        impl Reason {
+            /// All values, in the order of the reference page.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name as it stands in conditions, events and metrics.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
+
+            /// Who has to move next.
+            pub fn class(self) -> Class {
+                match self { $(Self::$variant => Class::$class,)* }
+            }
+
+            /// What brings this value about, in one sentence.
+            pub fn cause(self) -> &'static str {
+                match self { $(Self::$variant => $cause,)* }
+            }
+
+            /// What to do about it, in one sentence.
+            pub fn fix(self) -> &'static str {
+                match self { $(Self::$variant => $fix,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    LoginProven: Good,
+        "The registry refused an anonymous request and accepted the same request with the credential.",
+        "Nothing to do.";
+    Unverified: Good,
+        "The registry answers requests without a credential too, so a login proves nothing.",
+        "Nothing to do; the credential is delivered as it is given.";
+    Delivered: Good,
+        "The Secret holds the current credential.",
+        "Nothing to do.";
+    Suspended: Good,
+        "`spec.suspend` is true: nothing is tested or written, and what exists stays.",
+        "Set `spec.suspend` to false to go on.";
+    Progressing: UnderWay,
+        "The first pass over this connection is under way.",
+        "Wait a moment.";
+    SecretNotFound: Missing,
+        "The Secret that holds the registry login does not exist.",
+        "Create it in the connection's namespace, or correct the name in `secretRef`.";
+    SecretKeyMissing: Missing,
+        "The Secret with the registry login lacks a key that is needed.",
+        "Add the key, or name another one in `secretRef`.";
+    InvalidSpec: UsersTurn,
+        "A field of the connection has a value that cannot be used.",
+        "Correct the field that the message names.";
+    SecretMalformed: UsersTurn,
+        "The Secret with the registry login holds a value that cannot be used.",
+        "Write the Secret anew with `kubectl create secret`.";
+    HostMismatch: UsersTurn,
+        "The Secret names a registry host, and it is not the host of this connection.",
+        "Use a Secret made for this host, or correct `registryUrl`.";
+    InvalidCredentials: UsersTurn,
+        "The registry refused the login.",
+        "Put the right user name and password into the Secret; they are tried at once.";
+    AddressNotAllowed: UsersTurn,
+        "The registry's host is, or resolves to, an address the operator never connects to.",
+        "Use the registry's public or private network address; for tests on one machine start the operator with `--allow-loopback`.";
+    TargetConflict: UsersTurn,
+        "A Secret of the wanted name exists and does not belong to this connection.",
+        "Delete that Secret, or choose another name in `spec.secret.name`.";
+    RateLimited: Wait,
+        "The registry asked to be called less often.",
+        "Wait; the operator obeys the time the registry names.";
+    AccessBlocked: Wait,
+        "The registry refused to talk to the operator at all, before any login.",
+        "Check the registry's allow-list or firewall for the operator's address.";
+    Unreachable: Wait,
+        "The registry could not be reached: name resolution, connection or time limit.",
+        "Check host name, port and network policies; delivered Secrets stay as they are.";
+    TlsFailed: Wait,
+        "The registry was reached, but no trusted TLS connection could be made.",
+        "Check the registry's certificate and the scheme of `registryUrl`.";
+    UpstreamError: Wait,
+        "The registry answered with an error of its own.",
+        "Look at the registry's health; the operator tries again.";
+    NotARegistry: Wait,
+        "The host answers, but not as a registry does.",
+        "Check `registryUrl`: it is the host before the first slash of an image name.";
+    ProtocolError: Ours,
+        "The registry's answer does not follow the protocol as this operator knows it.",
+        "Check `registryUrl`; if it is right, report the answer that the message describes.";
+    Forbidden: Ours,
+        "The API server refused a request of the operator: missing rights, a quota or a policy.",
+        "Read the message: grant the right, raise the quota, or exempt the operator from the policy.";
+    InternalError: Ours,
+        "The operator met a state it does not know how to handle.",
+        "Report it with the message and the operator's log; the operator tries again.";
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A status written by a newer operator may hold a reason that this one does not know. It must stay readable, so such
+/// a reason is read as [`Reason::InternalError`], which counts as no proof of anything.
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(Self::ALL.iter().copied().find(|reason| reason.as_str() == name).unwrap_or(Self::InternalError))
+    }
+}
+
+/// A plain string in the schema: an operator newer than the installed CRD must be able to write its status.
+impl JsonSchema for Reason {
+    fn schema_name() -> Cow<'static, str> {
+        "Reason".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "maxLength": 64 })
+    }
+}
+
+/// The table of all reasons for the reference page.
+pub fn reference_table() -> String {
+    let mut table = String::from("| Reason | Cause | What to do |\n|---|---|---|\n");
+    for reason in Reason::ALL {
+        table.push_str(&format!("| `{reason}` | {} | {} |\n", reason.cause(), reason.fix()));
+    }
+    table
+}

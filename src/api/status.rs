@@ -1,0 +1,139 @@
+//! What the operator reports. Only `controller::report` writes it; it stays below 4 KiB whatever happens.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Reason;
+
+/// What is true of a connection. Times change only when the thing they describe happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryConnectionStatus {
+    /// The generation of the spec that this status is about; -1 before the first pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// The key under `spec.provider`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+
+    /// The registry's host as it stands in image names, with the port if it is not the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_host: Option<String>,
+
+    /// The name of the Secret that is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+
+    /// The objects that the last definite verdict is about. While they stay as they are, nothing is read or tried again
+    /// before its time, not even by a restarted operator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub observed_inputs: Vec<ObservedInput>,
+
+    /// The credential that is delivered, never its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<DeliveredCredential>,
+
+    /// The last test that came to a definite verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_test: Option<LastTest>,
+
+    /// When the connection was last refreshed: its login tested to a definite verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_refresh_at: Option<Time>,
+
+    /// When it will be refreshed next if nothing changes before. Absent while suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_refresh_at: Option<Time>,
+
+    /// How many Secrets are wanted, and how many hold the current credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Targets>,
+
+    /// What is wrong now. Absent when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+
+    /// `Ready`, `CredentialsValid` and `Delivered` always; `Reconciling` and `Stalled` only while they are True.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// An object that was read for a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedInput {
+    /// The object's kind.
+    pub kind: String,
+    /// The object's name, in the connection's namespace.
+    pub name: String,
+    /// The object's UID.
+    pub uid: String,
+    /// The object's resourceVersion when it was read.
+    pub resource_version: String,
+}
+
+/// What is known of the delivered credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredCredential {
+    /// An opaque name, new for every change of the credential and never used again. Each Secret carries the revision it
+    /// holds in the annotation `regcred.dev/credential-revision`.
+    pub revision: String,
+}
+
+/// A test with a definite verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastTest {
+    /// When it was made.
+    pub time: Time,
+    /// What it found.
+    pub verdict: Reason,
+}
+
+/// How far delivery is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Targets {
+    /// Secrets that should exist.
+    pub desired: i32,
+    /// Secrets that hold the current credential.
+    pub current: i32,
+    /// Secrets that could not be written.
+    pub failed: i32,
+    /// Where they could not be written, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub failures: Vec<TargetFailure>,
+}
+
+/// A Secret that could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetFailure {
+    /// The Secret's namespace.
+    pub namespace: String,
+    /// Why it could not be written.
+    pub reason: Reason,
+}
+
+/// What is wrong, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastError {
+    /// The reason.
+    pub code: Reason,
+    /// What happened, in a sentence of at most 1 KiB; never with a text from the other side's body.
+    pub message: String,
+    /// The path of the field to change, if a change of a field would mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

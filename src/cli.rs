@@ -1,0 +1,95 @@
+//! The command line. Every flag can also be given in the environment, as `REGCRED_` and the flag's name.
+
+use std::{ffi::OsString, net::SocketAddr};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{api::names::DEFAULT_OPERATOR_NAMESPACE, run, telemetry};
+
+/// A Kubernetes operator for container registry credentials: obtained, proven, kept fresh, delivered.
+#[derive(Debug, Parser)]
+#[command(name = "regcred", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator: against the cluster of KUBECONFIG, or inside a Pod with the Pod's ServiceAccount.
+    Run(RunArguments),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crd,
+}
+
+/// How the operator runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArguments {
+    /// Connect to registries at loopback addresses, over plain http too. For tests and demos on one machine.
+    #[arg(long, env = "REGCRED_ALLOW_LOOPBACK")]
+    pub allow_loopback: bool,
+
+    /// Where to serve /livez, /readyz and /metrics. Port 0 takes a free one; the log names it.
+    #[arg(long, env = "REGCRED_METRICS_ADDR", default_value = "0.0.0.0:8080", value_parser = parse_address)]
+    pub metrics_addr: SocketAddr,
+
+    /// How log lines look. RUST_LOG says which are shown, as in `info,regcred=debug`.
+    #[arg(long, env = "REGCRED_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// The operator's own namespace. Its events name it, and objects of its own go there.
+    #[arg(long = "namespace", env = "POD_NAMESPACE", default_value = DEFAULT_OPERATOR_NAMESPACE)]
+    pub namespace: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For log collectors: one JSON object a line.
+    Json,
+}
+
+/// An address; `:8080` means that port on every interface.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    full.parse().map_err(|_| format!("{text:?} is not an address; expected HOST:PORT or :PORT with a numeric host"))
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What made the command fail; wrong arguments end the process with clap's own message.
+#[expect(clippy::print_stdout, reason = "printing is what the command is for")]
+pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+    match Cli::parse_from(arguments).command {
+        Command::Run(arguments) => {
+            telemetry::init(arguments.log_format);
+            run::from_environment(arguments).await
+        }
+        Command::Crd => {
+            print!("{}", crate::api::connection::crds_yaml()?);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses_with_and_without_a_host() {
+        assert_eq!(parse_address(":0"), Ok("0.0.0.0:0".parse().unwrap()));
+        assert_eq!(parse_address("127.0.0.1:9"), Ok("127.0.0.1:9".parse().unwrap()));
+        assert_eq!(parse_address("[::]:9"), Ok("[::]:9".parse().unwrap()));
+        assert!(parse_address("localhost").is_err());
+    }
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

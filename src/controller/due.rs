@@ -1,0 +1,159 @@
+//! Third step: what there is to do, as small named checks over stored facts. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    index::SecretState,
+    memory::Trouble,
+    observe::Observed,
+    plan::{Standing, standing},
+    validate::Connection,
+};
+use crate::{
+    api::{
+        Reason,
+        reason::Class,
+        status::{ObservedInput, RegistryConnectionStatus},
+    },
+    problem::Problem,
+};
+
+/// A refused credential is tried again after this time at the earliest, unless its input changes: registries lock
+/// accounts after a few failed logins.
+pub const PAUSE_AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(30);
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// The target is missing or not as it should be; the credential is known to be good.
+    Deliver,
+    /// The credential is to be judged, then delivered.
+    Test(Cause),
+}
+
+/// Why the credential is to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It never was.
+    NeverJudged,
+    /// The spec changed.
+    SpecChanged,
+    /// The source is not the object that was judged.
+    InputChanged,
+    /// The last pass came to no verdict.
+    NoVerdict,
+    /// The interval, or the pause after a refusal, is over. Only this asks for a login even if nothing changed.
+    TimePassed,
+}
+
+/// What there is to do for a connection now.
+pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now: Timestamp) -> Due {
+    if is_pausing(observed, now) {
+        return Due::Nothing;
+    }
+    let status = &observed.status;
+    let causes = [
+        (Cause::NeverJudged, status.last_test.is_none() && settled_problem(status).is_none()),
+        (Cause::SpecChanged, status.observed_generation != Some(observed.generation())),
+        (Cause::InputChanged, input_changed(observed)),
+        (Cause::NoVerdict, unsettled(status)),
+        (Cause::TimePassed, next_test(connection, status, started).is_some_and(|time| now >= time)),
+    ];
+    // The last cause is the strongest, and it alone may cost a login.
+    if let Some((cause, _)) = causes.into_iter().rev().find(|(_, applies)| *applies) {
+        return Due::Test(cause);
+    }
+    if settled_problem(status).is_some() {
+        return Due::Nothing;
+    }
+    let revision = status.credential.as_ref().map(|credential| credential.revision.as_str());
+    match standing(connection, &observed.target, revision) {
+        Standing::Missing | Standing::Outdated(_) => Due::Deliver,
+        Standing::Current | Standing::Foreign(_) => Due::Nothing,
+    }
+}
+
+/// When the credential is tested next if nothing changes; none before the first definite verdict, and while the source
+/// is missing or unusable, where only a change of it helps.
+pub fn next_test(
+    connection: &Connection,
+    status: &RegistryConnectionStatus,
+    started: Timestamp,
+) -> Option<Timestamp> {
+    let last = status.last_test.as_ref()?;
+    if settled_problem(status).is_some_and(|problem| problem.reason != Reason::InvalidCredentials) {
+        return None;
+    }
+    if last.verdict == Reason::InvalidCredentials {
+        return Some(last.time.0.saturating_add(PAUSE_AFTER_REFUSAL).unwrap_or(Timestamp::MAX));
+    }
+    Some(connection.grid.spread(connection.grid.next_after(last.time.0), started))
+}
+
+/// The problem that the last definite verdict left behind: nothing but a change of the input or time mends it.
+pub fn settled_problem(status: &RegistryConnectionStatus) -> Option<Problem> {
+    status.last_error.as_ref().filter(|error| is_settled(error.code)).map(Problem::from_last_error)
+}
+
+fn is_settled(code: Reason) -> bool {
+    match code {
+        Reason::InvalidCredentials
+        | Reason::SecretNotFound
+        | Reason::SecretKeyMissing
+        | Reason::SecretMalformed
+        | Reason::HostMismatch => true,
+        Reason::LoginProven
+        | Reason::Unverified
+        | Reason::Delivered
+        | Reason::Suspended
+        | Reason::Progressing
+        | Reason::InvalidSpec
+        | Reason::AddressNotAllowed
+        | Reason::TargetConflict
+        | Reason::RateLimited
+        | Reason::AccessBlocked
+        | Reason::Unreachable
+        | Reason::TlsFailed
+        | Reason::UpstreamError
+        | Reason::NotARegistry
+        | Reason::ProtocolError
+        | Reason::Forbidden
+        | Reason::InternalError => false,
+    }
+}
+
+/// The last pass ended with a problem of the credential that was not a verdict.
+fn unsettled(status: &RegistryConnectionStatus) -> bool {
+    status.last_error.as_ref().is_some_and(|error| {
+        !is_settled(error.code) && error.code != Reason::TargetConflict && error.code.class() != Class::Good
+    })
+}
+
+/// The last pass came to nothing, nothing has changed since, and its pause is not over.
+fn is_pausing(observed: &Observed, now: Timestamp) -> bool {
+    observed.memory.attempt.as_ref().is_some_and(|attempt| now < attempt.not_before && attempt.basis == observed.basis())
+}
+
+/// What the paused pass had in its way, if it is still pausing.
+pub fn pausing_trouble(observed: &Observed, now: Timestamp) -> Option<Trouble> {
+    observed.memory.attempt.as_ref().filter(|_| is_pausing(observed, now)).map(|attempt| attempt.trouble.clone())
+}
+
+/// The source is not what the last definite verdict was about. An unknown source counts as changed: it must be read.
+fn input_changed(observed: &Observed) -> bool {
+    let is_judged = |input: &ObservedInput| match &observed.source {
+        SecretState::Present(meta) => input.uid == meta.uid && input.resource_version == meta.resource_version,
+        SecretState::Absent | SecretState::Unknown => false,
+    };
+    match &observed.source {
+        SecretState::Absent => {
+            observed.status.last_error.as_ref().is_none_or(|error| error.code != Reason::SecretNotFound)
+        }
+        SecretState::Unknown => true,
+        SecretState::Present(_) => {
+            !observed.status.observed_inputs.iter().chain(&observed.memory.judged).any(is_judged)
+        }
+    }
+}

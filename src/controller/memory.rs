@@ -1,0 +1,87 @@
+//! What this process remembers of each connection besides its status. Losing it, as a restart does, costs at most one
+//! more read and one more login.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+
+use super::index::Sighting;
+use crate::{api::status::ObservedInput, domain::credential::Fingerprint, problem::Problem};
+
+/// The remembered facts of one connection.
+#[derive(Clone, Default)]
+pub struct Memory {
+    /// The source as it was when it last led to a definite verdict. An edit that leaves the login as it was, such as a new
+    /// annotation, moves only this, not the status.
+    pub judged: Option<ObservedInput>,
+    /// The login of the delivered revision.
+    pub accepted: Option<Fingerprint>,
+    /// The login that was refused last.
+    pub refused: Option<Fingerprint>,
+    /// The last pass, if it came to nothing and is to be tried again.
+    pub attempt: Option<Attempt>,
+    /// How many passes in a row the API server cut short.
+    pub cut_short: u32,
+}
+
+/// A pass that came to nothing.
+#[derive(Clone)]
+pub struct Attempt {
+    /// How many in a row.
+    pub count: u32,
+    /// When to try again, unless something changes before.
+    pub not_before: Timestamp,
+    /// What it was about. While that stays as it is, nothing but time can help.
+    pub basis: Basis,
+    /// What was in the way.
+    pub trouble: Trouble,
+}
+
+/// What a pass works on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Basis {
+    /// The spec.
+    pub generation: i64,
+    /// The Secret that is read.
+    pub source: Sighting,
+    /// The Secret that is written.
+    pub target: Sighting,
+}
+
+/// On which side a pass came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// No proven credential could be had.
+    Credential(Problem),
+    /// The credential is proven, but the target could not be written.
+    Delivery(Problem),
+}
+
+/// The memories of all connections, by UID.
+#[derive(Default)]
+pub struct Memories(Mutex<HashMap<String, Memory>>);
+
+impl Memories {
+    /// What is remembered of a connection.
+    pub fn recall(&self, uid: &str) -> Memory {
+        self.lock().get(uid).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is remembered of a connection.
+    pub fn update(&self, uid: &str, change: impl FnOnce(&mut Memory)) {
+        change(self.lock().entry(uid.to_owned()).or_default());
+    }
+
+    /// Forgets a connection that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {
+        // Nothing in here panics half-way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

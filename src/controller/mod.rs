@@ -1,0 +1,126 @@
+//! The controller of connections: watches, queue, and the recipe with one file per step.
+
+pub mod apply;
+pub mod due;
+pub mod index;
+pub mod mapper;
+pub mod memory;
+pub mod observe;
+pub mod plan;
+pub mod policy;
+pub mod publish;
+pub mod reconcile;
+pub mod report;
+pub mod resolve;
+pub mod revision;
+pub mod schedule;
+pub mod secret_meta;
+pub mod validate;
+pub mod verify;
+pub mod wake;
+pub mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, future};
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Client,
+    runtime::{
+        controller::{Action, Config, applier},
+        events::Recorder,
+    },
+};
+
+use crate::{
+    api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http,
+};
+use index::{Index, Sighting, Wake};
+use memory::{Attempt, Memories, Trouble};
+use observe::Observed;
+use reconcile::{Error, reconcile};
+
+/// How many connections are worked on at the same time.
+const CONCURRENCY: u16 = 32;
+
+/// What every pass works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The way to registries.
+    pub http: Http,
+    /// The time.
+    pub clock: Clock,
+    /// What the watches told.
+    pub index: Index,
+    /// What earlier passes left behind.
+    pub memories: Memories,
+    /// Compares credentials without keeping them.
+    pub fingerprints: Fingerprints,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Publishes events; one for all, so that repeats are aggregated.
+    pub recorder: Recorder,
+    /// Connections to this machine are possible: for tests and the demo.
+    pub allow_loopback: bool,
+}
+
+impl Context {
+    /// Remembers that a pass came to nothing: it is tried again after a pause, or at once when something changes.
+    fn failed(&self, observed: &Observed, source: Sighting, trouble: Trouble, now: Timestamp) {
+        let count = observed.memory.attempt.as_ref().map_or(0, |attempt| attempt.count + 1);
+        let (Trouble::Credential(problem) | Trouble::Delivery(problem)) = &trouble;
+        let pause = policy::retry(problem, count, fastrand::f64());
+        let pause = pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
+        let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        let basis = memory::Basis { source, ..observed.basis() };
+        self.memories.update(observed.uid(), |memory| {
+            memory.attempt = Some(Attempt { count, not_before, basis, trouble });
+        });
+    }
+}
+
+/// Works on connections until `shutdown` completes, then lets the passes under way finish.
+pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 'static) {
+    let queue = watch::wakes(Arc::clone(&context)).take_until(shutdown);
+    work(context, queue).await;
+}
+
+async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
+    let store = context.index.store();
+    let measured = |object: Arc<RegistryConnection>, context: Arc<Context>| {
+        let started = tokio::time::Instant::now();
+        Box::pin(async move {
+            let result = reconcile(object, Arc::clone(&context)).await;
+            context.metrics.reconciled(started.elapsed(), result.is_ok());
+            result
+        })
+    };
+    applier(measured, come_back, context, store, queue.map(Ok::<_, std::convert::Infallible>), Config::default().concurrency(CONCURRENCY))
+        .for_each(|result| {
+            if let Err(error) = result {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a pass was not completed");
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// The pause after the API server cut a pass short: full jitter, growing with every time in a row.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the run loop's")]
+fn come_back(object: Arc<RegistryConnection>, error: &Error, context: Arc<Context>) -> Action {
+    let mut count = 0;
+    context.memories.update(object.metadata.uid.as_deref().unwrap_or_default(), |memory| {
+        count = memory.cut_short;
+        memory.cut_short = memory.cut_short.saturating_add(1);
+    });
+    let pause = policy::backoff(count, fastrand::f64());
+    tracing::warn!(
+        namespace = object.metadata.namespace,
+        name = object.metadata.name,
+        error = error as &dyn std::error::Error,
+        pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        "the API server cut a pass short; it is tried again"
+    );
+    Action::requeue(pause.max(Duration::from_millis(50)))
+}

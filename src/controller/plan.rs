@@ -1,0 +1,169 @@
+//! Sixth step: what to write. Pure; every object and every patch is built here.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use json_patch::{
+    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
+    jsonptr::{PointerBuf, Token},
+};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde_json::{Value, json};
+
+use super::{
+    index::SecretState,
+    secret_meta::{Marks, Ownership, SecretKey, SecretMeta},
+    validate::{Connection, Target},
+    verify::Proven,
+};
+use crate::{
+    api::{
+        Reason,
+        names::{
+            CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE,
+            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL,
+            NAMESPACE_ANNOTATION, REVISION_ANNOTATION,
+        },
+    },
+    domain::docker_config::DockerConfig,
+    problem::{Problem, field},
+};
+
+/// How a target stands to what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not there, or not known to be there.
+    Missing,
+    /// It is ours and not as it should be.
+    Outdated(Arc<SecretMeta>),
+    /// It is as it should be.
+    Current,
+    /// It is not ours.
+    Foreign(Problem),
+}
+
+/// One write.
+pub enum Write {
+    /// Make a Secret that should not exist yet.
+    Create(Box<Secret>),
+    /// Change a Secret of ours, if it still is what it was.
+    Update(Patch),
+}
+
+/// The writes of one pass.
+pub struct Plan {
+    /// What to write where.
+    pub writes: Vec<(SecretKey, Write)>,
+}
+
+/// How the target stands, known without its data. Without a revision nothing was ever delivered, so nothing is current.
+pub fn standing(connection: &Connection, state: &SecretState, revision: Option<&str>) -> Standing {
+    let meta = match state {
+        SecretState::Unknown | SecretState::Absent => return Standing::Missing,
+        SecretState::Present(meta) => meta,
+    };
+    let key = &connection.target.key;
+    match meta.ownership(key, &connection.reference) {
+        Ownership::Foreign(clause) => Standing::Foreign(
+            Problem::new(
+                Reason::TargetConflict,
+                format!("Secret {:?} in namespace {:?} exists and {clause}; it was not touched", key.name, key.namespace),
+            )
+            .at(field::SECRET_NAME)
+            .hint("delete that Secret, or choose another name in spec.secret.name"),
+        ),
+        Ownership::Ours => match revision {
+            Some(revision) if meta.data_trusted && meta.marks == marks(connection, revision) => Standing::Current,
+            Some(_) | None => Standing::Outdated(Arc::clone(meta)),
+        },
+    }
+}
+
+/// The writes that bring the target to `revision` of the credential.
+pub fn plan(connection: &Connection, proven: &Proven, revision: &str, state: &SecretState) -> Plan {
+    let config = DockerConfig::new(connection.registry.host(), proven.credential());
+    let wanted = marks(connection, revision);
+    let write = match standing(connection, state, Some(revision)) {
+        Standing::Missing => Some(Write::Create(Box::new(secret(&connection.target, wanted, &config)))),
+        Standing::Outdated(meta) => Some(Write::Update(patch(&meta, &wanted, &config))),
+        Standing::Current | Standing::Foreign(_) => None,
+    };
+    Plan { writes: write.map(|write| (connection.target.key.clone(), write)).into_iter().collect() }
+}
+
+/// The labels and annotations of the target.
+fn marks(connection: &Connection, revision: &str) -> Marks {
+    let Target { key, labels: extra_labels, annotations: extra_annotations } = &connection.target;
+    let mut labels = extra_labels.clone();
+    labels.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
+    labels.insert(CONNECTION_LABEL.into(), connection.reference.label_value());
+
+    let mut annotations = extra_annotations.clone();
+    annotations.insert(CONNECTION_ANNOTATION.into(), connection.reference.to_string());
+    annotations.insert(NAMESPACE_ANNOTATION.into(), key.namespace.clone());
+    annotations.insert(REVISION_ANNOTATION.into(), revision.into());
+    for (list, extra) in [(EXTRA_LABELS_ANNOTATION, extra_labels), (EXTRA_ANNOTATIONS_ANNOTATION, extra_annotations)] {
+        if !extra.is_empty() {
+            annotations.insert(list.into(), extra.keys().cloned().collect::<Vec<_>>().join(","));
+        }
+    }
+    Marks { labels, annotations }
+}
+
+fn secret(target: &Target, marks: Marks, config: &DockerConfig) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            namespace: Some(target.key.namespace.clone()),
+            name: Some(target.key.name.clone()),
+            labels: Some(marks.labels),
+            annotations: Some(marks.annotations),
+            ..ObjectMeta::default()
+        },
+        type_: Some(DOCKER_CONFIG_JSON_TYPE.into()),
+        data: Some(BTreeMap::from([(DOCKER_CONFIG_JSON_KEY.into(), ByteString(config.expose().to_vec()))])),
+        ..Secret::default()
+    }
+}
+
+/// The change from what is known of a Secret to what is wanted. Replacing the resourceVersion is the precondition: with a
+/// stale one the server answers a clean conflict, where a failed `test` would be a bare 422.
+fn patch(known: &SecretMeta, wanted: &Marks, config: &DockerConfig) -> Patch {
+    let data = serde_json::to_value(ByteString(config.expose().to_vec())).unwrap_or(Value::Null);
+    let mut operations = vec![
+        replace(&["metadata", "resourceVersion"], known.resource_version.clone().into()),
+        test(&["type"], DOCKER_CONFIG_JSON_TYPE.into()),
+        add(&["data", DOCKER_CONFIG_JSON_KEY], data),
+    ];
+    let maps = [
+        ("labels", known.has_labels, &known.marks.labels, &wanted.labels),
+        ("annotations", known.has_annotations, &known.marks.annotations, &wanted.annotations),
+    ];
+    for (map, exists, known, wanted) in maps {
+        if !exists {
+            operations.push(add(&["metadata", map], json!(wanted)));
+            continue;
+        }
+        for (key, value) in wanted.iter().filter(|(key, value)| known.get(*key) != Some(*value)) {
+            operations.push(add(&["metadata", map, key], value.clone().into()));
+        }
+        for key in known.keys().filter(|key| !wanted.contains_key(*key)) {
+            operations.push(PatchOperation::Remove(RemoveOperation { path: pointer(&["metadata", map, key]) }));
+        }
+    }
+    Patch(operations)
+}
+
+fn add(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path: pointer(path), value })
+}
+
+fn replace(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation { path: pointer(path), value })
+}
+
+fn test(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Test(TestOperation { path: pointer(path), value })
+}
+
+fn pointer(path: &[&str]) -> PointerBuf {
+    PointerBuf::from_tokens(path.iter().map(|token| Token::new(*token)))
+}

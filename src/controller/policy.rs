@@ -1,0 +1,284 @@
+//! The one table from what is known to conditions, and from what went wrong to the next try. Pure.
+//!
+//! The rows of [`conditions`] stand in the order of `docs/reference/registryconnection.md`; the first that fits wins.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::plan::Standing;
+use crate::{
+    api::{
+        ConditionType, Reason,
+        condition::{ConditionStatus, Desired},
+        reason::Class,
+    },
+    problem::Problem,
+};
+
+/// After this time something missing counts as not coming by itself.
+pub const MISSING_BECOMES_STALLED: SignedDuration = SignedDuration::from_mins(5);
+
+/// The first, and the shortest, pause before something is tried again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause before something is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The longest pause where trying soon would be of no use.
+const SLOW: Duration = Duration::from_secs(300);
+
+/// What is true of a connection after a pass.
+pub struct Facts<'a> {
+    /// What keeps the credential from being known good: of the spec, the source or the test.
+    pub problem: Option<&'a Problem>,
+    /// The last definite verdict.
+    pub verdict: Option<Reason>,
+    /// How the target stands.
+    pub delivery: &'a Delivery,
+    /// The registry's host and the Secret's name, for messages.
+    pub subject: (&'a str, &'a str),
+    /// Something missing has been missing for longer than [`MISSING_BECOMES_STALLED`].
+    pub missing_for_long: bool,
+    /// The Ready condition as it was.
+    pub ready_before: Option<Desired>,
+}
+
+/// How the target stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It holds the current credential.
+    Current,
+    /// It is not there or not current.
+    Outstanding,
+    /// It cannot be written.
+    Impossible(Problem),
+}
+
+impl From<Standing> for Delivery {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Current => Self::Current,
+            Standing::Missing | Standing::Outdated(_) => Self::Outstanding,
+            Standing::Foreign(problem) => Self::Impossible(problem),
+        }
+    }
+}
+
+/// The conditions that tell the facts.
+pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
+    let Facts { problem, verdict, delivery, subject: (host, secret), missing_for_long, ready_before } = facts;
+    let is_delivered = **delivery == Delivery::Current;
+    let delivered = |otherwise: (Reason, String)| match (delivery, otherwise) {
+        (Delivery::Current, _) => {
+            desired(ConditionType::Delivered, True, Reason::Delivered, format!("Secret {secret} holds the credential"))
+        }
+        (Delivery::Impossible(problem), _) => {
+            desired(ConditionType::Delivered, False, problem.reason, problem.message.clone())
+        }
+        (Delivery::Outstanding, (reason, message)) => desired(ConditionType::Delivered, False, reason, message),
+    };
+    let not_delivered = |problem: &Problem| {
+        (problem.reason, format!("Secret {secret} does not hold a credential that may be delivered: {}", problem.message))
+    };
+    let all = |ready: (ConditionStatus, Reason, &str),
+               valid: (ConditionStatus, Reason, &str),
+               delivered: Desired,
+               progress: Option<ConditionType>| {
+        let mut conditions = vec![
+            desired(ConditionType::Ready, ready.0, ready.1, ready.2.to_owned()),
+            desired(ConditionType::CredentialsValid, valid.0, valid.1, valid.2.to_owned()),
+            delivered,
+        ];
+        conditions.extend(progress.map(|kind| desired(kind, True, ready.1, ready.2.to_owned())));
+        conditions
+    };
+    use ConditionStatus::{False, True, Unknown};
+
+    if let Some(problem) = problem {
+        let (reason, message) = (problem.reason, problem.message.as_str());
+        let delivered = delivered(not_delivered(problem));
+        let bad = (False, reason, message);
+        return match reason.class() {
+            Class::UsersTurn if reason == Reason::InvalidCredentials => all(bad, bad, delivered, Some(ConditionType::Stalled)),
+            Class::UsersTurn | Class::Ours | Class::Good | Class::UnderWay => {
+                all(bad, (Unknown, reason, message), delivered, Some(ConditionType::Stalled))
+            }
+            Class::Missing => {
+                let progress = if *missing_for_long { ConditionType::Stalled } else { ConditionType::Reconciling };
+                all(bad, (Unknown, reason, message), delivered, Some(progress))
+            }
+            Class::Wait if is_delivered => {
+                let proof = verdict.unwrap_or(Reason::Unverified);
+                let text = format!("Secret {secret} holds the last proven credential; it could not be tested again now");
+                all((True, proof, &text), (Unknown, reason, message), delivered, None)
+            }
+            Class::Wait => all(bad, (Unknown, reason, message), delivered, Some(ConditionType::Reconciling)),
+        };
+    }
+    let valid = match verdict {
+        Some(Reason::Unverified) => {
+            (Unknown, Reason::Unverified, format!("{host} answers without a login, so the login cannot be proven"))
+        }
+        Some(reason) => (True, *reason, format!("{host} accepted the login")),
+        None => (Unknown, Reason::Progressing, "the login was not tested yet".to_owned()),
+    };
+    let valid = (valid.0, valid.1, valid.2.as_str());
+    match delivery {
+        Delivery::Impossible(problem) => {
+            let delivered = delivered(not_delivered(problem));
+            all((False, problem.reason, &problem.message), valid, delivered, Some(ConditionType::Stalled))
+        }
+        Delivery::Outstanding => {
+            let text = "the credential is being delivered";
+            let delivered = delivered((Reason::Progressing, text.to_owned()));
+            let before = ready_before.as_ref().filter(|ready| ready.status == True);
+            let ready = before.map_or((False, Reason::Progressing, text), |ready| (True, ready.reason, ready.message.as_str()));
+            let mut conditions = all(ready, valid, delivered, None);
+            conditions.push(desired(ConditionType::Reconciling, True, Reason::Progressing, text.to_owned()));
+            conditions
+        }
+        Delivery::Current => {
+            let text = format!("Secret {secret} holds a login for {host}");
+            let proof = verdict.unwrap_or(Reason::Unverified);
+            let delivered = delivered((Reason::Delivered, String::new()));
+            all((True, proof, &text), valid, delivered, None)
+        }
+    }
+}
+
+/// The conditions of a connection that was suspended before its first pass.
+pub fn suspended_conditions() -> Vec<Desired> {
+    let text = "the connection is suspended: nothing is tested or written";
+    [
+        (ConditionType::Ready, ConditionStatus::False),
+        (ConditionType::CredentialsValid, ConditionStatus::Unknown),
+        (ConditionType::Delivered, ConditionStatus::False),
+    ]
+    .map(|(kind, status)| desired(kind, status, Reason::Suspended, text.to_owned()))
+    .to_vec()
+}
+
+fn desired(kind: ConditionType, status: ConditionStatus, reason: Reason, message: String) -> Desired {
+    Desired { kind, status, reason, message }
+}
+
+/// The pause before a problem is worth another try; none if only a change can mend it, which a watch will show.
+///
+/// `jitter` is a random number in 0..1.
+pub fn retry(problem: &Problem, count: u32, jitter: f64) -> Option<Duration> {
+    let slowly = SLOW.mul_f64(0.5 + jitter / 2.0);
+    match problem.reason.class() {
+        Class::Wait => {
+            let pause = backoff(count, jitter);
+            Some(problem.retry_after.map_or(pause, |asked| asked + pause.min(asked)))
+        }
+        // Rights, policies and name resolution change without a sign that a watch could show.
+        Class::Ours => Some(slowly),
+        Class::UsersTurn if problem.reason == Reason::AddressNotAllowed => Some(slowly),
+        Class::Good | Class::UnderWay | Class::Missing | Class::UsersTurn => None,
+    }
+}
+
+/// The pause before try number `count`, spread over its whole length, so that many who failed together do not come back
+/// together.
+pub fn backoff(count: u32, jitter: f64) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << count.min(16)).min(LONGEST_PAUSE).mul_f64(jitter).max(FIRST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ConditionStatus::{False, True, Unknown};
+
+    fn tell(problem: Option<Reason>, verdict: Option<Reason>, delivery: Delivery, long: bool, was_ready: bool) -> Vec<Desired> {
+        let problem = problem.map(|reason| Problem::new(reason, "why"));
+        conditions(&Facts {
+            problem: problem.as_ref(),
+            verdict,
+            delivery: &delivery,
+            subject: ("r.example", "images"),
+            missing_for_long: long,
+            ready_before: was_ready.then(|| desired(ConditionType::Ready, True, Reason::LoginProven, "good".into())),
+        })
+    }
+
+    type Row = (ConditionStatus, Reason, ConditionStatus, ConditionStatus, Option<ConditionType>);
+
+    fn row(conditions: &[Desired]) -> Row {
+        let get = |kind| conditions.iter().find(|condition| condition.kind == kind);
+        let ready = get(ConditionType::Ready).unwrap();
+        let progress: Vec<_> =
+            [ConditionType::Reconciling, ConditionType::Stalled].into_iter().filter(|kind| get(*kind).is_some()).collect();
+        assert!(progress.len() <= 1, "Reconciling and Stalled are never both present");
+        assert!(conditions.iter().all(|condition| !condition.message.is_empty()));
+        (
+            ready.status,
+            ready.reason,
+            get(ConditionType::CredentialsValid).unwrap().status,
+            get(ConditionType::Delivered).unwrap().status,
+            progress.first().copied(),
+        )
+    }
+
+    #[test]
+    fn every_row_of_the_table() {
+        use ConditionType::{Reconciling, Stalled};
+        use Reason as R;
+        let (current, outstanding) = (|| Delivery::Current, || Delivery::Outstanding);
+        let conflict = || Delivery::Impossible(Problem::new(R::TargetConflict, "taken"));
+        let good = Some(R::LoginProven);
+        for (name, told, expected) in [
+            ("wrong spec", tell(Some(R::InvalidSpec), None, outstanding(), false, false),
+                (False, R::InvalidSpec, Unknown, False, Some(Stalled))),
+            ("malformed source beside a delivered credential", tell(Some(R::SecretMalformed), good, current(), false, true),
+                (False, R::SecretMalformed, Unknown, True, Some(Stalled))),
+            ("our rights", tell(Some(R::Forbidden), good, current(), false, true),
+                (False, R::Forbidden, Unknown, True, Some(Stalled))),
+            ("refused, nothing delivered", tell(Some(R::InvalidCredentials), Some(R::InvalidCredentials), outstanding(), false, false),
+                (False, R::InvalidCredentials, False, False, Some(Stalled))),
+            ("refused, the last good one delivered", tell(Some(R::InvalidCredentials), Some(R::InvalidCredentials), current(), false, true),
+                (False, R::InvalidCredentials, False, True, Some(Stalled))),
+            ("missing", tell(Some(R::SecretNotFound), None, outstanding(), false, false),
+                (False, R::SecretNotFound, Unknown, False, Some(Reconciling))),
+            ("missing for long", tell(Some(R::SecretNotFound), good, current(), true, true),
+                (False, R::SecretNotFound, Unknown, True, Some(Stalled))),
+            ("waiting, nothing delivered", tell(Some(R::Unreachable), None, outstanding(), false, false),
+                (False, R::Unreachable, Unknown, False, Some(Reconciling))),
+            ("waiting, a working one delivered", tell(Some(R::Unreachable), good, current(), false, true),
+                (True, R::LoginProven, Unknown, True, None)),
+            ("conflict", tell(None, good, conflict(), false, false),
+                (False, R::TargetConflict, True, False, Some(Stalled))),
+            ("first delivery under way", tell(None, good, outstanding(), false, false),
+                (False, R::Progressing, True, False, Some(Reconciling))),
+            ("later delivery under way", tell(None, good, outstanding(), false, true),
+                (True, R::LoginProven, True, False, Some(Reconciling))),
+            ("the registry accepts anything", tell(None, Some(R::Unverified), current(), false, true),
+                (True, R::Unverified, Unknown, True, None)),
+            ("proven and delivered", tell(None, good, current(), false, false),
+                (True, R::LoginProven, True, True, None)),
+        ] {
+            assert_eq!(row(&told), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn waiting_is_retried_with_growing_pauses_and_obeys_the_registry() {
+        let wait = |count, jitter| retry(&Problem::new(Reason::Unreachable, "x"), count, jitter);
+        assert_eq!(wait(0, 0.0), Some(Duration::from_secs(1)));
+        assert_eq!(wait(3, 1.0), Some(Duration::from_secs(8)));
+        assert_eq!(wait(40, 1.0), Some(Duration::from_secs(300)));
+        let limited = Problem { retry_after: Some(Duration::from_secs(60)), ..Problem::new(Reason::RateLimited, "x") };
+        for (count, jitter) in [(0, 0.0), (0, 1.0), (9, 1.0)] {
+            let pause = retry(&limited, count, jitter).unwrap();
+            assert!(pause >= Duration::from_secs(60) && pause <= Duration::from_secs(120), "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_user_can_mend_is_not_retried() {
+        for reason in [Reason::InvalidSpec, Reason::SecretMalformed, Reason::SecretNotFound, Reason::TargetConflict] {
+            assert_eq!(retry(&Problem::new(reason, "x"), 0, 0.5), None, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The recipe: every step in the order of the data flow. What a step does stands in the file of its name.
+//!
+//! ```text
+//! watch ─▶ connection ─▶ observe ─▶ validate ─▶ due ─▶ resolve ─▶ verify ─▶ plan ─▶ apply ─▶ report ─▶ wake
+//! ```
+//!
+//! A problem of the user's ends the recipe early and is reported. An error of the API server ends it without a report
+//! (there would be nowhere to write it) and is tried again. Dropping this future at any await loses nothing: every write
+//! has a precondition, and the next pass begins with what the cluster then shows.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+
+use super::{
+    Context,
+    apply::apply,
+    due::{Due, due},
+    index::{SecretState, Sighting},
+    mapper,
+    memory::Trouble,
+    observe::{Observed, observe},
+    plan::{plan, standing},
+    policy::Delivery,
+    publish::{publish, publish_suspended},
+    report::Outcome,
+    resolve::resolve,
+    revision::revision,
+    secret_meta::SecretMeta,
+    validate::{Connection, validate},
+    verify::{Accepted, Verdict, verify},
+    wake::next_wake,
+};
+use crate::{
+    api::{RegistryConnection, status::ObservedInput},
+    provider,
+};
+
+/// How often a pass plans anew when the cluster turns out to be other than was thought.
+const MAX_PLANS: usize = 3;
+
+/// The API server did not answer as expected.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A Secret could not be read.
+    #[error("failed to read the source Secret")]
+    Read(#[source] kube::Error),
+    /// A Secret could not be written.
+    #[error("failed to write the target Secret")]
+    Write(#[source] kube::Error),
+    /// The status could not be written.
+    #[error("failed to write the status")]
+    Status(#[source] kube::Error),
+}
+
+/// Brings one connection to where its spec wants it, as far as that is possible now.
+///
+/// # Errors
+/// [`Error`] if the API server did not answer as expected; trying again may help.
+pub async fn reconcile(object: Arc<RegistryConnection>, context: Arc<Context>) -> Result<Action, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let now = context.clock.now();
+    let mut observed = observe(&context, object);
+    let connection = match validate(&observed.object, context.allow_loopback) {
+        Ok(connection) => connection,
+        Err(problem) => {
+            let outcome = Outcome::unchanged(Some(problem), Delivery::Outstanding);
+            publish(&context, &mut observed, None, &outcome, now).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    if connection.suspended {
+        publish_suspended(&context, &mut observed, &connection, now).await?;
+        return Ok(Action::await_change());
+    }
+    observed.forget_other_registries(connection.registry.host());
+
+    let outcome = pass(&context, &mut observed, &connection, now).await?;
+    publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
+    context.memories.update(observed.uid(), |memory| memory.cut_short = 0);
+    Ok(next_wake(&context, &connection, &observed.status, observed.uid()))
+}
+
+/// One pass over a connection that is valid and not suspended.
+async fn pass(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    now: Timestamp,
+) -> Result<Outcome, Error> {
+    let due = due(connection, observed, context.clock.started(), now);
+    tracing::debug!(?due, "what there is to do");
+    if due == Due::Nothing {
+        return Ok(Outcome::nothing_due(connection, observed, now));
+    }
+
+    let issued = match resolve(&context.client, connection, observed).await {
+        Ok(issued) => issued,
+        Err(provider::Error::Unusable { problem, input }) => {
+            saw_source(context, observed, input.as_ref());
+            context.memories.update(observed.uid(), |memory| {
+                (memory.judged, memory.attempt) = (input.clone(), None);
+            });
+            let outcome = Outcome::unchanged(Some(*problem), delivery(connection, observed));
+            return Ok(Outcome { judged: input, ..outcome });
+        }
+        Err(provider::Error::Denied(problem)) => {
+            let source = observed.source.sighting();
+            context.failed(observed, source, Trouble::Credential((*problem).clone()), now);
+            return Ok(Outcome::unchanged(Some(*problem), delivery(connection, observed)));
+        }
+        Err(provider::Error::Api(error)) => return Err(Error::Read(error)),
+    };
+    saw_source(context, observed, Some(&issued.input));
+
+    let input = issued.input.clone();
+    let verified = verify(context, connection, observed, issued, due).await;
+    match verified.verdict {
+        Verdict::Accepted(accepted) => deliver(context, observed, connection, accepted, verified.asked, now).await,
+        Verdict::Rejected(rejected) => {
+            context.memories.update(observed.uid(), |memory| {
+                memory.judged = Some(input.clone());
+                memory.refused = Some(rejected.fingerprint);
+                memory.attempt = None;
+            });
+            let problem = rejected.problem;
+            let verdict = verified.asked.then_some(problem.reason);
+            let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
+            Ok(Outcome { verdict, judged: verified.asked.then_some(input), ..outcome })
+        }
+        Verdict::Inconclusive(problem) => {
+            context.failed(observed, sighting(&input), Trouble::Credential(problem.clone()), now);
+            Ok(Outcome::unchanged(Some(problem), delivery(connection, observed)))
+        }
+    }
+}
+
+/// Brings the target to an accepted credential. A new revision is recorded in the status before any target carries it,
+/// so that a crash in between does not lead to yet another one.
+async fn deliver(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    accepted: Accepted,
+    asked: bool,
+    now: Timestamp,
+) -> Result<Outcome, Error> {
+    let revision = revision(observed, &accepted, now);
+    // A source that was only touched is not worth a write; the next verdict records it.
+    let is_worth_recording = asked || observed.status.last_error.is_some();
+    let mut outcome = Outcome {
+        problem: None,
+        verdict: asked.then_some(accepted.proven.proof()),
+        judged: is_worth_recording.then(|| accepted.input.clone()),
+        revision: Some(revision.clone()),
+        delivery: Delivery::Outstanding,
+    };
+    if observed.status.credential.as_ref().is_none_or(|credential| credential.revision != revision) {
+        publish(context, observed, Some(connection), &outcome, now).await?;
+    }
+    context.memories.update(observed.uid(), |memory| {
+        memory.judged = Some(accepted.input.clone());
+        memory.accepted = Some(accepted.fingerprint);
+        memory.refused = None;
+        memory.attempt = None;
+    });
+
+    for _ in 0..MAX_PLANS {
+        let plan = plan(connection, &accepted.proven, &revision, &observed.target);
+        let applied = apply(&context.client, plan).await.map_err(Error::Write)?;
+        for (key, state) in applied.known() {
+            context.index.learn(key, state.clone());
+            observed.target = state.clone();
+        }
+        context.metrics.secrets_written(applied.written());
+        if let Some(problem) = applied.denied().first() {
+            let source = sighting(&accepted.input);
+            context.failed(observed, source, Trouble::Delivery(problem.clone()), now);
+            outcome.delivery = Delivery::Impossible(problem.clone());
+            return Ok(outcome);
+        }
+        if !applied.is_surprised() {
+            break;
+        }
+    }
+    outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&revision)));
+    Ok(outcome)
+}
+
+/// How the target stands to the credential the status names.
+fn delivery(connection: &Connection, observed: &Observed) -> Delivery {
+    let revision = observed.status.credential.as_ref().map(|credential| credential.revision.as_str());
+    Delivery::from(standing(connection, &observed.target, revision))
+}
+
+/// Tells the index what a read of the source showed, in case the watch passed it by before anyone referred to it.
+fn saw_source(context: &Context, observed: &Observed, input: Option<&ObservedInput>) {
+    let state = match input {
+        Some(input) => SecretState::Present(Arc::new(SecretMeta {
+            uid: input.uid.clone(),
+            resource_version: input.resource_version.clone(),
+            ..SecretMeta::default()
+        })),
+        None => SecretState::Absent,
+    };
+    if context.index.secret(&mapper::source(&observed.object)) == SecretState::Unknown {
+        context.index.learn(&mapper::source(&observed.object), state);
+    }
+}
+
+fn sighting(input: &ObservedInput) -> Sighting {
+    Sighting::Present { uid: input.uid.clone(), resource_version: input.resource_version.clone() }
+}

@@ -1,0 +1,231 @@
+//! Last step: status and events. What they say is a pure function of the old status, the outcome and the time; they are
+//! written only if they say something new. Nothing else writes status.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    due::{next_test, pausing_trouble, settled_problem},
+    memory::Trouble,
+    observe::Observed,
+    plan::standing,
+    policy::{self, Delivery, Facts, MISSING_BECOMES_STALLED},
+    validate::Connection,
+};
+use crate::{
+    api::{
+        ConditionType, Reason, RegistryConnectionStatus,
+        condition::{self, ConditionStatus, Desired, transition},
+        reason::Class,
+        status::{DeliveredCredential, LastTest, ObservedInput, TargetFailure, Targets},
+    },
+    problem::Problem,
+};
+
+/// What a pass found out.
+pub struct Outcome {
+    /// What keeps the credential from being known good.
+    pub problem: Option<Problem>,
+    /// The definite verdict of a login in this pass.
+    pub verdict: Option<Reason>,
+    /// The source, if this pass judged it for good.
+    pub judged: Option<ObservedInput>,
+    /// The revision that the target holds or is about to hold; none if it stays as it was.
+    pub revision: Option<String>,
+    /// How the target stands.
+    pub delivery: Delivery,
+}
+
+impl Outcome {
+    /// A pass that changed nothing.
+    pub fn unchanged(problem: Option<Problem>, delivery: Delivery) -> Self {
+        Self { problem, verdict: None, judged: None, revision: None, delivery }
+    }
+
+    /// A pass in which nothing was due: what was in the way still is.
+    pub fn nothing_due(connection: &Connection, observed: &Observed, now: Timestamp) -> Self {
+        let revision = observed.status.credential.as_ref().map(|credential| credential.revision.as_str());
+        let delivery = Delivery::from(standing(connection, &observed.target, revision));
+        match pausing_trouble(observed, now) {
+            Some(Trouble::Credential(problem)) => Self::unchanged(Some(problem), delivery),
+            Some(Trouble::Delivery(problem)) => Self::unchanged(None, Delivery::Impossible(problem)),
+            None => Self::unchanged(settled_problem(&observed.status), delivery),
+        }
+    }
+}
+
+/// The status that follows. `connection` is none if the spec makes no sense.
+pub fn status(observed: &Observed, connection: Option<&Connection>, outcome: &Outcome, now: Timestamp) -> RegistryConnectionStatus {
+    let now = whole_seconds(now);
+    let mut status = observed.status.clone();
+    if let Some(connection) = connection {
+        status.provider = Some(connection.provider.key().to_owned());
+        status.registry_host = Some(connection.registry.host().to_string());
+        status.secret_name = Some(connection.target.key.name.clone());
+    }
+    if let Some(verdict) = outcome.verdict {
+        status.last_test = Some(LastTest { time: Time(now), verdict });
+        status.last_refresh_at = Some(Time(now));
+    }
+    if let Some(input) = &outcome.judged {
+        status.observed_inputs = vec![input.clone()];
+    }
+    if let Some(revision) = &outcome.revision {
+        status.credential = Some(DeliveredCredential { revision: revision.clone() });
+    }
+    let delivery_problem = match &outcome.delivery {
+        Delivery::Impossible(problem) => Some(problem),
+        Delivery::Current | Delivery::Outstanding => None,
+    };
+    status.last_error = outcome.problem.as_ref().or(delivery_problem).map(Problem::to_last_error);
+    status.next_refresh_at = connection.and_then(|connection| next_refresh(connection, &status)).map(Time);
+    status.targets = Some(targets(observed, &outcome.delivery));
+
+    let facts = Facts {
+        problem: outcome.problem.as_ref(),
+        verdict: status.last_test.as_ref().map(|test| test.verdict),
+        delivery: &outcome.delivery,
+        subject: (status.registry_host.as_deref().unwrap_or("the registry"), &observed.target_key.name),
+        missing_for_long: missing_since(&observed.status)
+            .is_some_and(|since| now.duration_since(since) >= MISSING_BECOMES_STALLED),
+        ready_before: ready_before(&observed.status),
+    };
+    let desired = policy::conditions(&facts);
+    settle(status, observed, &desired, now)
+}
+
+/// The status of a suspended connection: its conditions keep their values and move to the new generation.
+pub fn suspended_status(observed: &Observed, connection: &Connection, now: Timestamp) -> RegistryConnectionStatus {
+    let now = whole_seconds(now);
+    let mut status = observed.status.clone();
+    status.provider = Some(connection.provider.key().to_owned());
+    status.registry_host.get_or_insert_with(|| connection.registry.host().to_string());
+    status.secret_name.get_or_insert_with(|| connection.target.key.name.clone());
+    status.next_refresh_at = None;
+    if observed.is_new() {
+        return settle(status, observed, &policy::suspended_conditions(), now);
+    }
+    for condition in &mut status.conditions {
+        condition.observed_generation = Some(observed.generation());
+    }
+    status.observed_generation = Some(observed.generation());
+    status
+}
+
+fn settle(
+    mut status: RegistryConnectionStatus,
+    observed: &Observed,
+    desired: &[Desired],
+    now: Timestamp,
+) -> RegistryConnectionStatus {
+    let old = without_stale_progress(&observed.status.conditions, desired);
+    status.conditions = transition(&old, desired, observed.generation(), now);
+    status.observed_generation = Some(observed.generation());
+    status
+}
+
+/// When the connection is refreshed next, as far as the spec and the last verdict say; whether a restart spreads it a
+/// little is not shown, or every restart would write.
+fn next_refresh(connection: &Connection, status: &RegistryConnectionStatus) -> Option<Timestamp> {
+    next_test(connection, status, Timestamp::MIN)
+}
+
+fn targets(observed: &Observed, delivery: &Delivery) -> Targets {
+    let failures = match delivery {
+        Delivery::Impossible(problem) => {
+            vec![TargetFailure { namespace: observed.target_key.namespace.clone(), reason: problem.reason }]
+        }
+        Delivery::Current | Delivery::Outstanding => vec![],
+    };
+    Targets {
+        desired: 1,
+        current: i32::from(*delivery == Delivery::Current),
+        failed: if failures.is_empty() { 0 } else { 1 },
+        failures,
+    }
+}
+
+/// Since when the condition of progress says that something is missing.
+pub fn missing_since(status: &RegistryConnectionStatus) -> Option<Timestamp> {
+    [(ConditionType::Reconciling, SignedDuration::ZERO), (ConditionType::Stalled, MISSING_BECOMES_STALLED)]
+        .into_iter()
+        .filter_map(|(kind, already)| Some((condition::find(&status.conditions, kind)?, already)))
+        .find(|(condition, _)| class_of(condition) == Some(Class::Missing))
+        .and_then(|(condition, already)| condition.last_transition_time.0.checked_sub(already).ok())
+}
+
+/// The old conditions without a `Reconciling` or `Stalled` of another class: their time is the time since when that kind
+/// of trouble lasts, and must not be inherited.
+fn without_stale_progress(old: &[Condition], desired: &[Desired]) -> Vec<Condition> {
+    let is_stale = |condition: &Condition| {
+        let kind = [ConditionType::Reconciling, ConditionType::Stalled]
+            .into_iter()
+            .find(|kind| kind.as_str() == condition.type_);
+        let wanted = desired.iter().find(|desired| Some(desired.kind) == kind);
+        wanted.is_some_and(|wanted| class_of(condition) != Some(wanted.reason.class()))
+    };
+    old.iter().filter(|condition| !is_stale(condition)).cloned().collect()
+}
+
+fn class_of(condition: &Condition) -> Option<Class> {
+    reason_of(condition).map(Reason::class)
+}
+
+fn reason_of(condition: &Condition) -> Option<Reason> {
+    Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason)
+}
+
+fn ready_before(status: &RegistryConnectionStatus) -> Option<Desired> {
+    let ready = condition::find(&status.conditions, ConditionType::Ready)?;
+    Some(Desired {
+        kind: ConditionType::Ready,
+        status: if ready.status == "True" { ConditionStatus::True } else { ConditionStatus::False },
+        reason: reason_of(ready)?,
+        message: ready.message.clone(),
+    })
+}
+
+/// The API shows times in whole seconds.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// An event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Warning instead of Normal.
+    pub is_warning: bool,
+    /// The reason.
+    pub reason: Reason,
+    /// The text.
+    pub note: String,
+}
+
+/// The event that tells a change of the status; none if nothing changed that is worth one.
+pub fn announcement(old: &RegistryConnectionStatus, new: &RegistryConnectionStatus, is_suspended: bool) -> Option<Announcement> {
+    if is_suspended {
+        return (!looks_suspended(old)).then(|| Announcement {
+            is_warning: false,
+            reason: Reason::Suspended,
+            note: "the connection is suspended: nothing is tested or written until it is resumed".into(),
+        });
+    }
+    if let Some(error) = &new.last_error {
+        let is_known = old.last_error.as_ref().is_some_and(|before| before.code == error.code);
+        let texts = [Some(error.message.as_str()), error.hint.as_deref()];
+        let note = texts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        return (!is_known).then_some(Announcement { is_warning: true, reason: error.code, note });
+    }
+    let ready = condition::find(&new.conditions, ConditionType::Ready).filter(|ready| ready.status == "True")?;
+    let was_good = condition::is_true(&old.conditions, ConditionType::Ready) && old.last_error.is_none();
+    let is_same = was_good && old.credential == new.credential && !looks_suspended(old);
+    let reason = reason_of(ready).filter(|_| !is_same)?;
+    Some(Announcement { is_warning: false, reason, note: ready.message.clone() })
+}
+
+/// A status that a suspended connection has: tested once or said so, and with no refresh ahead.
+fn looks_suspended(status: &RegistryConnectionStatus) -> bool {
+    let ready = condition::find(&status.conditions, ConditionType::Ready);
+    ready.and_then(reason_of) == Some(Reason::Suspended)
+        || (status.last_test.is_some() && status.next_refresh_at.is_none())
+}

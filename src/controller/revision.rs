@@ -1,0 +1,32 @@
+//! The name of a credential as it is delivered: new for every change, never used again, and no hash of anything.
+
+use jiff::Timestamp;
+
+use super::{observe::Observed, verify::Accepted};
+use crate::api::Reason;
+
+/// The revision of an accepted credential: the recorded one if the credential is the one that was delivered, else a new
+/// one from the beginning of the connection's UID and the time.
+pub fn revision(observed: &Observed, accepted: &Accepted, now: Timestamp) -> String {
+    let status = &observed.status;
+    let is_delivered = observed.memory.accepted.map_or_else(
+        || {
+            // A fresh process: the same spec and the same source, accepted before, give the same credential.
+            let was_accepted = status
+                .last_test
+                .as_ref()
+                .is_some_and(|test| matches!(test.verdict, Reason::LoginProven | Reason::Unverified));
+            was_accepted
+                && status.observed_generation == Some(observed.generation())
+                && status.observed_inputs.contains(&accepted.input)
+        },
+        |delivered| delivered == accepted.fingerprint,
+    );
+    match &status.credential {
+        Some(credential) if is_delivered => credential.revision.clone(),
+        Some(_) | None => {
+            let uid: String = observed.uid().chars().take(8).collect();
+            format!("{uid}-{:x}", now.as_millisecond())
+        }
+    }
+}

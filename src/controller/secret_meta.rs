@@ -1,0 +1,290 @@
+//! What is kept of a Secret's metadata: enough to know whose it is, whether it is current, and whether somebody touched
+//! it. Never its data.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+use crate::{
+    api::names::{
+        CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE,
+        EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION,
+        REVISION_ANNOTATION,
+    },
+    domain::reference::ConnectionReference,
+};
+
+/// Namespace and name of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl std::fmt::Display for SecretKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A Secret as its metadata show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretMeta {
+    /// The UID.
+    pub uid: String,
+    /// The resourceVersion.
+    pub resource_version: String,
+    /// The labels and annotations that matter to us.
+    pub marks: Marks,
+    /// False if the object has no labels at all, so that a patch must create the map.
+    pub has_labels: bool,
+    /// False if the object has no annotations at all.
+    pub has_annotations: bool,
+    /// Our field manager has an entry in managedFields.
+    pub touched_by_us: bool,
+    /// The data is what we wrote: nobody else owns it, or we wrote or repaired exactly this resourceVersion.
+    pub data_trusted: bool,
+    /// What a look at the whole object showed that metadata do not; it cannot change while the UID stays.
+    pub unusable: Option<Unusable>,
+}
+
+/// Why a Secret can never be one of ours, or never be brought up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It has another type, and types cannot be changed.
+    WrongType(String),
+    /// It is marked immutable.
+    Immutable,
+}
+
+/// The labels and annotations regcred puts on a target Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Ours, by key.
+    pub labels: BTreeMap<String, String>,
+    /// Ours, by key.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Whose a Secret is, seen from one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Written for this connection.
+    Ours,
+    /// Anything else, with a clause that completes "Secret x exists and …".
+    Foreign(String),
+}
+
+impl SecretMeta {
+    /// What matters of an object's metadata.
+    pub fn from_metadata(metadata: &ObjectMeta) -> Self {
+        let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
+        let listed = |list: &str| -> Vec<String> {
+            let value = annotations.and_then(|annotations| annotations.get(list)).map_or("", String::as_str);
+            value.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect()
+        };
+        let pick = |map: Option<&BTreeMap<String, String>>, ours: &[&str], extra: &[String]| {
+            let keys = ours.iter().copied().chain(extra.iter().map(String::as_str));
+            keys.filter_map(|key| Some((key.to_owned(), map?.get(key)?.clone()))).collect()
+        };
+        let marks = Marks {
+            labels: pick(labels, &[MANAGED_BY_LABEL, CONNECTION_LABEL], &listed(EXTRA_LABELS_ANNOTATION)),
+            annotations: pick(
+                annotations,
+                &[
+                    CONNECTION_ANNOTATION,
+                    NAMESPACE_ANNOTATION,
+                    REVISION_ANNOTATION,
+                    EXTRA_LABELS_ANNOTATION,
+                    EXTRA_ANNOTATIONS_ANNOTATION,
+                ],
+                &listed(EXTRA_ANNOTATIONS_ANNOTATION),
+            ),
+        };
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            marks,
+            has_labels: labels.is_some_and(|labels| !labels.is_empty()),
+            has_annotations: annotations.is_some_and(|annotations| !annotations.is_empty()),
+            touched_by_us: managers(metadata).any(|manager| manager == FIELD_MANAGER),
+            data_trusted: data_owners(metadata).eq([FIELD_MANAGER]),
+            unusable: None,
+        }
+    }
+
+    /// What matters of a whole Secret, including what only the whole shows.
+    pub fn from_secret(secret: &Secret) -> Self {
+        let unusable = match secret.type_.as_deref() {
+            Some(DOCKER_CONFIG_JSON_TYPE) if secret.immutable == Some(true) => Some(Unusable::Immutable),
+            Some(DOCKER_CONFIG_JSON_TYPE) => None,
+            other => Some(Unusable::WrongType(other.unwrap_or("Opaque").to_owned())),
+        };
+        Self { unusable, ..Self::from_metadata(&secret.metadata) }
+    }
+
+    /// True if the object says that regcred wrote it.
+    pub fn is_marked(&self) -> bool {
+        self.marks.labels.get(MANAGED_BY_LABEL).is_some_and(|value| value == FIELD_MANAGER)
+    }
+
+    /// The revision of the credential it holds.
+    pub fn revision(&self) -> Option<&str> {
+        self.marks.annotations.get(REVISION_ANNOTATION).map(String::as_str)
+    }
+
+    /// Whose it is: label, connection in words and namespace must all agree. A missing label is forgiven where our entry
+    /// in managedFields shows that we wrote the object.
+    pub fn ownership(&self, key: &SecretKey, reference: &ConnectionReference) -> Ownership {
+        let foreign = |clause: String| Ownership::Foreign(clause);
+        match &self.unusable {
+            Some(Unusable::WrongType(other)) => {
+                return foreign(format!("has type {other:?} instead of {DOCKER_CONFIG_JSON_TYPE:?}"));
+            }
+            Some(Unusable::Immutable) => return foreign("is immutable".into()),
+            None => {}
+        }
+        let annotation = |key: &str| self.marks.annotations.get(key).map(String::as_str);
+        let in_words = reference.to_string();
+        match self.marks.labels.get(CONNECTION_LABEL) {
+            Some(label) if *label != reference.label_value() => {
+                return match annotation(CONNECTION_ANNOTATION) {
+                    Some(other) if other != in_words => foreign(format!("belongs to {other:.300}")),
+                    _ => foreign("carries the label of another connection".into()),
+                };
+            }
+            None if !self.touched_by_us => return foreign("was not written by regcred".into()),
+            Some(_) | None => {}
+        }
+        match annotation(CONNECTION_ANNOTATION) {
+            Some(other) if other == in_words => {}
+            Some(other) => return foreign(format!("belongs to {other:.300}")),
+            None => return foreign("does not say which connection it belongs to".into()),
+        }
+        match annotation(NAMESPACE_ANNOTATION) {
+            Some(namespace) if namespace == key.namespace => Ownership::Ours,
+            _ => foreign("was written for another namespace and copied here".into()),
+        }
+    }
+}
+
+/// The names of all field managers of an object.
+fn managers(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
+    metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref())
+}
+
+/// The managers that own the docker config in a Secret's data, each once.
+fn data_owners(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
+    let data = format!("f:{DOCKER_CONFIG_JSON_KEY}");
+    let mut owners: Vec<&str> = metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:data"][&data].is_null()))
+        .filter_map(|entry| entry.manager.as_deref())
+        .collect();
+    owners.sort_unstable();
+    owners.dedup();
+    owners.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn reference() -> ConnectionReference {
+        ConnectionReference::namespaced("shop", "images")
+    }
+
+    fn key() -> SecretKey {
+        SecretKey { namespace: "shop".into(), name: "images".into() }
+    }
+
+    fn ours() -> serde_json::Value {
+        json!({
+            "uid": "u", "resourceVersion": "7",
+            "labels": {"app.kubernetes.io/managed-by": "regcred", "regcred.dev/connection": reference().label_value()},
+            "annotations": {
+                "regcred.dev/connection": "RegistryConnection/shop/images",
+                "regcred.dev/namespace": "shop",
+                "regcred.dev/credential-revision": "r1",
+            },
+            "managedFields": [
+                {"manager": "regcred", "operation": "Update", "fieldsV1": {"f:data": {"f:.dockerconfigjson": {}}}},
+            ],
+        })
+    }
+
+    fn meta(change: impl FnOnce(&mut serde_json::Value)) -> SecretMeta {
+        let mut metadata = ours();
+        change(&mut metadata);
+        SecretMeta::from_metadata(&serde_json::from_value(metadata).unwrap())
+    }
+
+    #[test]
+    fn knows_its_own() {
+        let meta = meta(|_| {});
+        assert_eq!(meta.ownership(&key(), &reference()), Ownership::Ours);
+        assert_eq!(meta.revision(), Some("r1"));
+        assert!(meta.data_trusted && meta.is_marked());
+    }
+
+    #[test]
+    fn refuses_what_belongs_to_others() {
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(&str, Change); 6] = [
+            ("another connection", |m| m["annotations"]["regcred.dev/connection"] = "RegistryConnection/shop/x".into()),
+            ("another label", |m| m["labels"]["regcred.dev/connection"] = "0".into()),
+            ("no annotation", |m| m["annotations"] = json!({})),
+            ("another namespace", |m| m["annotations"]["regcred.dev/namespace"] = "other".into()),
+            ("a stranger's", |m| *m = json!({"uid": "u"})),
+            ("label gone, managedFields wiped", |m| {
+                m["labels"] = json!({});
+                m["managedFields"] = json!([]);
+            }),
+        ];
+        for (name, change) in cases {
+            assert_ne!(meta(change).ownership(&key(), &reference()), Ownership::Ours, "{name}");
+        }
+    }
+
+    #[test]
+    fn forgives_a_stripped_label_where_managed_fields_tell_the_writer() {
+        let meta = meta(|m| m["labels"] = json!({}));
+        assert_eq!(meta.ownership(&key(), &reference()), Ownership::Ours);
+    }
+
+    #[test]
+    fn distrusts_data_that_another_manager_owns() {
+        let entry = |manager: &str| json!({"manager": manager, "fieldsV1": {"f:data": {"f:.dockerconfigjson": {}}}});
+        let other = json!({"manager": "kubectl", "fieldsV1": {"f:data": {"f:other": {}}}});
+        for (name, managers, trusted) in [
+            ("ours twice", json!([entry("regcred"), entry("regcred")]), true),
+            ("a foreign key beside ours", json!([entry("regcred"), other]), true),
+            ("theirs", json!([entry("kubectl")]), false),
+            ("shared", json!([entry("regcred"), entry("kubectl")]), false),
+            ("nobody's", json!([]), false),
+        ] {
+            assert_eq!(meta(|m| m["managedFields"] = managers).data_trusted, trusted, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_of_another_type_or_immutable_is_not_ours() {
+        for (change, clause) in [
+            (json!({"type": "Opaque"}), "has type \"Opaque\""),
+            (json!({"type": DOCKER_CONFIG_JSON_TYPE, "immutable": true}), "is immutable"),
+        ] {
+            let mut secret = change;
+            secret["metadata"] = ours();
+            let meta = SecretMeta::from_secret(&serde_json::from_value(secret).unwrap());
+            match meta.ownership(&key(), &reference()) {
+                Ownership::Foreign(text) => assert!(text.starts_with(clause), "{text}"),
+                Ownership::Ours => panic!("{clause}"),
+            }
+        }
+    }
+}

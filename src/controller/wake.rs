@@ -1,0 +1,24 @@
+//! When a connection is looked at again if nothing happens before. Everything follows from stored times.
+
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+
+use super::{Context, due::next_test, policy::MISSING_BECOMES_STALLED, report::missing_since, validate::Connection};
+use crate::api::{ConditionType, RegistryConnectionStatus, condition};
+
+/// No connection is looked at more often than this by its own clock, whatever the times say.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// The earliest of: the next try, the next test, the moment a missing thing counts as stalled.
+pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryConnectionStatus, uid: &str) -> Action {
+    let attempt = context.memories.recall(uid).attempt.map(|attempt| attempt.not_before);
+    let test = attempt.or_else(|| next_test(connection, status, context.clock.started()));
+    let stalls = missing_since(status)
+        .filter(|_| condition::is_true(&status.conditions, ConditionType::Reconciling))
+        .and_then(|since| since.checked_add(MISSING_BECOMES_STALLED).ok());
+    match test.into_iter().chain(stalls).min() {
+        Some(time) => Action::requeue(context.clock.wait_until(time).max(SHORTEST)),
+        None => Action::await_change(),
+    }
+}

@@ -1,0 +1,157 @@
+//! The watches: connections first, then the metadata of Secrets, and out of both the connections to look at.
+//!
+//! Connections are listed before Secrets, so that the list of Secrets can be sifted as it passes: what no connection
+//! reads or writes is dropped at once.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::ExponentialBuilder;
+use futures::{Stream, StreamExt, channel::oneshot, future, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, Resource,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        utils::ResetTimerBackoff,
+        watcher::{self, Event, ExponentialBackoff, InitialListStrategy, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+
+use super::{Context, index::Wake};
+use crate::api::RegistryConnection;
+
+/// The longest pause between tries of a watch. Short enough that a CRD installed late is noticed soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The pause after the first failure of a watch.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A watch that worked for this long begins with the shortest pause again.
+const FORGETS_FAILURES_AFTER: Duration = Duration::from_secs(120);
+
+/// The connections to look at, as the cluster changes. Ends only when dropped.
+pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
+    let (listed, first_list) = oneshot::channel();
+    let mut listed = Some(listed);
+    let connections = {
+        let context = Arc::clone(&context);
+        follow::<DeserializeGuard<RegistryConnection>>(context.client.clone(), "connections").map(move |event| {
+            if let Event::Delete(gone) = &event {
+                context.memories.forget(gone.meta().uid.as_deref().unwrap_or_default());
+            }
+            let is_listed = matches!(event, Event::InitDone);
+            let wakes = context.index.apply_connection(event);
+            if let Some(listed) = listed.take_if(|_| is_listed) {
+                // The other side is gone only when the whole stream is.
+                let _ = listed.send(());
+            }
+            stream::iter(wakes)
+        })
+    };
+    let secrets = async move {
+        // An error means that the other stream was dropped, and this one with it.
+        let _ = first_list.await;
+        follow::<PartialObjectMeta<Secret>>(context.client.clone(), "secrets")
+            .map(move |event| stream::iter(context.index.apply_secret(event)))
+    };
+    stream::select(connections.flatten(), stream::once(secrets).flatten().flatten())
+}
+
+/// Follows all objects of a kind for ever. Failures are logged when they begin and when they end, not in between.
+fn follow<K>(client: Client, what: &'static str) -> impl Stream<Item = Event<K>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let api: Api<K> = Api::all(client);
+    let mut failing: Option<String> = None;
+    listing(api, InitialListStrategy::StreamingList)
+        .filter_map(move |result| {
+            let event = match result {
+                Ok(event) => {
+                    // Init only says that a try began.
+                    if !matches!(event, Event::Init) && failing.take().is_some() {
+                        tracing::info!(what, "the watch works again");
+                    }
+                    Some(event)
+                }
+                Err(error) => {
+                    let kind = summary(&error);
+                    if failing.as_ref() != Some(&kind) {
+                        tracing::warn!(what, error = kind, "the watch failed; it is tried again until it works");
+                        failing = Some(kind);
+                    }
+                    None
+                }
+            };
+            future::ready(event)
+        })
+}
+
+/// A watch that begins with a streamed list, or, where the server cannot do that, with a plain one.
+fn listing<K>(api: Api<K>, strategy: InitialListStrategy) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let begin = move |api: Api<K>, strategy| {
+        let config = watcher::Config { initial_list_strategy: strategy, ..watcher::Config::default() };
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(SHORTEST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times();
+        let pauses = ResetTimerBackoff::new(ExponentialBackoff::from(pauses), FORGETS_FAILURES_AFTER);
+        watcher(api, config).backoff(pauses).boxed()
+    };
+    let stream = begin(api.clone(), strategy.clone());
+    stream::unfold((stream, strategy), move |(mut stream, mut strategy)| {
+        let api = api.clone();
+        async move {
+            let result = stream.next().await?;
+            if strategy == InitialListStrategy::StreamingList && matches!(&result, Err(error) if is_unsupported(error)) {
+                tracing::info!("the API server does not stream lists; plain lists are used");
+                strategy = InitialListStrategy::ListWatch;
+                stream = begin(api, strategy.clone());
+            }
+            Some((result, (stream, strategy)))
+        }
+    })
+}
+
+/// The answer of a server without streamed lists: the request is invalid.
+fn is_unsupported(error: &watcher::Error) -> bool {
+    status_of(error).is_some_and(|status| status.is_invalid())
+}
+
+fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => None,
+    }
+}
+
+/// One line for the log, the same for the same cause.
+fn summary(error: &watcher::Error) -> String {
+    match status_of(error) {
+        Some(status) if status.is_not_found() => {
+            format!("the kind is not installed; apply the CustomResourceDefinitions of regcred ({})", status.code)
+        }
+        Some(status) => format!("{} ({})", status.message, status.code),
+        None => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            text
+        }
+    }
+}

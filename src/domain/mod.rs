@@ -1,0 +1,6 @@
+//! Plain values and their rules. Nothing here knows Kubernetes clients, HTTP or a clock.
+
+pub mod credential;
+pub mod docker_config;
+pub mod host;
+pub mod reference;

@@ -1,0 +1,33 @@
+//! **regcred** keeps container registry credentials in Kubernetes obtained, proven, fresh and delivered.
+//!
+//! The flow of one pass over a connection; each step stands in the file of its name in [`controller`]:
+//!
+//! ```text
+//! watch ─▶ connection ─▶ reconcile
+//!   observe    the object, and what the watches know of the Secrets it reads and writes
+//!   validate   a spec that later steps can trust, or the field to change
+//!   due        what there is to do: nothing, deliver, test
+//!   resolve    the credential, from its provider
+//!   verify     the registry's verdict on it: accepted, rejected, inconclusive
+//!   plan       the writes, as finished objects and patches
+//!   apply      carries them out
+//!   report     conditions, status, events; written only if they say something new
+//!   wake       when to look again
+//! ```
+//!
+//! [`api`] is the contract with the user, [`domain`] holds plain values, [`provider`] obtains credentials, [`registry`]
+//! asks registries, [`net`] is the only way out of the cluster.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod controller;
+pub mod domain;
+pub mod metrics;
+pub mod net;
+pub mod problem;
+pub mod provider;
+pub mod registry;
+pub mod run;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,108 @@
+//! Counters and gauges in the Prometheus format. Labels have few values, all from enums; never a name of an object.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{api::Reason, registry::Login};
+
+/// The upper bounds of the buckets of durations, in seconds.
+const BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReadyLabel {
+    ready: String,
+    reason: String,
+}
+
+/// All metrics of the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    reconciles: Family<ResultLabel, Counter>,
+    seconds: Histogram,
+    logins: Family<ResultLabel, Counter>,
+    secret_writes: Counter,
+    status_writes: Counter,
+    connections: Family<ReadyLabel, Gauge<f64, AtomicU64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("regcred");
+        let metrics = Self {
+            registry: Arc::default(),
+            reconciles: Family::default(),
+            seconds: Histogram::new(BUCKETS),
+            logins: Family::default(),
+            secret_writes: Counter::default(),
+            status_writes: Counter::default(),
+            connections: Family::default(),
+        };
+        registry.register("reconciles", "Passes over a connection", metrics.reconciles.clone());
+        registry.register_with_unit("reconcile", "How long a pass took", Unit::Seconds, metrics.seconds.clone());
+        registry.register("logins", "Test logins at registries, by what they found", metrics.logins.clone());
+        registry.register("secret_writes", "Secrets created or changed", metrics.secret_writes.clone());
+        registry.register("status_writes", "Status updates written", metrics.status_writes.clone());
+        registry.register("connections", "Connections by readiness and reason", metrics.connections.clone());
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Counts a pass.
+    pub fn reconciled(&self, took: Duration, is_ok: bool) {
+        let result = if is_ok { "completed" } else { "cut_short" };
+        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a test login.
+    pub fn login(&self, login: &Login) {
+        let reason = match login {
+            Login::Proven => Reason::LoginProven,
+            Login::Unverified => Reason::Unverified,
+            Login::Refused => Reason::InvalidCredentials,
+            Login::Inconclusive(doubt) => doubt.reason,
+        };
+        self.logins.get_or_create(&ResultLabel { result: reason.as_str() }).inc();
+    }
+
+    /// Counts written Secrets.
+    pub fn secrets_written(&self, count: usize) {
+        self.secret_writes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a written status.
+    pub fn status_written(&self) {
+        self.status_writes.inc();
+    }
+
+    /// The text for a scrape. `ready` holds the value and reason of the Ready condition of every connection.
+    pub fn text(&self, ready: impl Iterator<Item = (String, String)>) -> Result<String, std::fmt::Error> {
+        let mut counts: BTreeMap<(String, String), f64> = BTreeMap::new();
+        for labels in ready {
+            *counts.entry(labels).or_default() += 1.0;
+        }
+        self.connections.clear();
+        for ((ready, reason), count) in counts {
+            self.connections.get_or_create(&ReadyLabel { ready, reason }).set(count);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

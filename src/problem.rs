@@ -1,0 +1,111 @@
+//! What is wrong, told to the user: what, where, and what to do.
+
+use std::time::Duration;
+
+use crate::api::{Reason, status::LastError};
+
+/// The longest message, in bytes; events and status share the limit.
+const MAX_MESSAGE: usize = 1024;
+
+/// Something that keeps a connection from being good. Its texts are the operator's own words, with names, hosts and
+/// status codes, never with a value from a Secret or a text from a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The cause.
+    pub reason: Reason,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The path of the field to change.
+    pub field: Option<&'static str>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The pause the other side asked for.
+    pub retry_after: Option<Duration>,
+}
+
+/// Paths of fields that messages point to.
+pub mod field {
+    /// Where the registry is.
+    pub const REGISTRY_URL: &str = "spec.provider.generic.registryUrl";
+    /// Which Secret holds the login.
+    pub const SECRET_REF: &str = "spec.provider.generic.secretRef";
+    /// Which Secret is written.
+    pub const SECRET_NAME: &str = "spec.secret.name";
+    /// The user's labels on the Secret that is written.
+    pub const SECRET_LABELS: &str = "spec.secret.labels";
+    /// The user's annotations on the Secret that is written.
+    pub const SECRET_ANNOTATIONS: &str = "spec.secret.annotations";
+    /// How often a refresh happens.
+    pub const REFRESH_INTERVAL: &str = "spec.refreshIntervalMinutes";
+    /// All paths, so that one read back from a status is known again.
+    pub const ALL: [&str; 6] =
+        [REGISTRY_URL, SECRET_REF, SECRET_NAME, SECRET_LABELS, SECRET_ANNOTATIONS, REFRESH_INTERVAL];
+}
+
+impl Problem {
+    /// A problem without field and hint.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: shortened(message.into()), field: None, hint: None, retry_after: None }
+    }
+
+    /// The same, pointing to a field.
+    pub fn at(mut self, field: &'static str) -> Self {
+        self.field = Some(field);
+        self
+    }
+
+    /// The same, with what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(shortened(hint.into()));
+        self
+    }
+
+    /// As it stands in the status.
+    pub fn to_last_error(&self) -> LastError {
+        LastError {
+            code: self.reason,
+            message: self.message.clone(),
+            field: self.field.map(str::to_owned),
+            hint: self.hint.clone(),
+        }
+    }
+
+    /// As it was before it went into the status.
+    pub fn from_last_error(error: &LastError) -> Self {
+        Self {
+            reason: error.code,
+            message: error.message.clone(),
+            field: error.field.as_deref().and_then(|path| field::ALL.into_iter().find(|known| *known == path)),
+            hint: error.hint.clone(),
+            retry_after: None,
+        }
+    }
+}
+
+/// The text within [`MAX_MESSAGE`], cut at a character.
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_cut_at_a_character() {
+        let problem = Problem::new(Reason::InternalError, "ä".repeat(2000));
+        assert!(problem.message.len() <= MAX_MESSAGE);
+        assert!(problem.message.ends_with("ä..."));
+    }
+
+    #[test]
+    fn survives_the_way_through_the_status() {
+        let problem = Problem::new(Reason::HostMismatch, "m").at(field::SECRET_REF).hint("h");
+        assert_eq!(Problem::from_last_error(&problem.to_last_error()), problem);
+    }
+}

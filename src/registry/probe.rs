@@ -1,0 +1,169 @@
+//! The login test: the same request without and with the credential. A 401 is never a pass, and an answer that says
+//! nothing about the credential is never a refusal.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+
+use super::challenge::{Offered, offered};
+use crate::{
+    api::Reason,
+    domain::{credential::Credential, host::RegistryUrl},
+    net::{Answer, Failure, Http},
+};
+
+/// The longest pause a registry may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// What a test login found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// The registry refused the request without the credential and accepted it with it.
+    Proven,
+    /// The registry accepts the request without any credential, so nothing can be proven.
+    Unverified,
+    /// The registry refused the credential.
+    Refused,
+    /// Nothing was learned about the credential.
+    Inconclusive(Doubt),
+}
+
+/// Why nothing was learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The cause.
+    pub reason: Reason,
+    /// The cause in a sentence, beginning with the step that failed.
+    pub message: String,
+    /// The pause the registry asked for.
+    pub retry_after: Option<Duration>,
+}
+
+impl Doubt {
+    fn new(reason: Reason, message: impl Into<String>) -> Login {
+        Login::Inconclusive(Self { reason, message: message.into(), retry_after: None })
+    }
+}
+
+/// Tests a credential with a login: `GET /v2/` alone, then with Basic authentication.
+///
+/// The credential is sent to the registry itself only, and only after the registry asked for Basic authentication.
+pub async fn login(http: &Http, registry: &RegistryUrl, credential: &Credential) -> Login {
+    let api = registry.api();
+    let anonymous = match http.get(&api, None).await {
+        Ok(answer) => answer,
+        Err(failure) => return unanswered("could not reach the registry", &failure),
+    };
+    match anonymous.status {
+        StatusCode::OK => return Login::Unverified,
+        StatusCode::UNAUTHORIZED => {}
+        _ => return no_verdict("the first request, without a login,", &anonymous),
+    }
+    match offered(&anonymous.headers) {
+        Offered { basic: true, .. } => {}
+        Offered { bearer: true, .. } => {
+            return Doubt::new(
+                Reason::ProtocolError,
+                "the registry asks for token authentication, which this version of the operator cannot test",
+            );
+        }
+        Offered { .. } => {
+            return Doubt::new(
+                Reason::ProtocolError,
+                "the registry answered 401 without a WWW-Authenticate header that names Basic authentication",
+            );
+        }
+    }
+    match http.get(&api, Some(credential)).await {
+        Ok(Answer { status: StatusCode::OK, .. }) => Login::Proven,
+        Ok(Answer { status: StatusCode::UNAUTHORIZED, .. }) => Login::Refused,
+        Ok(answer) => no_verdict("the login", &answer),
+        Err(failure) => unanswered("the login got no answer", &failure),
+    }
+}
+
+fn unanswered(step: &str, failure: &Failure) -> Login {
+    let reason = match failure {
+        Failure::AddressNotAllowed(_) => Reason::AddressNotAllowed,
+        Failure::Tls(_) => Reason::TlsFailed,
+        Failure::NotResolved | Failure::TimedOut | Failure::ConnectionRefused | Failure::Broken => Reason::Unreachable,
+    };
+    Doubt::new(reason, format!("{step}: {failure}"))
+}
+
+/// The verdict on an answer that is neither a pass nor a 401.
+fn no_verdict(step: &str, answer: &Answer) -> Login {
+    let status = answer.status;
+    let (reason, meaning) = match status {
+        StatusCode::TOO_MANY_REQUESTS => (Reason::RateLimited, "the registry asks to be called less often"),
+        StatusCode::FORBIDDEN => (Reason::AccessBlocked, "the registry refuses to talk to the operator"),
+        StatusCode::NOT_FOUND => (Reason::NotARegistry, "there is no registry at this address"),
+        StatusCode::REQUEST_TIMEOUT => (Reason::UpstreamError, "the registry has a fault of its own"),
+        _ if status.is_server_error() => (Reason::UpstreamError, "the registry has a fault of its own"),
+        _ if status.is_redirection() => (Reason::NotARegistry, "the host redirects elsewhere, which is not followed"),
+        _ => (Reason::ProtocolError, "the answer is not one a registry gives"),
+    };
+    Login::Inconclusive(Doubt {
+        reason,
+        message: format!("{step} was answered with status {}: {meaning}", status.as_u16()),
+        retry_after: retry_after(&answer.headers),
+    })
+}
+
+/// The pause an answer asks for in seconds, between one second and [`MAX_RETRY_AFTER`].
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).clamp(Duration::from_secs(1), MAX_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, retry_after: Option<&str>) -> Answer {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+        }
+        Answer { status: StatusCode::from_u16(status).unwrap(), headers }
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_of_the_credential_is_never_a_refusal() {
+        for (status, reason) in [
+            (429, Reason::RateLimited),
+            (403, Reason::AccessBlocked),
+            (404, Reason::NotARegistry),
+            (301, Reason::NotARegistry),
+            (307, Reason::NotARegistry),
+            (408, Reason::UpstreamError),
+            (500, Reason::UpstreamError),
+            (503, Reason::UpstreamError),
+            (599, Reason::UpstreamError),
+            (204, Reason::ProtocolError),
+            (400, Reason::ProtocolError),
+            (418, Reason::ProtocolError),
+        ] {
+            match no_verdict("the login", &answer(status, None)) {
+                Login::Inconclusive(doubt) => assert_eq!(doubt.reason, reason, "{status}"),
+                other => panic!("{status}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_clamped_and_nonsense_is_ignored() {
+        for (value, expected) in [
+            (None, None),
+            (Some("30"), Some(30)),
+            (Some(" 30 "), Some(30)),
+            (Some("0"), Some(1)),
+            (Some("99999999"), Some(3600)),
+            (Some("-5"), None),
+            (Some("soon"), None),
+            (Some("99999999999999999999999"), None),
+        ] {
+            assert_eq!(retry_after(&answer(429, value).headers), expected.map(Duration::from_secs), "{value:?}");
+        }
+    }
+}

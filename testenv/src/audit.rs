@@ -1,0 +1,77 @@
+//! The API server's audit log, which sees every request of every client whatever path it took.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// What the API server is told to log: the metadata of everything, once per request, when it has been answered.
+pub(crate) const POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1",
+  "kind": "Policy",
+  "omitStages": ["RequestReceived", "ResponseStarted"],
+  "rules": [{"level": "Metadata"}]
+}"#;
+
+/// One answered request. A watch is answered when it ends.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEvent {
+    /// get, list, watch, create, update, patch, delete, deletecollection.
+    pub verb: String,
+    /// Path and query.
+    #[serde(rename = "requestURI")]
+    pub uri: String,
+    /// Who asked.
+    #[serde(default)]
+    pub user: User,
+    /// The program that asked.
+    #[serde(default)]
+    pub user_agent: String,
+    /// What was asked for; absent for addresses that are no resource.
+    #[serde(default)]
+    pub object_ref: ObjectRef,
+    /// The answer.
+    #[serde(default)]
+    pub response_status: ResponseStatus,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct User {
+    /// Such as `system:serviceaccount:namespace:name`.
+    #[serde(default)]
+    pub username: String,
+}
+
+/// What was asked for; empty strings where a part does not apply.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectRef {
+    /// The API group.
+    pub api_group: String,
+    /// The plural name.
+    pub resource: String,
+    /// Such as `status`.
+    pub subresource: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct ResponseStatus {
+    /// The HTTP status.
+    #[serde(default)]
+    pub code: u16,
+}
+
+/// Reads the log at `path`. A last line that is still being written is left out.
+pub(crate) fn read(path: &Path) -> Result<Vec<AuditEvent>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).context("read a line of the audit log")).collect()
+}

@@ -1,0 +1,33 @@
+//! Real parts on loopback, for the tests, the demo and the benchmark of regcred.
+//!
+//! A real control plane, a real registry, a real client, and the kubelet's and Flux's own code as judges. Nothing here
+//! knows the operator; nothing here outlives the process that started it.
+
+pub mod audit;
+pub mod calls;
+pub mod certificates;
+pub mod client;
+mod compile;
+pub mod confine;
+pub mod control_plane;
+pub mod crane;
+pub mod judges;
+pub mod kubeconfig;
+mod parts;
+pub mod process;
+pub mod registry;
+pub mod request;
+pub mod scratch;
+pub mod settled;
+pub mod tools;
+pub mod wait;
+
+pub use calls::{Call, Calls};
+pub use confine::Confine;
+pub use control_plane::ControlPlane;
+pub use crane::Crane;
+pub use judges::{Conditions, Judgement, Keyring};
+pub use registry::{Access, Registry};
+pub use scratch::Scratch;
+pub use settled::Snapshot;
+pub use wait::{eventually, namespace};
