@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::api::{Reason, status::LastError};
 
-/// The longest message, in bytes; events and status share the limit.
+/// The longest message, in bytes: an event takes no longer one.
 const MAX_MESSAGE: usize = 1024;
+
+/// The longest hint, in bytes.
+const MAX_HINT: usize = 512;
 
 /// Something that keeps a connection from being good. Its texts are the operator's own words, with names, hosts and
 /// status codes, never with a value from a Secret or a text from a registry.
@@ -45,7 +48,7 @@ pub mod field {
 impl Problem {
     /// A problem without field and hint.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: shortened(message.into()), field: None, hint: None, retry_after: None }
+        Self { reason, message: shortened(message.into(), MAX_MESSAGE), field: None, hint: None, retry_after: None }
     }
 
     /// The same, pointing to a field.
@@ -56,7 +59,7 @@ impl Problem {
 
     /// The same, with what to do about it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(shortened(hint.into()));
+        self.hint = Some(shortened(hint.into(), MAX_HINT));
         self
     }
 
@@ -82,10 +85,10 @@ impl Problem {
     }
 }
 
-/// The text within [`MAX_MESSAGE`], cut at a character.
-fn shortened(mut text: String) -> String {
-    if text.len() > MAX_MESSAGE {
-        let end = (0..=MAX_MESSAGE - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+/// The text within `limit` bytes, cut at a character.
+pub fn shortened(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = (0..=limit.saturating_sub(3)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);
         text.push_str("...");
     }

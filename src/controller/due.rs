@@ -157,3 +157,134 @@ fn input_changed(observed: &Observed) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{
+        fixture::{connection, created, delivered, minutes_later, object, observed, present, target},
+        memory::Attempt,
+    };
+    use serde_json::{Value, json};
+
+    fn due_at(observed: &Observed, now: Timestamp) -> Due {
+        due(&connection(&observed.object), observed, created(), now)
+    }
+
+    fn due_now(observed: &Observed) -> Due {
+        due_at(observed, minutes_later(1))
+    }
+
+    fn with_error(code: &str) -> Observed {
+        observed(delivered(|object| object["status"]["lastError"] = json!({"code": code, "message": "m"})))
+    }
+
+    #[test]
+    fn nothing_is_due_when_everything_is_as_it_was() {
+        assert_eq!(due_now(&observed(delivered(|_| {}))), Due::Nothing);
+    }
+
+    #[test]
+    fn a_test_is_due_when_something_it_rests_on_changed() {
+        type Change = fn(&mut Observed);
+        let cases: [(&str, Change, Cause); 4] = [
+            ("source edited", |o| o.source = present("s", "2"), Cause::InputChanged),
+            ("source made anew", |o| o.source = present("other", "1"), Cause::InputChanged),
+            ("source gone", |o| o.source = SecretState::Absent, Cause::InputChanged),
+            ("source not known", |o| o.source = SecretState::Unknown, Cause::InputChanged),
+        ];
+        for (name, change, cause) in cases {
+            let mut observed = observed(delivered(|_| {}));
+            change(&mut observed);
+            assert_eq!(due_now(&observed), Due::Test(cause), "{name}");
+        }
+        let edited = observed(delivered(|object| object["metadata"]["generation"] = 2.into()));
+        assert_eq!(due_now(&edited), Due::Test(Cause::SpecChanged));
+        let mut fresh = observed(object(|_| {}));
+        fresh.status.observed_generation = Some(1);
+        fresh.memory.judged = Some(ObservedInput {
+            kind: "Secret".into(),
+            name: "login".into(),
+            uid: "s".into(),
+            resource_version: "1".into(),
+        });
+        assert_eq!(due_now(&fresh), Due::Test(Cause::NeverJudged));
+    }
+
+    #[test]
+    fn a_source_this_process_judged_in_a_newer_version_is_no_change() {
+        let mut touched = observed(delivered(|_| {}));
+        touched.source = present("s", "2");
+        touched.memory.judged = Some(ObservedInput {
+            kind: "Secret".into(),
+            name: "login".into(),
+            uid: "s".into(),
+            resource_version: "2".into(),
+        });
+        assert_eq!(due_now(&touched), Due::Nothing);
+    }
+
+    #[test]
+    fn the_interval_brings_a_test_and_not_before() {
+        let observed = observed(delivered(|_| {}));
+        let connection = connection(&observed.object);
+        let next = next_test(&connection, &observed.status, created()).unwrap();
+        assert!(next >= minutes_later(15) && next <= minutes_later(30));
+        assert_eq!(due_at(&observed, next - SignedDuration::from_secs(1)), Due::Nothing);
+        assert_eq!(due_at(&observed, next), Due::Test(Cause::TimePassed));
+    }
+
+    #[test]
+    fn a_refused_login_rests_for_thirty_minutes_whatever_the_interval() {
+        let observed = observed(delivered(|object: &mut Value| {
+            object["spec"]["refreshIntervalMinutes"] = 5.into();
+            object["status"]["lastTest"]["verdict"] = "InvalidCredentials".into();
+            object["status"]["lastError"] = json!({"code": "InvalidCredentials", "message": "m"});
+        }));
+        assert_eq!(due_at(&observed, minutes_later(29)), Due::Nothing);
+        assert_eq!(due_at(&observed, minutes_later(30)), Due::Test(Cause::TimePassed));
+    }
+
+    #[test]
+    fn an_unusable_source_waits_for_its_change_for_ever() {
+        for code in ["SecretKeyMissing", "SecretMalformed", "HostMismatch"] {
+            assert_eq!(due_at(&with_error(code), minutes_later(10_000)), Due::Nothing, "{code}");
+        }
+        let mut gone = with_error("SecretNotFound");
+        gone.source = SecretState::Absent;
+        assert_eq!(due_at(&gone, minutes_later(10_000)), Due::Nothing);
+        gone.source = present("new", "9");
+        assert_eq!(due_now(&gone), Due::Test(Cause::InputChanged));
+    }
+
+    #[test]
+    fn what_came_to_no_verdict_is_due_again_unless_it_pauses() {
+        let mut waiting = with_error("Unreachable");
+        assert_eq!(due_now(&waiting), Due::Test(Cause::NoVerdict), "after a restart");
+        let trouble = Trouble::Credential(Problem::new(Reason::Unreachable, "m"));
+        let attempt = Attempt { count: 0, not_before: minutes_later(5), basis: waiting.basis(), trouble: trouble.clone() };
+        waiting.memory.attempt = Some(attempt);
+        assert_eq!(due_now(&waiting), Due::Nothing);
+        assert_eq!(pausing_trouble(&waiting, minutes_later(1)), Some(trouble));
+        assert_eq!(due_at(&waiting, minutes_later(5)), Due::Test(Cause::NoVerdict));
+        waiting.source = present("s", "2");
+        assert!(matches!(due_now(&waiting), Due::Test(_)), "a change ends the pause");
+    }
+
+    #[test]
+    fn a_target_that_is_not_right_is_delivered_and_a_foreign_one_left_alone() {
+        let mut observed = observed(delivered(|_| {}));
+        let connection = connection(&observed.object);
+        for (name, state, expected) in [
+            ("gone", SecretState::Absent, Due::Deliver),
+            ("another revision", target(&connection, "r0"), Due::Deliver),
+            ("foreign", present("x", "1"), Due::Nothing),
+        ] {
+            observed.target = state;
+            assert_eq!(due_now(&observed), expected, "{name}");
+        }
+        let mut refused = with_error("InvalidCredentials");
+        refused.target = SecretState::Absent;
+        assert_eq!(due_now(&refused), Due::Nothing, "a lost Secret is not restored from a refused login");
+    }
+}

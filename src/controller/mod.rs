@@ -2,6 +2,8 @@
 
 pub mod apply;
 pub mod due;
+#[cfg(test)]
+mod fixture;
 pub mod index;
 pub mod mapper;
 pub mod memory;
@@ -81,9 +83,19 @@ impl Context {
 }
 
 /// Works on connections until `shutdown` completes, then lets the passes under way finish.
-pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Send + 'static) {
-    let queue = watch::wakes(Arc::clone(&context)).take_until(shutdown);
-    work(context, queue).await;
+pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clone + Send + 'static) {
+    let queue = watch::wakes(Arc::clone(&context)).take_until(shutdown.clone());
+    // The run loop waits for the first list before it notices an end; without that list nothing is under way.
+    let nothing_began = async {
+        shutdown.await;
+        if context.index.is_synced() {
+            future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = work(Arc::clone(&context), queue) => {}
+        () = nothing_began => {}
+    }
 }
 
 async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {

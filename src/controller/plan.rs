@@ -167,3 +167,87 @@ fn test(path: &[&str], value: Value) -> PatchOperation {
 fn pointer(path: &[&str]) -> PointerBuf {
     PointerBuf::from_tokens(path.iter().map(|token| Token::new(*token)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::{connection, object, proven, target};
+
+    fn update(plan: Plan) -> Value {
+        match plan.writes.into_iter().next() {
+            Some((_, Write::Update(patch))) => serde_json::to_value(patch).unwrap(),
+            Some((_, Write::Create(_))) | None => panic!("not an update"),
+        }
+    }
+
+    #[test]
+    fn a_missing_target_is_created_whole() {
+        let connection = connection(&object(|object| {
+            object["spec"]["secret"] = json!({"labels": {"team": "shop"}, "annotations": {"note": "x"}});
+        }));
+        for state in [SecretState::Absent, SecretState::Unknown] {
+            let plan = plan(&connection, &proven(), "r1", &state);
+            let (key, Write::Create(secret)) = &plan.writes[0] else { panic!("not a creation") };
+            assert_eq!(key.to_string(), "shop/images");
+            let labels = secret.metadata.labels.clone().unwrap();
+            assert_eq!((labels["team"].as_str(), labels[MANAGED_BY_LABEL].as_str()), ("shop", "regcred"));
+            let annotations = secret.metadata.annotations.clone().unwrap();
+            assert_eq!(annotations[REVISION_ANNOTATION], "r1");
+            assert_eq!(annotations[EXTRA_LABELS_ANNOTATION], "team");
+            assert_eq!(secret.metadata.owner_references, None);
+            assert_eq!(secret.metadata.finalizers, None);
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_right_is_not_written() {
+        let connection = connection(&object(|_| {}));
+        let current = target(&connection, "r1");
+        assert_eq!(standing(&connection, &current, Some("r1")), Standing::Current);
+        assert!(plan(&connection, &proven(), "r1", &current).writes.is_empty());
+        assert!(matches!(standing(&connection, &current, None), Standing::Outdated(_)));
+    }
+
+    #[test]
+    fn an_update_names_its_precondition_and_only_what_differs() {
+        let before = connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"a/b": "1", "keep": "2"}})));
+        let after = connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"keep": "2"}})));
+        let patch = update(plan(&after, &proven(), "r2", &target(&before, "r1")));
+        let operations: Vec<(String, String)> = patch
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| (o["op"].as_str().unwrap().to_owned(), o["path"].as_str().unwrap().to_owned()))
+            .collect();
+        let expected = [
+            ("replace", "/metadata/resourceVersion"),
+            ("test", "/type"),
+            ("add", "/data/.dockerconfigjson"),
+            ("remove", "/metadata/labels/a~1b"),
+            ("add", "/metadata/annotations/regcred.dev~1credential-revision"),
+            ("add", "/metadata/annotations/regcred.dev~1extra-labels"),
+        ];
+        assert_eq!(operations, expected.map(|(op, path)| (op.to_owned(), path.to_owned())));
+        assert_eq!(patch[0]["value"], "5");
+    }
+
+    #[test]
+    fn a_map_that_was_wiped_is_created_whole() {
+        let connection = connection(&object(|_| {}));
+        let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
+        let mut wiped = SecretMeta { has_labels: false, touched_by_us: true, ..SecretMeta::clone(&meta) };
+        wiped.marks.labels.clear();
+        let patch = update(plan(&connection, &proven(), "r1", &SecretState::Present(Arc::new(wiped))));
+        assert_eq!(patch[3]["path"], "/metadata/labels");
+        assert_eq!(patch[3]["value"][MANAGED_BY_LABEL], "regcred");
+    }
+
+    #[test]
+    fn distrusted_data_are_written_again() {
+        let connection = connection(&object(|_| {}));
+        let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
+        let touched = SecretMeta { data_trusted: false, ..SecretMeta::clone(&meta) };
+        let patch = update(plan(&connection, &proven(), "r1", &SecretState::Present(Arc::new(touched))));
+        assert_eq!(patch.as_array().unwrap().len(), 3, "{patch}");
+    }
+}

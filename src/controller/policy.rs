@@ -13,11 +13,14 @@ use crate::{
         condition::{ConditionStatus, Desired},
         reason::Class,
     },
-    problem::Problem,
+    problem::{Problem, shortened},
 };
 
 /// After this time something missing counts as not coming by itself.
 pub const MISSING_BECOMES_STALLED: SignedDuration = SignedDuration::from_mins(5);
+
+/// The longest message of a condition, in bytes: four of them and an error must fit into a status of 4 KiB.
+const MAX_CONDITION_MESSAGE: usize = 256;
 
 /// The first, and the shortest, pause before something is tried again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -40,7 +43,7 @@ pub struct Facts<'a> {
     pub subject: (&'a str, &'a str),
     /// Something missing has been missing for longer than [`MISSING_BECOMES_STALLED`].
     pub missing_for_long: bool,
-    /// The Ready condition as it was.
+    /// The Ready condition as it was for this very spec.
     pub ready_before: Option<Desired>,
 }
 
@@ -132,11 +135,12 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
         Delivery::Outstanding => {
             let text = "the credential is being delivered";
             let delivered = delivered((Reason::Progressing, text.to_owned()));
-            let before = ready_before.as_ref().filter(|ready| ready.status == True);
-            let ready = before.map_or((False, Reason::Progressing, text), |ready| (True, ready.reason, ready.message.as_str()));
-            let mut conditions = all(ready, valid, delivered, None);
-            conditions.push(desired(ConditionType::Reconciling, True, Reason::Progressing, text.to_owned()));
-            conditions
+            match ready_before.as_ref().filter(|ready| ready.status == True) {
+                // A working credential is being replaced: Pods can pull all the while. Flux's rules allow no Reconciling
+                // beside a true Ready.
+                Some(ready) => all((True, ready.reason, &ready.message), valid, delivered, None),
+                None => all((False, Reason::Progressing, text), valid, delivered, Some(ConditionType::Reconciling)),
+            }
         }
         Delivery::Current => {
             let text = format!("Secret {secret} holds a login for {host}");
@@ -160,7 +164,7 @@ pub fn suspended_conditions() -> Vec<Desired> {
 }
 
 fn desired(kind: ConditionType, status: ConditionStatus, reason: Reason, message: String) -> Desired {
-    Desired { kind, status, reason, message }
+    Desired { kind, status, reason, message: shortened(message, MAX_CONDITION_MESSAGE) }
 }
 
 /// The pause before a problem is worth another try; none if only a change can mend it, which a watch will show.
@@ -251,8 +255,8 @@ mod tests {
                 (False, R::TargetConflict, True, False, Some(Stalled))),
             ("first delivery under way", tell(None, good, outstanding(), false, false),
                 (False, R::Progressing, True, False, Some(Reconciling))),
-            ("later delivery under way", tell(None, good, outstanding(), false, true),
-                (True, R::LoginProven, True, False, Some(Reconciling))),
+            ("a working one is being replaced", tell(None, good, outstanding(), false, true),
+                (True, R::LoginProven, True, False, None)),
             ("the registry accepts anything", tell(None, Some(R::Unverified), current(), false, true),
                 (True, R::Unverified, Unknown, True, None)),
             ("proven and delivered", tell(None, good, current(), false, false),

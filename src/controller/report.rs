@@ -88,7 +88,9 @@ pub fn status(observed: &Observed, connection: Option<&Connection>, outcome: &Ou
         subject: (status.registry_host.as_deref().unwrap_or("the registry"), &observed.target_key.name),
         missing_for_long: missing_since(&observed.status)
             .is_some_and(|since| now.duration_since(since) >= MISSING_BECOMES_STALLED),
-        ready_before: ready_before(&observed.status),
+        // A spec that was not delivered yet is not ready, however good its predecessor was.
+        ready_before: ready_before(&observed.status)
+            .filter(|_| observed.status.observed_generation == Some(observed.generation())),
     };
     let desired = policy::conditions(&facts);
     settle(status, observed, &desired, now)
@@ -228,4 +230,145 @@ fn looks_suspended(status: &RegistryConnectionStatus) -> bool {
     let ready = condition::find(&status.conditions, ConditionType::Ready);
     ready.and_then(reason_of) == Some(Reason::Suspended)
         || (status.last_test.is_some() && status.next_refresh_at.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{
+        fixture::{connection, delivered, minutes_later, object, observed},
+        index::SecretState,
+    };
+    use serde_json::json;
+
+    fn unchanged(problem: Option<Reason>, delivery: Delivery) -> Outcome {
+        Outcome::unchanged(problem.map(|reason| Problem::new(reason, "why")), delivery)
+    }
+
+    fn after(observed: &Observed, outcome: &Outcome, minutes: i64) -> RegistryConnectionStatus {
+        status(observed, Some(&connection(&observed.object)), outcome, minutes_later(minutes))
+    }
+
+    /// The status of a connection that was reported once with this outcome, as the next pass finds it.
+    fn settled(outcome: &Outcome) -> Observed {
+        let mut observed = observed(delivered(|_| {}));
+        let status = after(&observed, outcome, 0);
+        observed.recorded(status);
+        observed
+    }
+
+    #[test]
+    fn a_pass_that_did_nothing_says_nothing_new() {
+        for outcome in [
+            unchanged(None, Delivery::Current),
+            unchanged(Some(Reason::InvalidCredentials), Delivery::Current),
+            unchanged(Some(Reason::SecretNotFound), Delivery::Outstanding),
+            unchanged(Some(Reason::Unreachable), Delivery::Outstanding),
+            unchanged(None, Delivery::Impossible(Problem::new(Reason::TargetConflict, "taken"))),
+        ] {
+            let observed = settled(&outcome);
+            assert_eq!(after(&observed, &outcome, 3), observed.status, "{:?}", outcome.problem);
+        }
+    }
+
+    #[test]
+    fn a_refresh_that_finds_everything_as_it_was_changes_only_the_times() {
+        let observed = settled(&unchanged(None, Delivery::Current));
+        let outcome = Outcome { verdict: Some(Reason::LoginProven), ..unchanged(None, Delivery::Current) };
+        let mut status = after(&observed, &outcome, 30);
+        assert_eq!(status.last_refresh_at, Some(Time(minutes_later(30))));
+        assert!(status.next_refresh_at > observed.status.next_refresh_at);
+        status.last_refresh_at.clone_from(&observed.status.last_refresh_at);
+        status.next_refresh_at.clone_from(&observed.status.next_refresh_at);
+        status.last_test.clone_from(&observed.status.last_test);
+        assert_eq!(status, observed.status);
+        assert_eq!(announcement(&observed.status, &status, false), None);
+    }
+
+    #[test]
+    fn something_missing_becomes_stalled_after_five_minutes_and_stays_so() {
+        let missing = || unchanged(Some(Reason::SecretNotFound), Delivery::Current);
+        let mut observed = settled(&missing());
+        for (minutes, kind) in [(4, ConditionType::Reconciling), (5, ConditionType::Stalled), (60, ConditionType::Stalled)] {
+            let status = after(&observed, &missing(), minutes);
+            assert!(condition::is_true(&status.conditions, kind), "{minutes} minutes");
+            observed.recorded(status);
+        }
+    }
+
+    #[test]
+    fn the_five_minutes_begin_with_what_is_missing_not_with_an_earlier_trouble() {
+        let mut observed = settled(&unchanged(Some(Reason::Unreachable), Delivery::Outstanding));
+        for minutes in [60, 64] {
+            let status = after(&observed, &unchanged(Some(Reason::SecretNotFound), Delivery::Outstanding), minutes);
+            assert!(condition::is_true(&status.conditions, ConditionType::Reconciling), "{minutes} minutes");
+            observed.recorded(status);
+        }
+    }
+
+    #[test]
+    fn a_new_spec_is_not_ready_before_it_is_delivered_and_a_rotation_stays_ready() {
+        let outcome = Outcome { revision: Some("r2".into()), ..unchanged(None, Delivery::Outstanding) };
+        let rotation = after(&observed(delivered(|_| {})), &outcome, 1);
+        assert!(condition::is_true(&rotation.conditions, ConditionType::Ready));
+        let edited = after(&observed(delivered(|object| object["metadata"]["generation"] = 2.into())), &outcome, 1);
+        assert!(!condition::is_true(&edited.conditions, ConditionType::Ready));
+        assert!(condition::is_true(&edited.conditions, ConditionType::Reconciling));
+    }
+
+    #[test]
+    fn another_registry_starts_from_nothing() {
+        let mut observed = observed(delivered(|object| {
+            object["metadata"]["generation"] = 2.into();
+            object["spec"]["provider"]["generic"]["registryUrl"] = "https://other.example".into();
+        }));
+        observed.forget_other_registries(connection(&observed.object).registry.host());
+        let status = after(&observed, &unchanged(Some(Reason::Unreachable), Delivery::Outstanding), 1);
+        assert_eq!((status.credential, status.last_test), (None, None));
+        assert!(!condition::is_true(&status.conditions, ConditionType::Ready));
+    }
+
+    #[test]
+    fn suspension_keeps_what_was_said_and_moves_it_to_the_new_generation() {
+        let observed = observed(delivered(|object| {
+            object["metadata"]["generation"] = 2.into();
+            object["spec"]["suspend"] = true.into();
+        }));
+        let status = suspended_status(&observed, &connection(&observed.object), minutes_later(1));
+        assert_eq!(status.observed_generation, Some(2));
+        assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)));
+        assert!(condition::is_true(&status.conditions, ConditionType::Ready));
+        let event = announcement(&settled(&unchanged(None, Delivery::Current)).status, &status, true);
+        assert_eq!(event.map(|event| event.reason), Some(Reason::Suspended));
+        assert_eq!(announcement(&status, &status, true), None);
+    }
+
+    #[test]
+    fn events_tell_transitions_only() {
+        let fresh = observed(object(|_| {}));
+        let good = settled(&unchanged(None, Delivery::Current)).status;
+        let refused = settled(&unchanged(Some(Reason::InvalidCredentials), Delivery::Current)).status;
+        let reason = |old: &RegistryConnectionStatus, new: &RegistryConnectionStatus| {
+            announcement(old, new, false).map(|event| (event.is_warning, event.reason))
+        };
+        assert_eq!(reason(&fresh.status, &good), Some((false, Reason::LoginProven)));
+        assert_eq!(reason(&good, &refused), Some((true, Reason::InvalidCredentials)));
+        assert_eq!(reason(&refused, &refused), None);
+        assert_eq!(reason(&refused, &good), Some((false, Reason::LoginProven)));
+        assert_eq!(reason(&good, &good), None);
+    }
+
+    #[test]
+    fn the_status_stays_small_whatever_is_wrong() {
+        let long = "ü".repeat(5000);
+        let mut observed = observed(delivered(|object| object["metadata"]["name"] = "n".repeat(253).into()));
+        observed.target = SecretState::Absent;
+        let outcome = Outcome::unchanged(
+            Some(Problem::new(Reason::SecretMalformed, long.clone()).hint(long.clone())),
+            Delivery::Impossible(Problem::new(Reason::TargetConflict, long)),
+        );
+        let status = after(&observed, &outcome, 1);
+        let size = serde_json::to_vec(&json!(status)).unwrap().len();
+        assert!(size <= 4 * 1024, "{size} bytes");
+    }
 }

@@ -26,6 +26,12 @@ impl Proven {
         &self.credential
     }
 
+    /// One that nobody proved.
+    #[cfg(test)]
+    pub(super) fn for_test(credential: Credential) -> Self {
+        Self { credential, proof: Reason::LoginProven }
+    }
+
     /// What the test found: `LoginProven` or `Unverified`.
     pub fn proof(&self) -> Reason {
         self.proof
@@ -126,4 +132,62 @@ fn refused(connection: &Connection) -> Problem {
             "put the right user name and password into Secret {name:?}; they are tried at once. The same ones are tried \
              again after 30 minutes"
         ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        controller::fixture::{connection, delivered, observed},
+        domain::credential::Fingerprints,
+    };
+
+    fn input(resource_version: &str) -> ObservedInput {
+        ObservedInput {
+            kind: "Secret".into(),
+            name: "login".into(),
+            uid: "s".into(),
+            resource_version: resource_version.into(),
+        }
+    }
+
+    #[test]
+    fn the_record_speaks_only_for_the_credential_it_is_about() {
+        let fingerprints = Fingerprints::default();
+        let registry = connection(&delivered(|_| {})).registry;
+        let of = |password: &str| {
+            fingerprints.of(&registry, &Credential::new("user".into(), password.into()).unwrap())
+        };
+        let (good, bad) = (of("good"), of("bad"));
+        let refused = |object: &mut serde_json::Value| {
+            object["status"]["lastTest"]["verdict"] = "InvalidCredentials".into();
+        };
+        let edited = |object: &mut serde_json::Value| object["metadata"]["generation"] = 2.into();
+
+        let accepted = observed(delivered(|_| {}));
+        assert_eq!(recorded(&accepted, &input("1"), good), Some(Reason::LoginProven), "a fresh process, the same source");
+        assert_eq!(recorded(&accepted, &input("2"), good), None, "a fresh process, another version of the source");
+        assert_eq!(recorded(&observed(delivered(edited)), &input("1"), good), None, "a fresh process, another spec");
+
+        let mut remembered = observed(delivered(edited));
+        remembered.memory.accepted = Some(good);
+        assert_eq!(recorded(&remembered, &input("2"), good), Some(Reason::LoginProven), "touched, but the same login");
+        assert_eq!(recorded(&remembered, &input("1"), bad), None, "another login");
+
+        let mut remembered = observed(delivered(refused));
+        assert_eq!(recorded(&remembered, &input("1"), bad), Some(Reason::InvalidCredentials), "refused before a restart");
+        remembered.memory.refused = Some(bad);
+        remembered.memory.accepted = Some(good);
+        assert_eq!(recorded(&remembered, &input("2"), bad), Some(Reason::InvalidCredentials), "refused and touched");
+        assert_eq!(recorded(&remembered, &input("2"), good), None, "an earlier login is proven anew after a refusal");
+    }
+
+    #[test]
+    fn a_record_by_an_unknown_version_is_no_proof() {
+        let unknown = observed(delivered(|object| object["status"]["lastTest"]["verdict"] = "FromTheFuture".into()));
+        let fingerprints = Fingerprints::default();
+        let registry = connection(&delivered(|_| {})).registry;
+        let fingerprint = fingerprints.of(&registry, &Credential::new("a".into(), "b".into()).unwrap());
+        assert_eq!(recorded(&unknown, &input("1"), fingerprint), None);
+    }
 }

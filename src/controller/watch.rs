@@ -140,8 +140,9 @@ fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
 /// One line for the log, the same for the same cause.
 fn summary(error: &watcher::Error) -> String {
     match status_of(error) {
-        Some(status) if status.is_not_found() => {
-            format!("the kind is not installed; apply the CustomResourceDefinitions of regcred ({})", status.code)
+        // A kind that is not served is a 404 in plain text, without the reason NotFound.
+        Some(status) if status.code == 404 => {
+            "the kind is not installed; apply the CustomResourceDefinitions of regcred (404)".to_owned()
         }
         Some(status) => format!("{} ({})", status.message, status.code),
         None => {

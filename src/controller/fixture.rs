@@ -1,0 +1,107 @@
+//! Values for the unit tests of the steps: a connection that was proven and delivered, and ways to change it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    index::SecretState,
+    mapper,
+    memory::Memory,
+    observe::Observed,
+    plan::plan,
+    secret_meta::SecretMeta,
+    validate::{Connection, validate},
+    verify::Proven,
+};
+use crate::{api::RegistryConnection, domain::credential::Credential};
+
+/// When the connection was made, tested and delivered.
+pub(super) fn created() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// Some minutes later.
+pub(super) fn minutes_later(minutes: i64) -> Timestamp {
+    created() + jiff::SignedDuration::from_mins(minutes)
+}
+
+/// A fresh connection to `r.example`, changed as a test wants.
+pub(super) fn object(change: impl FnOnce(&mut Value)) -> RegistryConnection {
+    let mut object = json!({
+        "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
+        "metadata": {
+            "name": "images", "namespace": "shop", "uid": "0123456789", "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"provider": {"generic": {"registryUrl": "https://r.example", "secretRef": {"name": "login"}}}},
+    });
+    change(&mut object);
+    serde_json::from_value(object).unwrap()
+}
+
+/// The same after it was proven and delivered.
+pub(super) fn delivered(change: impl FnOnce(&mut Value)) -> RegistryConnection {
+    object(|object| {
+        let condition = |kind: &str, reason: &str| {
+            json!({
+                "type": kind, "status": "True", "reason": reason, "message": "m", "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
+        };
+        object["status"] = json!({
+            "observedGeneration": 1, "provider": "generic", "registryHost": "r.example", "secretName": "images",
+            "observedInputs": [{"kind": "Secret", "name": "login", "uid": "s", "resourceVersion": "1"}],
+            "credential": {"revision": "r1"},
+            "lastTest": {"time": "2026-01-01T00:00:00Z", "verdict": "LoginProven"},
+            "lastRefreshAt": "2026-01-01T00:00:00Z",
+            "conditions": [
+                condition("Ready", "LoginProven"), condition("CredentialsValid", "LoginProven"),
+                condition("Delivered", "Delivered"),
+            ],
+        });
+        change(object);
+    })
+}
+
+/// The connection as the later steps see it.
+pub(super) fn connection(object: &RegistryConnection) -> Connection {
+    validate(object, false).unwrap_or_else(|problem| panic!("{problem:?}"))
+}
+
+/// A Secret that exists, in some version.
+pub(super) fn present(uid: &str, resource_version: &str) -> SecretState {
+    SecretState::Present(Arc::new(SecretMeta {
+        uid: uid.into(),
+        resource_version: resource_version.into(),
+        ..SecretMeta::default()
+    }))
+}
+
+/// A login that counts as proven.
+pub(super) fn proven() -> Proven {
+    Proven::for_test(Credential::new("user".into(), "password".into()).unwrap())
+}
+
+/// The target as a plan would make it for a revision.
+pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
+    let plan = plan(connection, &proven(), revision, &SecretState::Absent);
+    let (_, super::plan::Write::Create(secret)) = &plan.writes[0] else { panic!("not a creation") };
+    let mut secret = (**secret).clone();
+    secret.metadata.uid = Some("t".into());
+    secret.metadata.resource_version = Some("5".into());
+    SecretState::Present(Arc::new(SecretMeta { data_trusted: true, ..SecretMeta::from_secret(&secret) }))
+}
+
+/// Everything as it should be around an object: its source as it was judged, its target as it was delivered.
+pub(super) fn observed(object: RegistryConnection) -> Observed {
+    Observed {
+        status: object.status.clone().unwrap_or_default(),
+        source: present("s", "1"),
+        target: target(&connection(&object), "r1"),
+        target_key: mapper::target(&object),
+        memory: Memory::default(),
+        object: Arc::new(object),
+    }
+}

@@ -1,0 +1,19 @@
+//! The shipped controller against a real API server, a real registry and real clients.
+//!
+//! One control plane for the whole run and a namespace for every test; each test runs an operator of its own whose view
+//! is confined to that namespace. Tests of the command as a process have a control plane to themselves.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
+
+mod scenario;
+
+mod conflict;
+mod delivery;
+mod generated;
+mod outage;
+mod process;
+mod quiet;
+mod refusal;
+mod schema;
+mod source;
+mod suspend;

@@ -1,0 +1,147 @@
+//! A registry that cannot be asked is no reason to take anything away.
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use regcred::api::Reason;
+use serde_json::json;
+use testenv::Registry;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+use crate::scenario::{PASSWORD, Scenario, tell_all};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_down_takes_nothing_away_and_recovers_by_itself() -> Result<()> {
+    let scenario = Scenario::start("down").await?;
+    let registry = Registry::start().await?;
+    registry.set_password(&scenario.namespace, PASSWORD)?;
+    scenario.write_login("login", PASSWORD).await?;
+    let mut spec = scenario.spec();
+    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
+    scenario.connect("images", spec).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    let delivered = scenario.secrets().get("images").await?;
+
+    registry.pause();
+    registry.set_password(&scenario.namespace, "the-new-one")?;
+    scenario.write_login("login", "the-new-one").await?;
+    let waiting = scenario.until("images", |now| tell_all(now)[1] == "Unknown/Unreachable").await?;
+    assert_eq!(tell_all(&waiting), ["True/LoginProven", "Unknown/Unreachable", "True/Delivered", "-", "-"]);
+    assert_eq!(scenario.secrets().get("images").await?, delivered);
+
+    registry.resume().await?;
+    scenario.until("images", |now| tell_all(now) == ["True/LoginProven", "True/LoginProven", "True/Delivered", "-", "-"]).await?;
+    let renewed = scenario.secrets().get("images").await?;
+    assert_ne!(renewed.data, delivered.data);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_was_never_reached_is_waited_for() -> Result<()> {
+    let scenario = Scenario::start("never").await?;
+    let registry = Registry::start().await?;
+    registry.set_password(&scenario.namespace, PASSWORD)?;
+    registry.pause();
+    scenario.write_login("login", PASSWORD).await?;
+    let mut spec = scenario.spec();
+    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
+    scenario.connect("images", spec).await?;
+    let waiting = scenario.ready("images", "False", "Unreachable").await?;
+    assert_eq!(
+        tell_all(&waiting),
+        ["False/Unreachable", "Unknown/Unreachable", "False/Unreachable", "True/Unreachable", "-"]
+    );
+    assert!(scenario.secrets().get_opt("images").await?.is_none());
+    registry.resume().await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    Ok(())
+}
+
+/// A listener that gives one answer to everybody.
+async fn answering(answer: &'static str) -> Result<std::net::SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = [0; 4096];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Ok(address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_odd_answer_has_its_reason_and_is_no_refusal() -> Result<()> {
+    let scenario = Scenario::start("odd").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    for (name, scheme, answer, status, reason) in [
+        ("limited", "http", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n", "False", Reason::RateLimited),
+        ("blocked", "http", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "False", Reason::AccessBlocked),
+        ("broken", "http", "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", "False", Reason::UpstreamError),
+        ("nothing", "http", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "False", Reason::NotARegistry),
+        ("elsewhere", "http", "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", "False", Reason::NotARegistry),
+        ("no-challenge", "http", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "False", Reason::ProtocolError),
+        ("token", "http", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:1/t\"\r\nContent-Length: 0\r\n\r\n", "False", Reason::ProtocolError),
+        ("noise", "http", "SSH-2.0-OpenSSH_9.9\r\n", "False", Reason::Unreachable),
+        ("no-tls", "https", "HTTP/1.1 400 Bad Request\r\n\r\n", "False", Reason::TlsFailed),
+        ("open", "http", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "True", Reason::Unverified),
+    ] {
+        let address = answering(answer).await?;
+        let mut spec = scenario.spec();
+        spec["provider"]["generic"]["registryUrl"] = format!("{scheme}://{address}").into();
+        scenario.connect(name, spec).await?;
+        let connection = scenario.ready(name, status, reason.as_str()).await?;
+        assert_eq!(scenario.secrets().get_opt(name).await?.is_some(), status == "True", "{name}");
+        assert_ne!(tell_all(&connection)[1], "False/InvalidCredentials", "{name}");
+    }
+    let mut spec = scenario.spec();
+    spec["provider"]["generic"]["registryUrl"] = "https://169.254.169.254".into();
+    scenario.connect("metadata", spec).await?;
+    scenario.ready("metadata", "False", "AddressNotAllowed").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_told_and_heals() -> Result<()> {
+    use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+    let mut scenario = Scenario::prepare("rights").await?;
+    let accounts: kube::Api<ServiceAccount> = kube::Api::namespaced(scenario.client.clone(), &scenario.namespace);
+    let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "operator"}}))?;
+    accounts.create(&Default::default(), &account).await?;
+    let role = |verbs: &[&str]| -> Result<ClusterRole> {
+        Ok(serde_json::from_value(json!({
+            "metadata": {"name": format!("{}-operator", scenario.namespace)},
+            "rules": [
+                {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs},
+                {"apiGroups": ["regcred.dev"], "resources": ["registryconnections"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["regcred.dev"], "resources": ["registryconnections/status"], "verbs": ["patch"]},
+                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+            ],
+        }))?)
+    };
+    let roles: kube::Api<ClusterRole> = kube::Api::all(scenario.client.clone());
+    let bindings: kube::Api<ClusterRoleBinding> = kube::Api::all(scenario.client.clone());
+    roles.create(&Default::default(), &role(&["list", "watch", "get"])?).await?;
+    let binding: ClusterRoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": format!("{}-operator", scenario.namespace)},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("{}-operator", scenario.namespace)},
+        "subjects": [{"kind": "ServiceAccount", "namespace": scenario.namespace, "name": "operator"}],
+    }))?;
+    bindings.create(&Default::default(), &binding).await?;
+    let full = role(&["list", "watch", "get", "create", "patch"])?;
+    scenario.act_as("operator").await?;
+
+    scenario.write_login("login", PASSWORD).await?;
+    scenario.connect("images", scenario.spec()).await?;
+    let denied = scenario.ready("images", "False", "Forbidden").await?;
+    assert_eq!(tell_all(&denied), ["False/Forbidden", "True/LoginProven", "False/Forbidden", "-", "True/Forbidden"]);
+
+    roles.replace(&full.metadata.name.clone().unwrap_or_default(), &Default::default(), &full).await?;
+    // A change of the target's surroundings ends the pause: a foreign Secret that comes and goes.
+    let foreign: Secret = serde_json::from_value(json!({"metadata": {"name": "images"}}))?;
+    scenario.secrets().create(&Default::default(), &foreign).await?;
+    scenario.ready("images", "False", "TargetConflict").await?;
+    scenario.delete_secret("images").await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    scenario.finish().await
+}

@@ -1,0 +1,276 @@
+//! The shipped command as a process of its own, with a control plane to itself.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::{Event, Secret};
+use kube::{Api, Client, ResourceExt, api::DynamicObject};
+use regcred::api::RegistryConnection;
+use serde_json::{Value, json};
+use testenv::{ControlPlane, Registry, Scratch, eventually, namespace, process::Process};
+
+use crate::scenario::{DEADLINE, get, install_crds, is_ready};
+
+/// A password that would be noticed anywhere.
+const CANARY: &str = "c4nary+Pa55/word=never";
+
+/// The operator as a process, and its log.
+struct Running {
+    process: Process,
+    log: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Running {
+    fn start(kubeconfig: &Path, rust_log: &str, arguments: &[&str]) -> Result<Self> {
+        let scratch = Scratch::new("process")?;
+        let log = scratch.path().join("regcred.log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regcred"));
+        command
+            .arg("run")
+            .args(["--allow-loopback", "--metrics-addr", "127.0.0.1:0"])
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", rust_log);
+        Ok(Self { process: Process::spawn("regcred", &command, &log)?, log, _scratch: scratch })
+    }
+
+    fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
+    }
+
+    async fn logs(&self, text: &str) -> Result<()> {
+        eventually(format!("{text:?} in the log"), DEADLINE, async || Ok(self.log()?.contains(text).then_some(()))).await
+    }
+
+    /// The address it says it serves metrics at.
+    async fn address(&self) -> Result<SocketAddr> {
+        eventually("the metrics address in the log", DEADLINE, async || {
+            let log = self.log()?;
+            let address = log.split_once("metrics_addr=").map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default());
+            Ok(address.map(str::parse).transpose()?)
+        })
+        .await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let address = self.address().await?;
+        eventually("/readyz", DEADLINE, async || {
+            let (status, body) = get(address, "/readyz").await?;
+            if status == 200 { Ok(Some(())) } else { bail!("{status} {body}") }
+        })
+        .await
+    }
+}
+
+fn connection(namespace: &str, registry: &Registry) -> Result<RegistryConnection> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
+        "metadata": {"name": "images", "namespace": namespace},
+        "spec": {"provider": {"generic": {
+            "registryUrl": format!("http://{}", registry.host()), "secretRef": {"name": "login"},
+        }}},
+    }))?)
+}
+
+async fn write_login(client: &Client, namespace: &str, username: &str, password: &str) -> Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "login"}, "stringData": {"username": username, "password": password},
+    }))?;
+    match secrets.get_opt("login").await? {
+        Some(_) => secrets.patch("login", &Default::default(), &kube::api::Patch::Merge(&secret)).await?,
+        None => secrets.create(&Default::default(), &secret).await?,
+    };
+    Ok(())
+}
+
+/// Every form in which a text could slip into an output.
+fn forms(secret: &str) -> Vec<(&'static str, String)> {
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let escaped: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let bytes = format!("{:?}", secret.as_bytes());
+    let mut forms = vec![
+        ("plain", secret.to_owned()),
+        ("URL", escaped),
+        ("hex", hex.clone()),
+        ("upper hex", hex.to_uppercase()),
+        ("list of bytes", bytes.trim_matches(['[', ']']).to_owned()),
+    ];
+    // base64 of a text inside another one depends on the position modulo three; the ends depend on the neighbours.
+    for shift in 0..3 {
+        let encoded = STANDARD.encode(format!("{}{secret}", "x".repeat(shift)));
+        let start = if shift == 0 { 0 } else { 4 };
+        forms.push(("base64", encoded[start..encoded.len() - 4].to_owned()));
+    }
+    forms
+}
+
+fn assert_clean(what: &str, text: &str, secrets: &[&str]) -> Result<()> {
+    for secret in secrets {
+        for (form, canary) in forms(secret) {
+            if let Some(at) = text.find(&canary) {
+                let line = text[..at].lines().count();
+                bail!("a password is in {what} in {form} form, line {line}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_password_appears_nowhere() -> Result<()> {
+    let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+    let client = plane.client()?;
+    install_crds(&client).await?;
+    let namespace = namespace(&client, "canary").await?;
+    let wrong = "an0ther+Canary/that-is=wrong";
+    registry.set_password("canary", CANARY)?;
+    write_login(&client, &namespace, "canary", CANARY).await?;
+    let running = Running::start(&plane.kubeconfig_path(), "trace", &[])?;
+    let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), &namespace);
+    connections.create(&Default::default(), &connection(&namespace, &registry)?).await?;
+    let until = async |status: &str, reason: &str| {
+        eventually(format!("Ready {status} {reason}"), DEADLINE, async || {
+            Ok(Some(connections.get("images").await?).filter(|now| is_ready(now, status, reason)))
+        })
+        .await
+    };
+
+    // A good login, a refused one, malformed ones, a repair: every path that holds a credential.
+    until("True", "LoginProven").await?;
+    write_login(&client, &namespace, "canary", wrong).await?;
+    until("False", "InvalidCredentials").await?;
+    write_login(&client, &namespace, "canary", &format!("{CANARY}\n")).await?;
+    until("False", "SecretMalformed").await?;
+    write_login(&client, &namespace, &format!("{CANARY}:"), CANARY).await?;
+    until("False", "SecretMalformed").await?;
+    write_login(&client, &namespace, "canary", CANARY).await?;
+    until("True", "LoginProven").await?;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    secrets.delete("images", &Default::default()).await?;
+    eventually("the Secret again", DEADLINE, async || Ok(secrets.get_opt("images").await?)).await?;
+
+    let (_, metrics) = get(running.address().await?, "/metrics").await?;
+    ensure!(metrics.contains("regcred_logins_total{result=\"LoginProven\"}"), "{metrics}");
+    running.process.signal_term()?;
+    ensure!(running.process.wait(DEADLINE)?.is_some_and(|status| status.success()), "it did not end well");
+
+    let log = running.log()?;
+    for source in ["kube_client", "hyper", "rustls"] {
+        ensure!(log.lines().any(|line| line.contains(&format!(" {source}"))), "no line from {source} in the log");
+    }
+    let known = [CANARY, wrong];
+    assert_clean("the log", &log, &known)?;
+    assert_clean("the metrics", &metrics, &known)?;
+    let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
+    let events = serde_json::to_string(&events.list(&Default::default()).await?.items)?;
+    ensure!(events.contains("InvalidCredentials"), "no event about the refusal");
+    assert_clean("the events", &events, &known)?;
+    assert_clean("the connection", &serde_json::to_string(&connections.get("images").await?)?, &known)?;
+    let delivered = secrets.get("images").await?;
+    assert_clean("the Secret's metadata", &serde_json::to_string(&delivered.metadata)?, &known)?;
+    // The check can fail: the Secret's data hold the password.
+    ensure!(assert_clean("the data", &serde_json::to_string(&delivered.data)?, &known).is_err());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_itself() -> Result<()> {
+    let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+    let client = plane.client()?;
+    let running = Running::start(&plane.kubeconfig_path(), "info", &["--log-format", "json"])?;
+    running.logs("the kind is not installed").await?;
+    let address = eventually("the metrics address", DEADLINE, async || {
+        let log = running.log()?;
+        let first: Value = serde_json::from_str(log.lines().next().context("no line yet")?)?;
+        Ok(first["metrics_addr"].as_str().map(str::parse::<SocketAddr>).transpose()?)
+    })
+    .await?;
+    assert_eq!(get(address, "/livez").await?.0, 200);
+    assert_eq!(get(address, "/readyz").await?.0, 503);
+
+    let namespace = namespace(&client, "early").await?;
+    registry.set_password("user", "password")?;
+    write_login(&client, &namespace, "user", "password").await?;
+    install_crds(&client).await?;
+    let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), &namespace);
+    connections.create(&Default::default(), &connection(&namespace, &registry)?).await?;
+    eventually("Ready", DEADLINE, async || {
+        Ok(Some(connections.get("images").await?).filter(|now| is_ready(now, "True", "LoginProven")))
+    })
+    .await?;
+    assert_eq!(get(address, "/readyz").await?.0, 200);
+    let log = running.log()?;
+    assert_eq!(log.matches("the kind is not installed").count(), 1, "{log}");
+    for line in log.lines() {
+        serde_json::from_str::<Value>(line).with_context(|| format!("not JSON: {line}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_within_its_grace_even_with_a_registry_that_does_not_answer() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let client = plane.client()?;
+    install_crds(&client).await?;
+    let namespace = namespace(&client, "term").await?;
+    write_login(&client, &namespace, "user", "password").await?;
+    // Accepts connections and never says a word.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = silent.local_addr()?;
+    let running = Running::start(&plane.kubeconfig_path(), "info", &[])?;
+    running.ready().await?;
+    let object: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
+        "metadata": {"name": "images"},
+        "spec": {"provider": {"generic": {"registryUrl": format!("http://{address}"), "secretRef": {"name": "login"}}}},
+    }))?;
+    let resource = kube::api::ApiResource::erase::<RegistryConnection>(&());
+    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+    objects.create(&Default::default(), &object).await?;
+    let (_held, _) = tokio::time::timeout(DEADLINE, silent.accept()).await??;
+
+    running.process.signal_term()?;
+    let status = running.process.wait(Duration::from_secs(30))?.context("it did not end")?;
+    assert!(status.success(), "{status}");
+    let log = running.log()?;
+    assert!(log.contains("SIGTERM: ending") && log.contains("work unfinished"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn wrong_arguments_and_a_missing_cluster_are_told_in_one_sentence() -> Result<()> {
+    let run = |arguments: &[&str]| -> Result<(bool, String)> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regcred"));
+        let output = command.args(arguments).env("KUBECONFIG", "/nowhere/kubeconfig").env("HOME", "/nowhere").output()?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    for (arguments, words) in [
+        (&["run", "--metrics-addr", "127.0.0.1:0"][..], "set KUBECONFIG to a kubeconfig file"),
+        (&["run", "--metrics-addr", "somewhere"], "is not an address"),
+        (&["run", "--unknown"], "unexpected argument '--unknown'"),
+    ] {
+        let (success, text) = run(arguments)?;
+        assert!(!success && text.contains(words), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn prints_its_kinds_as_yaml() -> Result<()> {
+    let output = Command::new(env!("CARGO_BIN_EXE_regcred")).arg("crd").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    assert_eq!(text, regcred::api::connection::crds_yaml()?);
+    let crd: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition =
+        serde_saphyr::from_str(&text)?;
+    assert_eq!(crd.name_any(), "registryconnections.regcred.dev");
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Nothing is done twice, and nothing at all when there is nothing to do.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::scenario::{PASSWORD, Scenario};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_minute_costs_no_request() -> Result<()> {
+    let scenario = Scenario::start("idle").await?;
+    scenario.connected("images").await?;
+    scenario.connect("broken", {
+        let mut spec = scenario.spec();
+        spec["provider"]["generic"]["secretRef"]["name"] = "nowhere".into();
+        spec
+    }).await?;
+    scenario.ready("broken", "False", "SecretNotFound").await?;
+    let quiet = scenario.calls.quiet_for(Duration::from_secs(60)).await;
+    quiet.map_err(|calls| anyhow!("requests in an idle minute: {calls:?}"))?;
+    assert_eq!(scenario.good_logins()?, 1);
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_costs_no_write_no_login_and_no_read() -> Result<()> {
+    let mut scenario = Scenario::start("restart").await?;
+    scenario.connected("images").await?;
+    scenario.write_login("bad-login", "wrong").await?;
+    for (name, source, reason) in
+        [("refused", "bad-login", "InvalidCredentials"), ("missing", "nowhere", "SecretNotFound")]
+    {
+        let mut spec = scenario.spec();
+        spec["provider"]["generic"]["secretRef"]["name"] = source.into();
+        scenario.connect(name, spec).await?;
+        scenario.ready(name, "False", reason).await?;
+    }
+    scenario.write_secret("keyless", "Opaque", serde_json::json!({"x": "y"})).await?;
+    let mut spec = scenario.spec();
+    spec["provider"]["generic"]["secretRef"]["name"] = "keyless".into();
+    scenario.connect("no-key", spec).await?;
+    scenario.ready("no-key", "False", "SecretKeyMissing").await?;
+
+    scenario.stop_operator().await?;
+    scenario.calls.clear();
+    let logins = (scenario.good_logins()?, scenario.failed_logins()?);
+    scenario.start_operator().await?;
+    scenario.until_all_looked_at().await?;
+
+    let calls = scenario.calls.all();
+    assert!(calls.iter().all(|call| call.request.verb == "watch"), "{calls:?}");
+    assert_eq!(calls.len(), 2, "one stream for connections, one for Secrets: {calls:?}");
+    assert_eq!((scenario.good_logins()?, scenario.failed_logins()?), logins);
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_finds_everything_as_it_was_costs_one_login_and_one_status_write() -> Result<()> {
+    // Five minutes pass in two and a half seconds.
+    let mut scenario = Scenario::start_fast("interval", 120).await?;
+    scenario.write_login("login", PASSWORD).await?;
+    let mut spec = scenario.spec();
+    spec["refreshIntervalMinutes"] = 5.into();
+    scenario.connect("images", spec).await?;
+    let first = scenario.ready("images", "True", "LoginProven").await?;
+    let promised = first.status.clone().and_then(|status| status.next_refresh_at);
+    let logins = scenario.good_logins()?;
+    scenario.calls.clear();
+
+    let later = scenario
+        .until("images", |now| {
+            now.status.as_ref().map(|s| &s.last_refresh_at) != first.status.as_ref().map(|s| &s.last_refresh_at)
+        })
+        .await?;
+    let writes = scenario.calls.writes();
+    scenario.stop_operator().await?;
+    let status = later.status.unwrap_or_default();
+    assert!(status.last_refresh_at >= promised, "not before the promised time");
+    assert_eq!(status.credential, first.status.and_then(|status| status.credential));
+    assert!(scenario.good_logins()? > logins);
+    assert!(writes.iter().all(|call| call.is("patch", "registryconnections", "status")), "{writes:?}");
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! What the API server refuses by itself, with a message that names the field.
+
+use anyhow::{Context as _, Result};
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+};
+use serde_json::{Value, json};
+
+use crate::scenario::Scenario;
+
+type Change = fn(&mut Value);
+
+/// The message with which the API server refuses the object.
+async fn refusal(scenario: &Scenario, object: &Value) -> Result<String> {
+    match dry_run(scenario, object).await {
+        Ok(()) => anyhow::bail!("it was accepted"),
+        Err(error) => match error.downcast::<kube::Error>()? {
+            kube::Error::Api(status) => Ok(status.message.clone()),
+            error => Err(error.into()),
+        },
+    }
+}
+
+fn object(scenario: &Scenario) -> Value {
+    json!({
+        "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
+        "metadata": {"name": "images"}, "spec": scenario.spec(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
+    let scenario = Scenario::prepare("schema").await?;
+    let cases: [(&str, Change, &[&str]); 16] = [
+        ("no provider", |o| o["spec"]["provider"] = json!({}), &["spec.provider", "generic"]),
+        ("provider absent", |o| o["spec"] = json!({}), &["spec.provider"]),
+        ("two providers", |o| o["spec"]["provider"]["dockerhub"] = json!({}), &["spec.provider.dockerhub"]),
+        ("interval too short", |o| o["spec"]["refreshIntervalMinutes"] = 4.into(), &["spec.refreshIntervalMinutes", "5"]),
+        ("interval too long", |o| o["spec"]["refreshIntervalMinutes"] = 1441.into(), &["spec.refreshIntervalMinutes", "1440"]),
+        ("user info", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "https://u:p@r.example".into(), &["spec.provider.generic.registryUrl", "password"]),
+        ("query", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "https://r.example?x".into(), &["spec.provider.generic.registryUrl", "query"]),
+        ("scheme", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "ftp://r.example".into(), &["spec.provider.generic.registryUrl", "https://"]),
+        ("empty URL", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "".into(), &["spec.provider.generic.registryUrl"]),
+        ("unknown field", |o| o["spec"]["refreshInterval"] = 5.into(), &["spec.refreshInterval"]),
+        ("namespace of the Secret", |o| o["spec"]["provider"]["generic"]["secretRef"]["namespace"] = "x".into(), &["spec.provider.generic.secretRef.namespace"]),
+        ("target named as source", |o| o["spec"]["secret"] = json!({"name": "login"}), &["spec.secret.name"]),
+        ("connection named as source", |o| o["metadata"]["name"] = "login".into(), &["spec.secret.name"]),
+        ("name of the target", |o| o["spec"]["secret"] = json!({"name": "Not A Name"}), &["spec.secret.name"]),
+        ("reserved label", |o| o["spec"]["secret"] = json!({"labels": {"app.kubernetes.io/managed-by": "me"}}), &["spec.secret.labels"]),
+        ("reserved annotation", |o| o["spec"]["secret"] = json!({"annotations": {"regcred.dev/x": "1"}}), &["spec.secret.annotations"]),
+    ];
+    for (name, change, words) in cases {
+        let mut object = object(&scenario);
+        change(&mut object);
+        let message = refusal(&scenario, &object).await.with_context(|| name.to_owned())?;
+        for word in words {
+            assert!(message.contains(word), "{name}: {word:?} is not in {message:?}");
+        }
+        println!("{name}: {message}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_to_change_the_provider() -> Result<()> {
+    let scenario = Scenario::prepare("provider").await?;
+    scenario.connect("images", scenario.spec()).await?;
+    let other = json!({"spec": {"provider": {"generic": null, "dockerhub": {"secretRef": {"name": "login"}}}}});
+    let parameters = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
+    let error = scenario.connections().patch("images", &parameters, &Patch::Merge(other)).await.err().context("accepted")?;
+    let kube::Error::Api(status) = error else { return Err(error.into()) };
+    assert!(status.message.contains("spec.provider"), "{}", status.message);
+    println!("{}", status.message);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adds_nothing_to_the_users_spec_and_a_fresh_object_is_in_progress() -> Result<()> {
+    let scenario = Scenario::prepare("default").await?;
+    let created = scenario.connect("images", scenario.spec()).await?;
+    assert_eq!(serde_json::to_value(&created.spec)?, scenario.spec());
+    assert_eq!(created.status.and_then(|status| status.observed_generation), Some(-1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_and_every_yaml_in_the_docs_is_accepted() -> Result<()> {
+    let scenario = Scenario::prepare("docs").await?;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![];
+    for folder in ["examples", "docs/reference", "docs/design", "."] {
+        for entry in std::fs::read_dir(root.join(folder))? {
+            let path = entry?.path();
+            let text = || std::fs::read_to_string(&path);
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("yaml") if folder == "examples" => texts.push((path.clone(), text()?)),
+                Some("md") => texts.extend(yaml_blocks(&text()?).map(|block| (path.clone(), block))),
+                _ => {}
+            }
+        }
+    }
+    let mut connections = 0;
+    for (path, text) in &texts {
+        for document in text.split("\n---").map(|document| document.trim_start_matches("---")) {
+            if document.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
+                continue;
+            }
+            let mut object: Value = serde_saphyr::from_str(document).with_context(|| format!("{}: {document}", path.display()))?;
+            let Some(kind) = object["kind"].as_str().map(str::to_owned) else {
+                continue; // an excerpt, not an object
+            };
+            connections += usize::from(kind == "RegistryConnection");
+            object["metadata"]["namespace"] = scenario.namespace.clone().into();
+            dry_run(&scenario, &object).await.with_context(|| format!("{}: {document}", path.display()))?;
+        }
+    }
+    assert!(connections >= 2, "found {connections} connections in {} texts", texts.len());
+    Ok(())
+}
+
+/// What `kubectl apply --dry-run=server` does.
+async fn dry_run(scenario: &Scenario, object: &Value) -> Result<()> {
+    let object: DynamicObject = serde_json::from_value(object.clone())?;
+    let types = object.types.clone().context("no apiVersion or kind")?;
+    let group_version_kind = kube::core::GroupVersionKind::try_from(&types)?;
+    let resource = kube::discovery::pinned_kind(&scenario.client, &group_version_kind).await?.0;
+    let objects: Api<DynamicObject> = Api::namespaced_with(scenario.client.clone(), &scenario.namespace, &resource);
+    let parameters = PatchParams {
+        dry_run: true,
+        field_manager: Some("test".into()),
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::default()
+    };
+    objects.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await?;
+    Ok(())
+}
+
+fn yaml_blocks(markdown: &str) -> impl Iterator<Item = String> {
+    markdown.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
+}
