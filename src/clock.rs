@@ -34,7 +34,9 @@ impl Clock {
             None => system_now(),
             Some(speed) => {
                 let elapsed = SignedDuration::try_from(self.started.1.elapsed()).unwrap_or(SignedDuration::MAX);
-                self.started.0.saturating_add(elapsed.saturating_mul(i32::try_from(speed).unwrap_or(i32::MAX)))
+                self.started
+                    .0
+                    .saturating_add(elapsed.saturating_mul(i32::try_from(speed).unwrap_or(i32::MAX)))
                     .unwrap_or(Timestamp::MAX)
             }
         }

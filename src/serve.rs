@@ -43,7 +43,10 @@ async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
     if context.index.is_synced() {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the connections and Secrets of the cluster are not listed yet; see the log\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the connections and Secrets of the cluster are not listed yet; see the log\n",
+        )
     }
 }
 
@@ -51,11 +54,15 @@ async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
     let connections = context.index.store().state();
     let ready = connections.iter().map(|connection| {
         let conditions = connection.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        condition::find(conditions, ConditionType::Ready)
-            .map_or_else(|| ("Unknown".into(), "Progressing".into()), |ready| (ready.status.clone(), ready.reason.clone()))
+        condition::find(conditions, ConditionType::Ready).map_or_else(
+            || ("Unknown".into(), "Progressing".into()),
+            |ready| (ready.status.clone(), ready.reason.clone()),
+        )
     });
     match context.metrics.text(ready) {
         Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, OPEN_METRICS)], text),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], "failed to encode metrics\n".into()),
+        Err(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], "failed to encode metrics\n".into())
+        }
     }
 }

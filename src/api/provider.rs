@@ -1,6 +1,6 @@
 //! The provider union: exactly one key of `spec.provider`, one struct per provider.
 
-use kube::{KubeSchema};
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

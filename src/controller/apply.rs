@@ -8,9 +8,9 @@ use kube::{
 };
 
 use super::{
-    index::SecretState,
     plan::{Plan, Write},
     secret_meta::{SecretKey, SecretMeta},
+    sighting::SecretState,
 };
 use crate::{
     api::{Reason, names::FIELD_MANAGER},
@@ -109,8 +109,11 @@ fn invalid_marks(key: &SecretKey, status: &Status) -> Option<Problem> {
         Some((cause, if field == "labels" { field::SECRET_LABELS } else { field::SECRET_ANNOTATIONS }))
     })?;
     Some(
-        Problem::new(Reason::InvalidSpec, format!("the API server does not accept {field} on Secret {key}: {}", cause.message))
-            .at(field),
+        Problem::new(
+            Reason::InvalidSpec,
+            format!("the API server does not accept {field} on Secret {key}: {}", cause.message),
+        )
+        .at(field),
     )
 }
 

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    index::SecretState,
     memory::Trouble,
     observe::Observed,
     plan::{Standing, standing},
+    sighting::SecretState,
     validate::Connection,
 };
 use crate::{
@@ -77,11 +77,7 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
 
 /// When the credential is tested next if nothing changes; none before the first definite verdict, and while the source
 /// is missing or unusable, where only a change of it helps.
-pub fn next_test(
-    connection: &Connection,
-    status: &RegistryConnectionStatus,
-    started: Timestamp,
-) -> Option<Timestamp> {
+pub fn next_test(connection: &Connection, status: &RegistryConnectionStatus, started: Timestamp) -> Option<Timestamp> {
     let last = status.last_test.as_ref()?;
     if settled_problem(status).is_some_and(|problem| problem.reason != Reason::InvalidCredentials) {
         return None;
@@ -133,7 +129,11 @@ fn unsettled(status: &RegistryConnectionStatus) -> bool {
 
 /// The last pass came to nothing, nothing has changed since, and its pause is not over.
 fn is_pausing(observed: &Observed, now: Timestamp) -> bool {
-    observed.memory.attempt.as_ref().is_some_and(|attempt| now < attempt.not_before && attempt.basis == observed.basis())
+    observed
+        .memory
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| now < attempt.not_before && attempt.basis == observed.basis())
 }
 
 /// What the paused pass had in its way, if it is still pausing.
@@ -262,7 +262,8 @@ mod tests {
         let mut waiting = with_error("Unreachable");
         assert_eq!(due_now(&waiting), Due::Test(Cause::NoVerdict), "after a restart");
         let trouble = Trouble::Credential(Problem::new(Reason::Unreachable, "m"));
-        let attempt = Attempt { count: 0, not_before: minutes_later(5), basis: waiting.basis(), trouble: trouble.clone() };
+        let attempt =
+            Attempt { count: 0, not_before: minutes_later(5), basis: waiting.basis(), trouble: trouble.clone() };
         waiting.memory.attempt = Some(attempt);
         assert_eq!(due_now(&waiting), Due::Nothing);
         assert_eq!(pausing_trouble(&waiting, minutes_later(1)), Some(trouble));

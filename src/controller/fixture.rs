@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    index::SecretState,
     mapper,
     memory::Memory,
     observe::Observed,
     plan::plan,
     secret_meta::SecretMeta,
+    sighting::SecretState,
     validate::{Connection, validate},
     verify::Proven,
 };

@@ -2,13 +2,13 @@
 //! write. The only state reconciles share; nothing here does IO.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
-    Resource, ResourceExt,
+    Resource,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         reflector::{self, ObjectRef, Store},
@@ -17,53 +17,11 @@ use kube::{
 };
 
 use super::{
-    mapper,
+    mapper::{self, Concerned, Wake},
     secret_meta::{SecretKey, SecretMeta},
+    sighting::{SecretState, is_older},
 };
 use crate::api::RegistryConnection;
-
-/// What is known of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretState {
-    /// Not looked at yet: it may exist or not.
-    Unknown,
-    /// It does not exist.
-    Absent,
-    /// It exists.
-    Present(Arc<SecretMeta>),
-}
-
-/// Which form of a Secret was seen, to tell whether it is still the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sighting {
-    /// Not looked at yet.
-    Unknown,
-    /// It did not exist.
-    Absent,
-    /// This object, in this version.
-    Present {
-        /// Its UID.
-        uid: String,
-        /// Its resourceVersion.
-        resource_version: String,
-    },
-}
-
-impl SecretState {
-    /// Which form it is.
-    pub fn sighting(&self) -> Sighting {
-        match self {
-            Self::Unknown => Sighting::Unknown,
-            Self::Absent => Sighting::Absent,
-            Self::Present(meta) => {
-                Sighting::Present { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() }
-            }
-        }
-    }
-}
-
-/// A connection that should be looked at.
-pub type Wake = ObjectRef<RegistryConnection>;
 
 /// See the module.
 pub struct Index {
@@ -74,8 +32,7 @@ pub struct Index {
 struct Inner {
     connections: reflector::store::Writer<RegistryConnection>,
     store: Store<RegistryConnection>,
-    /// Which connections read or write a Secret.
-    concerned: HashMap<SecretKey, BTreeSet<(String, String)>>,
+    concerned: Concerned,
     secrets: HashMap<SecretKey, SecretState>,
     /// The Secrets seen since a list began, to notice those that went while nobody watched.
     listed: HashSet<SecretKey>,
@@ -89,7 +46,7 @@ impl Default for Index {
         let inner = Inner {
             connections,
             store: store.clone(),
-            concerned: HashMap::new(),
+            concerned: Concerned::default(),
             secrets: HashMap::new(),
             listed: HashSet::new(),
             connections_listed: false,
@@ -174,10 +131,7 @@ impl Index {
             }
             Event::InitDone => {
                 inner.connections.apply_watcher_event(&Event::InitDone);
-                inner.concerned.clear();
-                for connection in inner.store.state() {
-                    inner.concern(&connection);
-                }
+                inner.concerned = Concerned::of(&inner.store.state());
                 inner.connections_listed = true;
                 inner.everybody()
             }
@@ -186,21 +140,25 @@ impl Index {
                 if inner.is_outdated(&connection.metadata) {
                     return vec![];
                 }
-                if let Some(old) = inner.store.get(&ObjectRef::from_obj(&connection)) {
-                    if old.metadata.resource_version == connection.metadata.resource_version {
-                        return vec![];
-                    }
-                    inner.unconcern(&old);
+                let old = inner.store.get(&ObjectRef::from_obj(&connection));
+                if old.as_ref().is_some_and(|old| old.metadata.resource_version == connection.metadata.resource_version)
+                {
+                    return vec![];
                 }
-                inner.concern(&connection);
+                inner.concerned.add(&connection);
+                if let Some(old) = old {
+                    let unconcerned = inner.concerned.remove(&old, &mapper::keys(&connection));
+                    inner.drop_unconcerned(unconcerned);
+                }
                 let wake = ObjectRef::from_obj(&connection);
                 inner.connections.apply_watcher_event(&Event::Apply(connection));
                 inner.awake(vec![wake])
             }
             Event::Delete(guard) => {
-                let wake = wake_of(guard.meta());
+                let wake = mapper::wake_of(guard.meta());
                 if let Some(old) = inner.store.get(&wake) {
-                    inner.unconcern(&old);
+                    let unconcerned = inner.concerned.remove(&old, &[]);
+                    inner.drop_unconcerned(unconcerned);
                     inner.connections.apply_watcher_event(&Event::Delete((*old).clone()));
                 }
                 vec![]
@@ -217,7 +175,7 @@ impl Index {
                 vec![]
             }
             Event::InitApply(secret) => {
-                let key = key_of(&secret.metadata);
+                let key = mapper::key_of(&secret.metadata);
                 let woken = inner.see(&key, &secret.metadata);
                 if inner.secrets.contains_key(&key) {
                     inner.listed.insert(key);
@@ -235,11 +193,19 @@ impl Index {
                 inner.everybody()
             }
             Event::Apply(secret) => {
-                let woken = inner.see(&key_of(&secret.metadata), &secret.metadata);
+                let woken = inner.see(&mapper::key_of(&secret.metadata), &secret.metadata);
                 inner.awake(woken)
             }
             Event::Delete(secret) => {
-                let woken = inner.miss(&key_of(&secret.metadata));
+                let (key, gone) =
+                    (mapper::key_of(&secret.metadata), secret.metadata.resource_version.unwrap_or_default());
+                if let Some(SecretState::Present(known)) = inner.secrets.get(&key)
+                    && is_older(&gone, &known.resource_version)
+                {
+                    // We made it anew before the watch told that its predecessor went.
+                    return vec![];
+                }
+                let woken = inner.miss(&key);
                 inner.awake(woken)
             }
         }
@@ -255,7 +221,7 @@ impl Inner {
     /// Records what the watch shows of a Secret; drops what concerns nobody.
     fn see(&mut self, key: &SecretKey, metadata: &ObjectMeta) -> Vec<Wake> {
         let mut meta = SecretMeta::from_metadata(metadata);
-        if !self.concerned.contains_key(key) && !meta.is_marked() {
+        if !self.concerned.contains(key) && !meta.is_marked() {
             self.secrets.remove(key);
             return vec![];
         }
@@ -268,55 +234,38 @@ impl Inner {
             }
         }
         self.secrets.insert(key.clone(), SecretState::Present(Arc::new(meta)));
-        self.wakes_for(key)
+        self.concerned.wakes(key)
     }
 
     /// Records that a Secret does not exist.
     fn miss(&mut self, key: &SecretKey) -> Vec<Wake> {
-        if !self.concerned.contains_key(key) {
+        if !self.concerned.contains(key) {
             self.secrets.remove(key);
             return vec![];
         }
         match self.secrets.insert(key.clone(), SecretState::Absent) {
             Some(SecretState::Absent) => vec![],
-            Some(SecretState::Present(_) | SecretState::Unknown) | None => self.wakes_for(key),
+            Some(SecretState::Present(_) | SecretState::Unknown) | None => self.concerned.wakes(key),
         }
     }
 
-    fn concern(&mut self, connection: &RegistryConnection) {
-        let id = (connection.namespace().unwrap_or_default(), connection.name_any());
-        for key in [mapper::source(connection), mapper::target(connection)] {
-            self.concerned.entry(key).or_default().insert(id.clone());
-        }
-    }
-
-    fn unconcern(&mut self, connection: &RegistryConnection) {
-        let id = (connection.namespace().unwrap_or_default(), connection.name_any());
-        for key in [mapper::source(connection), mapper::target(connection)] {
-            let Some(ids) = self.concerned.get_mut(&key) else { continue };
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.concerned.remove(&key);
-                if !matches!(self.secrets.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
-                    self.secrets.remove(&key);
-                }
+    /// Drops what is known of Secrets that concern nobody any more.
+    fn drop_unconcerned(&mut self, keys: Vec<SecretKey>) {
+        for key in keys {
+            if !matches!(self.secrets.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
+                self.secrets.remove(&key);
             }
         }
     }
 
     fn is_outdated(&self, metadata: &ObjectMeta) -> bool {
-        self.store.get(&wake_of(metadata)).is_some_and(|known| {
+        self.store.get(&mapper::wake_of(metadata)).is_some_and(|known| {
             known.metadata.uid == metadata.uid
                 && is_older(
                     metadata.resource_version.as_deref().unwrap_or_default(),
                     known.metadata.resource_version.as_deref().unwrap_or_default(),
                 )
         })
-    }
-
-    fn wakes_for(&self, key: &SecretKey) -> Vec<Wake> {
-        let ids = self.concerned.get(key).into_iter().flatten();
-        ids.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
     }
 
     fn everybody(&self) -> Vec<Wake> {
@@ -345,23 +294,130 @@ fn decoded(guard: DeserializeGuard<RegistryConnection>) -> Option<RegistryConnec
     }
 }
 
-fn wake_of(metadata: &ObjectMeta) -> Wake {
-    ObjectRef::new(metadata.name.as_deref().unwrap_or_default())
-        .within(metadata.namespace.as_deref().unwrap_or_default())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::object;
+    use serde_json::{Value, json};
 
-fn key_of(metadata: &ObjectMeta) -> SecretKey {
-    SecretKey {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
+    fn guarded(resource_version: &str, change: impl FnOnce(&mut Value)) -> DeserializeGuard<RegistryConnection> {
+        DeserializeGuard(Ok(object(|object| {
+            object["metadata"]["resourceVersion"] = resource_version.into();
+            change(object);
+        })))
     }
-}
 
-/// Whether the first resourceVersion of an object is older than the second. They are decimal numbers that grow, which
-/// the API promises since Kubernetes 1.35 and every earlier server does; anything else counts as new.
-fn is_older(first: &str, second: &str) -> bool {
-    match (first.parse::<u128>(), second.parse::<u128>()) {
-        (Ok(first), Ok(second)) => first < second,
-        _ => first != second,
+    fn secret(name: &str, resource_version: &str) -> PartialObjectMeta<Secret> {
+        serde_json::from_value(json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"namespace": "shop", "name": name, "uid": name, "resourceVersion": resource_version},
+        }))
+        .unwrap()
+    }
+
+    fn key(name: &str) -> SecretKey {
+        SecretKey { namespace: "shop".into(), name: name.into() }
+    }
+
+    /// An index that has listed the connection `images` and these Secrets.
+    fn listed(secrets: &[&str]) -> Index {
+        let index = Index::default();
+        for event in [Event::Init, Event::InitApply(guarded("10", |_| {})), Event::InitDone] {
+            assert_eq!(index.apply_connection(event), [], "nobody is woken before the Secrets are listed");
+        }
+        index.apply_secret(Event::Init);
+        for name in secrets {
+            assert_eq!(index.apply_secret(Event::InitApply(secret(name, "1"))), []);
+        }
+        assert_eq!(index.apply_secret(Event::InitDone).len(), 1, "then everybody is");
+        assert!(index.is_synced());
+        index
+    }
+
+    #[test]
+    fn keeps_what_a_connection_reads_or_writes_and_drops_the_rest() {
+        let index = listed(&["login", "foreign"]);
+        assert!(matches!(index.secret(&key("login")), SecretState::Present(_)));
+        assert_eq!(index.secret(&key("images")), SecretState::Absent);
+        assert_eq!(index.secret(&key("foreign")), SecretState::Unknown);
+    }
+
+    #[test]
+    fn wakes_the_connection_for_its_source_and_its_target_only() {
+        let index = listed(&[]);
+        for (name, woken) in [("login", 1), ("images", 1), ("foreign", 0)] {
+            assert_eq!(index.apply_secret(Event::Apply(secret(name, "2"))).len(), woken, "{name} appears");
+            assert_eq!(index.apply_secret(Event::Apply(secret(name, "2"))).len(), 0, "{name} as before");
+            assert_eq!(index.apply_secret(Event::Delete(secret(name, "3"))).len(), woken, "{name} goes");
+        }
+    }
+
+    #[test]
+    fn a_secret_lost_in_a_relist_is_noticed() {
+        let index = listed(&["login"]);
+        index.apply_secret(Event::Init);
+        assert_eq!(index.apply_secret(Event::InitDone).len(), 1);
+        assert_eq!(index.secret(&key("login")), SecretState::Absent);
+    }
+
+    #[test]
+    fn a_new_status_makes_nobody_forget_the_secrets() {
+        let index = listed(&["login"]);
+        index.learn(&key("images"), SecretState::Present(Arc::default()));
+        let woken = index.apply_connection(Event::Apply(guarded("11", |object| {
+            object["status"] = json!({"observedGeneration": 1});
+        })));
+        assert_eq!(woken.len(), 1);
+        assert!(matches!(index.secret(&key("login")), SecretState::Present(_)));
+    }
+
+    #[test]
+    fn a_changed_reference_forgets_the_old_secret_and_does_not_know_the_new_one() {
+        let index = listed(&["login"]);
+        index.apply_connection(Event::Apply(guarded("11", |object| {
+            object["spec"]["provider"]["generic"]["secretRef"]["name"] = "other".into();
+        })));
+        assert_eq!(index.secret(&key("login")), SecretState::Unknown);
+        assert_eq!(index.secret(&key("other")), SecretState::Unknown);
+        assert_eq!(index.apply_secret(Event::Apply(secret("other", "12"))).len(), 1);
+        assert_eq!(index.apply_secret(Event::Apply(secret("login", "13"))).len(), 0);
+    }
+
+    #[test]
+    fn what_we_wrote_is_not_overtaken_by_an_older_event() {
+        let index = listed(&[]);
+        let wake = ObjectRef::new("images").within("shop");
+        index.put_connection(guarded("12", |object| object["status"] = json!({"secretName": "new"})).0.unwrap());
+        assert_eq!(index.apply_connection(Event::Apply(guarded("11", |_| {}))), []);
+        assert_eq!(index.apply_connection(Event::Apply(guarded("12", |_| {}))), [], "our own write wakes nobody");
+        let status = index.connection(&wake).unwrap().status.clone().unwrap();
+        assert_eq!(status.secret_name.as_deref(), Some("new"));
+
+        let written = SecretMeta { resource_version: "20".into(), data_trusted: true, ..SecretMeta::default() };
+        index.learn(&key("images"), SecretState::Present(Arc::new(written)));
+        assert_eq!(index.apply_secret(Event::Apply(secret("images", "19"))).len(), 0);
+        assert_eq!(index.apply_secret(Event::Delete(secret("images", "18"))).len(), 0, "its predecessor");
+        assert!(matches!(index.secret(&key("images")), SecretState::Present(_)));
+    }
+
+    #[test]
+    fn a_write_that_brought_a_new_spec_along_is_left_to_the_watch() {
+        let index = listed(&[]);
+        index.put_connection(guarded("12", |object| object["metadata"]["generation"] = 2.into()).0.unwrap());
+        let woken =
+            index.apply_connection(Event::Apply(guarded("12", |object| object["metadata"]["generation"] = 2.into())));
+        assert_eq!(woken.len(), 1);
+    }
+
+    #[test]
+    fn a_connection_that_cannot_be_read_changes_nothing_and_stops_nobody() {
+        let index = listed(&[]);
+        let invalid: DeserializeGuard<RegistryConnection> = serde_json::from_value(json!({
+            "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
+            "metadata": {"namespace": "shop", "name": "images", "resourceVersion": "11"}, "spec": {"provider": 7},
+        }))
+        .unwrap();
+        assert_eq!(index.apply_connection(Event::Apply(invalid)), []);
+        assert!(index.connection(&ObjectRef::new("images").within("shop")).is_some());
     }
 }

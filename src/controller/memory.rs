@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::index::Sighting;
+use super::sighting::Sighting;
 use crate::{api::status::ObservedInput, domain::credential::Fingerprint, problem::Problem};
 
 /// The remembered facts of one connection.

@@ -17,6 +17,7 @@ pub mod resolve;
 pub mod revision;
 pub mod schedule;
 pub mod secret_meta;
+pub mod sighting;
 pub mod validate;
 pub mod verify;
 pub mod wake;
@@ -34,13 +35,13 @@ use kube::{
     },
 };
 
-use crate::{
-    api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http,
-};
-use index::{Index, Sighting, Wake};
+use crate::{api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http};
+use index::Index;
+use mapper::Wake;
 use memory::{Attempt, Memories, Trouble};
 use observe::Observed;
 use reconcile::{Error, reconcile};
+use sighting::Sighting;
 
 /// How many connections are worked on at the same time.
 const CONCURRENCY: u16 = 32;
@@ -73,7 +74,8 @@ impl Context {
         let count = observed.memory.attempt.as_ref().map_or(0, |attempt| attempt.count + 1);
         let (Trouble::Credential(problem) | Trouble::Delivery(problem)) = &trouble;
         let pause = policy::retry(problem, count, fastrand::f64());
-        let pause = pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
+        let pause =
+            pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let basis = memory::Basis { source, ..observed.basis() };
         self.memories.update(observed.uid(), |memory| {
@@ -108,18 +110,24 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
             result
         })
     };
-    applier(measured, come_back, context, store, queue.map(Ok::<_, std::convert::Infallible>), Config::default().concurrency(CONCURRENCY))
-        .for_each(|result| {
-            if let Err(error) = result {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a pass was not completed");
-            }
-            future::ready(())
-        })
-        .await;
+    applier(
+        measured,
+        come_back,
+        context,
+        store,
+        queue.map(Ok::<_, std::convert::Infallible>),
+        Config::default().concurrency(CONCURRENCY),
+    )
+    .for_each(|result| {
+        if let Err(error) = result {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a pass was not completed");
+        }
+        future::ready(())
+    })
+    .await;
 }
 
 /// The pause after the API server cut a pass short: full jitter, growing with every time in a row.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the run loop's")]
 fn come_back(object: Arc<RegistryConnection>, error: &Error, context: Arc<Context>) -> Action {
     let mut count = 0;
     context.memories.update(object.metadata.uid.as_deref().unwrap_or_default(), |memory| {

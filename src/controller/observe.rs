@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    Context,
-    index::SecretState,
-    mapper,
+    Context, mapper,
     memory::{Basis, Memory},
     secret_meta::SecretKey,
+    sighting::SecretState,
 };
 use crate::{
     api::{RegistryConnection, RegistryConnectionStatus},
@@ -33,11 +32,7 @@ pub struct Observed {
 impl Observed {
     /// What a pass would work on now.
     pub fn basis(&self) -> Basis {
-        Basis {
-            generation: self.generation(),
-            source: self.source.sighting(),
-            target: self.target.sighting(),
-        }
+        Basis { generation: self.generation(), source: self.source.sighting(), target: self.target.sighting() }
     }
 
     /// The generation of the spec.

@@ -10,8 +10,8 @@ use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::me
 use serde_json::{Value, json};
 
 use super::{
-    index::SecretState,
     secret_meta::{Marks, Ownership, SecretKey, SecretMeta},
+    sighting::SecretState,
     validate::{Connection, Target},
     verify::Proven,
 };
@@ -66,7 +66,10 @@ pub fn standing(connection: &Connection, state: &SecretState, revision: Option<&
         Ownership::Foreign(clause) => Standing::Foreign(
             Problem::new(
                 Reason::TargetConflict,
-                format!("Secret {:?} in namespace {:?} exists and {clause}; it was not touched", key.name, key.namespace),
+                format!(
+                    "Secret {:?} in namespace {:?} exists and {clause}; it was not touched",
+                    key.name, key.namespace
+                ),
             )
             .at(field::SECRET_NAME)
             .hint("delete that Secret, or choose another name in spec.secret.name"),
@@ -210,7 +213,8 @@ mod tests {
 
     #[test]
     fn an_update_names_its_precondition_and_only_what_differs() {
-        let before = connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"a/b": "1", "keep": "2"}})));
+        let before =
+            connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"a/b": "1", "keep": "2"}})));
         let after = connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"keep": "2"}})));
         let patch = update(plan(&after, &proven(), "r2", &target(&before, "r1")));
         let operations: Vec<(String, String)> = patch

@@ -82,7 +82,10 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
         (Delivery::Outstanding, (reason, message)) => desired(ConditionType::Delivered, False, reason, message),
     };
     let not_delivered = |problem: &Problem| {
-        (problem.reason, format!("Secret {secret} does not hold a credential that may be delivered: {}", problem.message))
+        (
+            problem.reason,
+            format!("Secret {secret} does not hold a credential that may be delivered: {}", problem.message),
+        )
     };
     let all = |ready: (ConditionStatus, Reason, &str),
                valid: (ConditionStatus, Reason, &str),
@@ -103,7 +106,9 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
         let delivered = delivered(not_delivered(problem));
         let bad = (False, reason, message);
         return match reason.class() {
-            Class::UsersTurn if reason == Reason::InvalidCredentials => all(bad, bad, delivered, Some(ConditionType::Stalled)),
+            Class::UsersTurn if reason == Reason::InvalidCredentials => {
+                all(bad, bad, delivered, Some(ConditionType::Stalled))
+            }
             Class::UsersTurn | Class::Ours | Class::Good | Class::UnderWay => {
                 all(bad, (Unknown, reason, message), delivered, Some(ConditionType::Stalled))
             }
@@ -113,7 +118,8 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             }
             Class::Wait if is_delivered => {
                 let proof = verdict.unwrap_or(Reason::Unverified);
-                let text = format!("Secret {secret} holds the last proven credential; it could not be tested again now");
+                let text =
+                    format!("Secret {secret} holds the last proven credential; it could not be tested again now");
                 all((True, proof, &text), (Unknown, reason, message), delivered, None)
             }
             Class::Wait => all(bad, (Unknown, reason, message), delivered, Some(ConditionType::Reconciling)),
@@ -195,7 +201,13 @@ mod tests {
     use super::*;
     use ConditionStatus::{False, True, Unknown};
 
-    fn tell(problem: Option<Reason>, verdict: Option<Reason>, delivery: Delivery, long: bool, was_ready: bool) -> Vec<Desired> {
+    fn tell(
+        problem: Option<Reason>,
+        verdict: Option<Reason>,
+        delivery: Delivery,
+        long: bool,
+        was_ready: bool,
+    ) -> Vec<Desired> {
         let problem = problem.map(|reason| Problem::new(reason, "why"));
         conditions(&Facts {
             problem: problem.as_ref(),
@@ -212,8 +224,10 @@ mod tests {
     fn row(conditions: &[Desired]) -> Row {
         let get = |kind| conditions.iter().find(|condition| condition.kind == kind);
         let ready = get(ConditionType::Ready).unwrap();
-        let progress: Vec<_> =
-            [ConditionType::Reconciling, ConditionType::Stalled].into_iter().filter(|kind| get(*kind).is_some()).collect();
+        let progress: Vec<_> = [ConditionType::Reconciling, ConditionType::Stalled]
+            .into_iter()
+            .filter(|kind| get(*kind).is_some())
+            .collect();
         assert!(progress.len() <= 1, "Reconciling and Stalled are never both present");
         assert!(conditions.iter().all(|condition| !condition.message.is_empty()));
         (
@@ -233,34 +247,76 @@ mod tests {
         let conflict = || Delivery::Impossible(Problem::new(R::TargetConflict, "taken"));
         let good = Some(R::LoginProven);
         for (name, told, expected) in [
-            ("wrong spec", tell(Some(R::InvalidSpec), None, outstanding(), false, false),
-                (False, R::InvalidSpec, Unknown, False, Some(Stalled))),
-            ("malformed source beside a delivered credential", tell(Some(R::SecretMalformed), good, current(), false, true),
-                (False, R::SecretMalformed, Unknown, True, Some(Stalled))),
-            ("our rights", tell(Some(R::Forbidden), good, current(), false, true),
-                (False, R::Forbidden, Unknown, True, Some(Stalled))),
-            ("refused, nothing delivered", tell(Some(R::InvalidCredentials), Some(R::InvalidCredentials), outstanding(), false, false),
-                (False, R::InvalidCredentials, False, False, Some(Stalled))),
-            ("refused, the last good one delivered", tell(Some(R::InvalidCredentials), Some(R::InvalidCredentials), current(), false, true),
-                (False, R::InvalidCredentials, False, True, Some(Stalled))),
-            ("missing", tell(Some(R::SecretNotFound), None, outstanding(), false, false),
-                (False, R::SecretNotFound, Unknown, False, Some(Reconciling))),
-            ("missing for long", tell(Some(R::SecretNotFound), good, current(), true, true),
-                (False, R::SecretNotFound, Unknown, True, Some(Stalled))),
-            ("waiting, nothing delivered", tell(Some(R::Unreachable), None, outstanding(), false, false),
-                (False, R::Unreachable, Unknown, False, Some(Reconciling))),
-            ("waiting, a working one delivered", tell(Some(R::Unreachable), good, current(), false, true),
-                (True, R::LoginProven, Unknown, True, None)),
-            ("conflict", tell(None, good, conflict(), false, false),
-                (False, R::TargetConflict, True, False, Some(Stalled))),
-            ("first delivery under way", tell(None, good, outstanding(), false, false),
-                (False, R::Progressing, True, False, Some(Reconciling))),
-            ("a working one is being replaced", tell(None, good, outstanding(), false, true),
-                (True, R::LoginProven, True, False, None)),
-            ("the registry accepts anything", tell(None, Some(R::Unverified), current(), false, true),
-                (True, R::Unverified, Unknown, True, None)),
-            ("proven and delivered", tell(None, good, current(), false, false),
-                (True, R::LoginProven, True, True, None)),
+            (
+                "wrong spec",
+                tell(Some(R::InvalidSpec), None, outstanding(), false, false),
+                (False, R::InvalidSpec, Unknown, False, Some(Stalled)),
+            ),
+            (
+                "malformed source beside a delivered credential",
+                tell(Some(R::SecretMalformed), good, current(), false, true),
+                (False, R::SecretMalformed, Unknown, True, Some(Stalled)),
+            ),
+            (
+                "our rights",
+                tell(Some(R::Forbidden), good, current(), false, true),
+                (False, R::Forbidden, Unknown, True, Some(Stalled)),
+            ),
+            (
+                "refused, nothing delivered",
+                tell(Some(R::InvalidCredentials), Some(R::InvalidCredentials), outstanding(), false, false),
+                (False, R::InvalidCredentials, False, False, Some(Stalled)),
+            ),
+            (
+                "refused, the last good one delivered",
+                tell(Some(R::InvalidCredentials), Some(R::InvalidCredentials), current(), false, true),
+                (False, R::InvalidCredentials, False, True, Some(Stalled)),
+            ),
+            (
+                "missing",
+                tell(Some(R::SecretNotFound), None, outstanding(), false, false),
+                (False, R::SecretNotFound, Unknown, False, Some(Reconciling)),
+            ),
+            (
+                "missing for long",
+                tell(Some(R::SecretNotFound), good, current(), true, true),
+                (False, R::SecretNotFound, Unknown, True, Some(Stalled)),
+            ),
+            (
+                "waiting, nothing delivered",
+                tell(Some(R::Unreachable), None, outstanding(), false, false),
+                (False, R::Unreachable, Unknown, False, Some(Reconciling)),
+            ),
+            (
+                "waiting, a working one delivered",
+                tell(Some(R::Unreachable), good, current(), false, true),
+                (True, R::LoginProven, Unknown, True, None),
+            ),
+            (
+                "conflict",
+                tell(None, good, conflict(), false, false),
+                (False, R::TargetConflict, True, False, Some(Stalled)),
+            ),
+            (
+                "first delivery under way",
+                tell(None, good, outstanding(), false, false),
+                (False, R::Progressing, True, False, Some(Reconciling)),
+            ),
+            (
+                "a working one is being replaced",
+                tell(None, good, outstanding(), false, true),
+                (True, R::LoginProven, True, False, None),
+            ),
+            (
+                "the registry accepts anything",
+                tell(None, Some(R::Unverified), current(), false, true),
+                (True, R::Unverified, Unknown, True, None),
+            ),
+            (
+                "proven and delivered",
+                tell(None, good, current(), false, false),
+                (True, R::LoginProven, True, True, None),
+            ),
         ] {
             assert_eq!(row(&told), expected, "{name}");
         }

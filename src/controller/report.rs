@@ -55,7 +55,12 @@ impl Outcome {
 }
 
 /// The status that follows. `connection` is none if the spec makes no sense.
-pub fn status(observed: &Observed, connection: Option<&Connection>, outcome: &Outcome, now: Timestamp) -> RegistryConnectionStatus {
+pub fn status(
+    observed: &Observed,
+    connection: Option<&Connection>,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> RegistryConnectionStatus {
     let now = whole_seconds(now);
     let mut status = observed.status.clone();
     if let Some(connection) = connection {
@@ -204,7 +209,11 @@ pub struct Announcement {
 }
 
 /// The event that tells a change of the status; none if nothing changed that is worth one.
-pub fn announcement(old: &RegistryConnectionStatus, new: &RegistryConnectionStatus, is_suspended: bool) -> Option<Announcement> {
+pub fn announcement(
+    old: &RegistryConnectionStatus,
+    new: &RegistryConnectionStatus,
+    is_suspended: bool,
+) -> Option<Announcement> {
     if is_suspended {
         return (!looks_suspended(old)).then(|| Announcement {
             is_warning: false,
@@ -237,7 +246,7 @@ mod tests {
     use super::*;
     use crate::controller::{
         fixture::{connection, delivered, minutes_later, object, observed},
-        index::SecretState,
+        sighting::SecretState,
     };
     use serde_json::json;
 
@@ -289,7 +298,9 @@ mod tests {
     fn something_missing_becomes_stalled_after_five_minutes_and_stays_so() {
         let missing = || unchanged(Some(Reason::SecretNotFound), Delivery::Current);
         let mut observed = settled(&missing());
-        for (minutes, kind) in [(4, ConditionType::Reconciling), (5, ConditionType::Stalled), (60, ConditionType::Stalled)] {
+        for (minutes, kind) in
+            [(4, ConditionType::Reconciling), (5, ConditionType::Stalled), (60, ConditionType::Stalled)]
+        {
             let status = after(&observed, &missing(), minutes);
             assert!(condition::is_true(&status.conditions, kind), "{minutes} minutes");
             observed.recorded(status);

@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-use super::{index::SecretState, observe::Observed, validate::Connection};
+use super::{observe::Observed, sighting::SecretState, validate::Connection};
 use crate::provider::{CredentialSource, Error, Io, Issued, secret_not_found};
 
 /// Obtains the credential of a connection. A source that the watch shows to be absent costs no request.

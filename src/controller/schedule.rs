@@ -79,9 +79,8 @@ mod tests {
 
     #[test]
     fn what_fell_due_during_an_absence_is_spread_over_a_tenth_of_the_interval() {
-        let spread: Vec<Timestamp> = (0..1000)
-            .map(|uid| Grid::new(at(1000), &uid.to_string(), INTERVAL).spread(at(1020), at(2000)))
-            .collect();
+        let spread: Vec<Timestamp> =
+            (0..1000).map(|uid| Grid::new(at(1000), &uid.to_string(), INTERVAL).spread(at(1020), at(2000))).collect();
         assert!(spread.iter().all(|time| *time >= at(2000) && *time <= at(2003)));
         let early = spread.iter().filter(|time| **time < at(2000) + SignedDuration::from_secs(90)).count();
         assert!((400..600).contains(&early), "{early} of 1000 in the first half");

@@ -12,9 +12,7 @@ use super::{mapper, schedule::Grid, secret_meta::SecretKey};
 use crate::{
     api::{
         Reason, RegistryConnection,
-        connection::{
-            DEFAULT_REFRESH_INTERVAL_MINUTES, MAX_REFRESH_INTERVAL_MINUTES, MIN_REFRESH_INTERVAL_MINUTES,
-        },
+        connection::{DEFAULT_REFRESH_INTERVAL_MINUTES, MAX_REFRESH_INTERVAL_MINUTES, MIN_REFRESH_INTERVAL_MINUTES},
         names::MANAGED_BY_LABEL,
         provider::Provider,
     },
@@ -58,18 +56,23 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     let registry = RegistryUrl::parse(&generic.registry_url)
         .map_err(|error| invalid(field::REGISTRY_URL, format!("registryUrl cannot be used: {error}")))?;
     if registry.is_plain_http() && !registry.is_loopback() {
-        return Err(invalid(field::REGISTRY_URL, "plain http is possible for loopback addresses only".into())
-            .hint("use https"));
+        return Err(
+            invalid(field::REGISTRY_URL, "plain http is possible for loopback addresses only".into()).hint("use https")
+        );
     }
     if registry.is_loopback() && !allow_loopback {
-        return Err(invalid(field::REGISTRY_URL, "the operator does not connect to loopback addresses".into())
-            .hint("use an address that Pods can reach; for tests on one machine start the operator with --allow-loopback"));
+        return Err(invalid(field::REGISTRY_URL, "the operator does not connect to loopback addresses".into()).hint(
+            "use an address that Pods can reach; for tests on one machine start the operator with --allow-loopback",
+        ));
     }
 
     let minutes = spec.refresh_interval_minutes.unwrap_or(DEFAULT_REFRESH_INTERVAL_MINUTES);
     if !(MIN_REFRESH_INTERVAL_MINUTES..=MAX_REFRESH_INTERVAL_MINUTES).contains(&minutes) {
         let range = format!("{MIN_REFRESH_INTERVAL_MINUTES} to {MAX_REFRESH_INTERVAL_MINUTES}");
-        return Err(invalid(field::REFRESH_INTERVAL, format!("refreshIntervalMinutes is {minutes}, it may be {range}")));
+        return Err(invalid(
+            field::REFRESH_INTERVAL,
+            format!("refreshIntervalMinutes is {minutes}, it may be {range}"),
+        ));
     }
 
     let key = mapper::target(object);
@@ -146,7 +149,9 @@ mod tests {
             }),
             ("interval", field::REFRESH_INTERVAL, |o| o["spec"]["refreshIntervalMinutes"] = 4.into()),
             ("target is source", field::SECRET_NAME, |o| o["spec"]["secret"] = json!({"name": "login"})),
-            ("reserved label", field::SECRET_LABELS, |o| o["spec"]["secret"] = json!({"labels": {"regcred.dev/x": "1"}})),
+            ("reserved label", field::SECRET_LABELS, |o| {
+                o["spec"]["secret"] = json!({"labels": {"regcred.dev/x": "1"}})
+            }),
             ("reserved annotation", field::SECRET_ANNOTATIONS, |o| {
                 o["spec"]["secret"] = json!({"annotations": {"regcred.dev/x": "1"}});
             }),

@@ -87,7 +87,9 @@ pub async fn verify(
     let fingerprint = context.fingerprints.of(&connection.registry, &credential);
     let record = Some(observed).filter(|_| due != Due::Test(Cause::TimePassed));
     let record = record.and_then(|observed| recorded(observed, &input, fingerprint));
-    let accepted = |proof| Verdict::Accepted(Accepted { proven: Proven { credential: credential.clone(), proof }, fingerprint, input });
+    let accepted = |proof| {
+        Verdict::Accepted(Accepted { proven: Proven { credential: credential.clone(), proof }, fingerprint, input })
+    };
     let rejected = || Verdict::Rejected(Rejected { problem: refused(connection), fingerprint });
     if let Some(reason) = record {
         let verdict = if reason == Reason::InvalidCredentials { rejected() } else { accepted(reason) };
@@ -155,9 +157,7 @@ mod tests {
     fn the_record_speaks_only_for_the_credential_it_is_about() {
         let fingerprints = Fingerprints::default();
         let registry = connection(&delivered(|_| {})).registry;
-        let of = |password: &str| {
-            fingerprints.of(&registry, &Credential::new("user".into(), password.into()).unwrap())
-        };
+        let of = |password: &str| fingerprints.of(&registry, &Credential::new("user".into(), password.into()).unwrap());
         let (good, bad) = (of("good"), of("bad"));
         let refused = |object: &mut serde_json::Value| {
             object["status"]["lastTest"]["verdict"] = "InvalidCredentials".into();
@@ -165,7 +165,11 @@ mod tests {
         let edited = |object: &mut serde_json::Value| object["metadata"]["generation"] = 2.into();
 
         let accepted = observed(delivered(|_| {}));
-        assert_eq!(recorded(&accepted, &input("1"), good), Some(Reason::LoginProven), "a fresh process, the same source");
+        assert_eq!(
+            recorded(&accepted, &input("1"), good),
+            Some(Reason::LoginProven),
+            "a fresh process, the same source"
+        );
         assert_eq!(recorded(&accepted, &input("2"), good), None, "a fresh process, another version of the source");
         assert_eq!(recorded(&observed(delivered(edited)), &input("1"), good), None, "a fresh process, another spec");
 
@@ -175,7 +179,11 @@ mod tests {
         assert_eq!(recorded(&remembered, &input("1"), bad), None, "another login");
 
         let mut remembered = observed(delivered(refused));
-        assert_eq!(recorded(&remembered, &input("1"), bad), Some(Reason::InvalidCredentials), "refused before a restart");
+        assert_eq!(
+            recorded(&remembered, &input("1"), bad),
+            Some(Reason::InvalidCredentials),
+            "refused before a restart"
+        );
         remembered.memory.refused = Some(bad);
         remembered.memory.accepted = Some(good);
         assert_eq!(recorded(&remembered, &input("2"), bad), Some(Reason::InvalidCredentials), "refused and touched");

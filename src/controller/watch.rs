@@ -19,7 +19,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Context, index::Wake};
+use super::{Context, mapper::Wake};
 use crate::api::RegistryConnection;
 
 /// The longest pause between tries of a watch. Short enough that a CRD installed late is noticed soon.
@@ -66,27 +66,26 @@ where
 {
     let api: Api<K> = Api::all(client);
     let mut failing: Option<String> = None;
-    listing(api, InitialListStrategy::StreamingList)
-        .filter_map(move |result| {
-            let event = match result {
-                Ok(event) => {
-                    // Init only says that a try began.
-                    if !matches!(event, Event::Init) && failing.take().is_some() {
-                        tracing::info!(what, "the watch works again");
-                    }
-                    Some(event)
+    listing(api, InitialListStrategy::StreamingList).filter_map(move |result| {
+        let event = match result {
+            Ok(event) => {
+                // Init only says that a try began.
+                if !matches!(event, Event::Init) && failing.take().is_some() {
+                    tracing::info!(what, "the watch works again");
                 }
-                Err(error) => {
-                    let kind = summary(&error);
-                    if failing.as_ref() != Some(&kind) {
-                        tracing::warn!(what, error = kind, "the watch failed; it is tried again until it works");
-                        failing = Some(kind);
-                    }
-                    None
+                Some(event)
+            }
+            Err(error) => {
+                let kind = summary(&error);
+                if failing.as_ref() != Some(&kind) {
+                    tracing::warn!(what, error = kind, "the watch failed; it is tried again until it works");
+                    failing = Some(kind);
                 }
-            };
-            future::ready(event)
-        })
+                None
+            }
+        };
+        future::ready(event)
+    })
 }
 
 /// A watch that begins with a streamed list, or, where the server cannot do that, with a plain one.
@@ -109,7 +108,8 @@ where
         let api = api.clone();
         async move {
             let result = stream.next().await?;
-            if strategy == InitialListStrategy::StreamingList && matches!(&result, Err(error) if is_unsupported(error)) {
+            if strategy == InitialListStrategy::StreamingList && matches!(&result, Err(error) if is_unsupported(error))
+            {
                 tracing::info!("the API server does not stream lists; plain lists are used");
                 strategy = InitialListStrategy::ListWatch;
                 stream = begin(api, strategy.clone());

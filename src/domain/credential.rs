@@ -1,6 +1,6 @@
 //! A user name and a password, and the promise that neither is ever printed.
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -88,9 +88,7 @@ pub struct Fingerprints(RandomState);
 impl Fingerprints {
     /// The fingerprint of a credential used at a registry.
     pub fn of(&self, registry: &RegistryUrl, credential: &Credential) -> Fingerprint {
-        let mut hasher = self.0.build_hasher();
-        (registry, credential.username(), credential.password()).hash(&mut hasher);
-        Fingerprint(hasher.finish())
+        Fingerprint(self.0.hash_one((registry, credential.username(), credential.password())))
     }
 }
 
@@ -122,10 +120,8 @@ mod tests {
     fn fingerprints_differ_by_registry_user_and_password() {
         let fingerprints = Fingerprints::default();
         let of = |url: &str, username: &str, password: &str| {
-            fingerprints.of(
-                &RegistryUrl::parse(url).unwrap(),
-                &Credential::new(username.into(), password.into()).unwrap(),
-            )
+            fingerprints
+                .of(&RegistryUrl::parse(url).unwrap(), &Credential::new(username.into(), password.into()).unwrap())
         };
         let base = of("https://a", "user", "password");
         assert!(base == of("https://a/", "user", "password"));

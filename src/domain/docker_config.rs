@@ -83,7 +83,11 @@ pub fn read(config: &[u8], host: &RegistryHost) -> Result<Credential, ReadError>
     let config: Config = serde_json::from_slice(config).map_err(|_| ReadError::NotADockerConfig)?;
     let exact = config.auths.get(host.as_str());
     let entry = exact.or_else(|| {
-        config.auths.iter().find(|(key, _)| host_of_docker_config_key(key).as_ref() == Some(host)).map(|(_, entry)| entry)
+        config
+            .auths
+            .iter()
+            .find(|(key, _)| host_of_docker_config_key(key).as_ref() == Some(host))
+            .map(|(_, entry)| entry)
     });
     let Some(entry) = entry else {
         return Err(ReadError::NoEntry { host: host.to_string(), found: shown_hosts(config.auths.keys()) });

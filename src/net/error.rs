@@ -74,7 +74,9 @@ fn tls_text(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
             "the certificate is not signed by an authority this system trusts".into()
         }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "the certificate has expired".into(),
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            "the certificate has expired".into()
+        }
         rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
             "the certificate is for another host name".into()
         }

@@ -57,7 +57,8 @@ fn check_bound_host(secret: &Secret, name: &str, registry: &RegistryHost) -> Res
 }
 
 fn docker_config_login(secret: &Secret, name: &str, registry: &RegistryHost) -> Result<Credential, Problem> {
-    let config = value(secret, DOCKER_CONFIG_JSON_KEY).ok_or_else(|| key_missing(secret, name, DOCKER_CONFIG_JSON_KEY))?;
+    let config =
+        value(secret, DOCKER_CONFIG_JSON_KEY).ok_or_else(|| key_missing(secret, name, DOCKER_CONFIG_JSON_KEY))?;
     docker_config::read(config, registry).map_err(|error| match error {
         docker_config::ReadError::NoEntry { .. } => mismatch(format!("Secret {name:?}: {error}")),
         _ => malformed(format!("Secret {name:?}: {error}")).hint(format!(
@@ -112,7 +113,6 @@ fn mismatch(message: String) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::host::RegistryUrl;
     use serde_json::json;
 
     fn secret(type_: &str, data: &[(&str, &str)], annotations: &[(&str, &str)]) -> Secret {
@@ -135,8 +135,8 @@ mod tests {
     }
 
     fn read(secret: &Secret, username_key: Option<&str>) -> Result<(String, String), Problem> {
-        let registry = RegistryUrl::parse("https://r.example").unwrap();
-        login_in(secret, &reference(username_key), registry.host())
+        let host = host_of_docker_config_key("r.example").unwrap_or_else(|| panic!("a host"));
+        login_in(secret, &reference(username_key), &host)
             .map(|login| (login.username().to_owned(), login.password().to_owned()))
     }
 
@@ -165,7 +165,11 @@ mod tests {
             ("no password", secret("Opaque", &[("username", "user")], &[]), R::SecretKeyMissing),
             ("nothing", secret("Opaque", &[], &[]), R::SecretKeyMissing),
             ("no docker config", secret(DOCKER_CONFIG_JSON_TYPE, &[], &[]), R::SecretKeyMissing),
-            ("line break", secret("Opaque", &[("username", "user"), ("password", "canary\n")], &[]), R::SecretMalformed),
+            (
+                "line break",
+                secret("Opaque", &[("username", "user"), ("password", "canary\n")], &[]),
+                R::SecretMalformed,
+            ),
             ("empty", secret("Opaque", &[("username", ""), ("password", "canary")], &[]), R::SecretMalformed),
             ("wrong type", secret("kubernetes.io/tls", &LOGIN, &[]), R::SecretMalformed),
             ("no JSON", config("canary"), R::SecretMalformed),

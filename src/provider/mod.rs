@@ -77,13 +77,14 @@ impl<'a> Io<'a> {
                 };
                 Ok((secret, input))
             }
-            Ok(None) => {
-                Err(Error::Unusable { problem: Box::new(secret_not_found(self.namespace, name)), input: None })
-            }
+            Ok(None) => Err(Error::Unusable { problem: Box::new(secret_not_found(self.namespace, name)), input: None }),
             Err(kube::Error::Api(status)) if status.is_forbidden() => Err(Error::Denied(Box::new(
-                Problem::new(Reason::Forbidden, format!("the operator may not read Secret {name:?}: {}", status.message))
-                    .at(field::SECRET_REF)
-                    .hint("grant the operator's ServiceAccount the verb get on secrets in this namespace"),
+                Problem::new(
+                    Reason::Forbidden,
+                    format!("the operator may not read Secret {name:?}: {}", status.message),
+                )
+                .at(field::SECRET_REF)
+                .hint("grant the operator's ServiceAccount the verb get on secrets in this namespace"),
             ))),
             Err(error) => Err(Error::Api(error)),
         }

@@ -15,7 +15,8 @@ pub struct Offered {
 pub fn offered(headers: &HeaderMap) -> Offered {
     let mut offered = Offered::default();
     for header in headers.get_all(WWW_AUTHENTICATE) {
-        let Ok(challenges) = header.to_str().map_err(|_| ()).and_then(|text| http_auth::parse_challenges(text).map_err(|_| ()))
+        let Ok(challenges) =
+            header.to_str().map_err(|_| ()).and_then(|text| http_auth::parse_challenges(text).map_err(|_| ()))
         else {
             continue;
         };

@@ -39,9 +39,9 @@ pub struct Doubt {
     pub retry_after: Option<Duration>,
 }
 
-impl Doubt {
-    fn new(reason: Reason, message: impl Into<String>) -> Login {
-        Login::Inconclusive(Self { reason, message: message.into(), retry_after: None })
+impl Login {
+    fn inconclusive(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Inconclusive(Doubt { reason, message: message.into(), retry_after: None })
     }
 }
 
@@ -62,13 +62,13 @@ pub async fn login(http: &Http, registry: &RegistryUrl, credential: &Credential)
     match offered(&anonymous.headers) {
         Offered { basic: true, .. } => {}
         Offered { bearer: true, .. } => {
-            return Doubt::new(
+            return Login::inconclusive(
                 Reason::ProtocolError,
                 "the registry asks for token authentication, which this version of the operator cannot test",
             );
         }
         Offered { .. } => {
-            return Doubt::new(
+            return Login::inconclusive(
                 Reason::ProtocolError,
                 "the registry answered 401 without a WWW-Authenticate header that names Basic authentication",
             );
@@ -88,7 +88,7 @@ fn unanswered(step: &str, failure: &Failure) -> Login {
         Failure::Tls(_) => Reason::TlsFailed,
         Failure::NotResolved | Failure::TimedOut | Failure::ConnectionRefused | Failure::Broken => Reason::Unreachable,
     };
-    Doubt::new(reason, format!("{step}: {failure}"))
+    Login::inconclusive(reason, format!("{step}: {failure}"))
 }
 
 /// The verdict on an answer that is neither a pass nor a 401.

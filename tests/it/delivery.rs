@@ -27,7 +27,10 @@ async fn a_connection_becomes_a_secret_with_which_a_client_pulls() -> Result<()>
     assert_eq!(status.registry_host, Some(scenario.shared.registry.host()));
     assert_eq!(status.secret_name.as_deref(), Some("images"));
     assert_eq!(status.targets.map(|targets| (targets.desired, targets.current, targets.failed)), Some((1, 1, 0)));
-    assert_eq!(secret.annotations().get(REVISION_ANNOTATION), status.credential.map(|credential| credential.revision).as_ref());
+    assert_eq!(
+        secret.annotations().get(REVISION_ANNOTATION),
+        status.credential.map(|credential| credential.revision).as_ref()
+    );
     assert_eq!(status.last_error, None);
     assert!(status.next_refresh_at > status.last_refresh_at);
     scenario.finish().await
@@ -43,7 +46,11 @@ async fn creating_a_connection_costs_one_secret_write_and_two_status_writes() ->
     assert_eq!(calls.count(|call| call.is("create", "secrets", "")), 1, "{writes:?}");
     assert!(calls.count(|call| call.is("patch", "registryconnections", "status")) <= 2, "{writes:?}");
     let events = calls.count(|call| call.is("create", "events", ""));
-    assert_eq!(writes.len(), 1 + calls.count(|call| call.is("patch", "registryconnections", "status")) + events, "{writes:?}");
+    assert_eq!(
+        writes.len(),
+        1 + calls.count(|call| call.is("patch", "registryconnections", "status")) + events,
+        "{writes:?}"
+    );
     assert_eq!(calls.count(|call| call.is("get", "secrets", "")), 1, "the source is read once: {:?}", calls.all());
     assert_eq!(scenario.good_logins()?, 1);
     scenario.finish().await
@@ -89,9 +96,8 @@ async fn the_secret_follows_name_labels_and_annotations_of_the_spec() -> Result<
     // A stranger's label stays; one that is dropped from the spec goes.
     scenario.edit_secret("pull", json!({"metadata": {"labels": {"theirs": "stays"}}})).await?;
     scenario.edit("images", json!({"spec": {"secret": {"labels": {"team": "store", "a/b": null}}}})).await?;
-    let secret = scenario
-        .until_secret("pull", |secret| secret.labels().get("team").is_some_and(|team| team == "store"))
-        .await?;
+    let secret =
+        scenario.until_secret("pull", |secret| secret.labels().get("team").is_some_and(|team| team == "store")).await?;
     assert_eq!(secret.labels().get("theirs").map(String::as_str), Some("stays"));
     assert_eq!(secret.labels().get("a/b"), None);
     scenario.ready("images", "True", "LoginProven").await?;
@@ -116,7 +122,9 @@ async fn a_deleted_or_edited_secret_is_put_right_with_one_write() -> Result<()> 
     scenario.edit_secret("images", wrong).await?;
     let repaired = scenario
         .until_secret("images", |secret| {
-            secret.data.as_ref().is_some_and(|data| data.get(DOCKER_CONFIG_JSON_KEY) == delivered.data.as_ref().and_then(|d| d.get(DOCKER_CONFIG_JSON_KEY)))
+            secret.data.as_ref().is_some_and(|data| {
+                data.get(DOCKER_CONFIG_JSON_KEY) == delivered.data.as_ref().and_then(|d| d.get(DOCKER_CONFIG_JSON_KEY))
+            })
         })
         .await?;
     assert_eq!(repaired.uid(), restored.uid());

@@ -29,7 +29,9 @@ async fn a_registry_that_is_down_takes_nothing_away_and_recovers_by_itself() -> 
     assert_eq!(scenario.secrets().get("images").await?, delivered);
 
     registry.resume().await?;
-    scenario.until("images", |now| tell_all(now) == ["True/LoginProven", "True/LoginProven", "True/Delivered", "-", "-"]).await?;
+    scenario
+        .until("images", |now| tell_all(now) == ["True/LoginProven", "True/LoginProven", "True/Delivered", "-", "-"])
+        .await?;
     let renewed = scenario.secrets().get("images").await?;
     assert_ne!(renewed.data, delivered.data);
     Ok(())
@@ -75,13 +77,37 @@ async fn every_odd_answer_has_its_reason_and_is_no_refusal() -> Result<()> {
     let scenario = Scenario::start("odd").await?;
     scenario.write_login("login", PASSWORD).await?;
     for (name, scheme, answer, status, reason) in [
-        ("limited", "http", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n", "False", Reason::RateLimited),
+        (
+            "limited",
+            "http",
+            "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n",
+            "False",
+            Reason::RateLimited,
+        ),
         ("blocked", "http", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "False", Reason::AccessBlocked),
         ("broken", "http", "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", "False", Reason::UpstreamError),
         ("nothing", "http", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "False", Reason::NotARegistry),
-        ("elsewhere", "http", "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", "False", Reason::NotARegistry),
-        ("no-challenge", "http", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "False", Reason::ProtocolError),
-        ("token", "http", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:1/t\"\r\nContent-Length: 0\r\n\r\n", "False", Reason::ProtocolError),
+        (
+            "elsewhere",
+            "http",
+            "HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n",
+            "False",
+            Reason::NotARegistry,
+        ),
+        (
+            "no-challenge",
+            "http",
+            "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+            "False",
+            Reason::ProtocolError,
+        ),
+        (
+            "token",
+            "http",
+            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:1/t\"\r\nContent-Length: 0\r\n\r\n",
+            "False",
+            Reason::ProtocolError,
+        ),
         ("noise", "http", "SSH-2.0-OpenSSH_9.9\r\n", "False", Reason::Unreachable),
         ("no-tls", "https", "HTTP/1.1 400 Bad Request\r\n\r\n", "False", Reason::TlsFailed),
         ("open", "http", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "True", Reason::Unverified),

@@ -46,14 +46,16 @@ impl Running {
     }
 
     async fn logs(&self, text: &str) -> Result<()> {
-        eventually(format!("{text:?} in the log"), DEADLINE, async || Ok(self.log()?.contains(text).then_some(()))).await
+        eventually(format!("{text:?} in the log"), DEADLINE, async || Ok(self.log()?.contains(text).then_some(())))
+            .await
     }
 
     /// The address it says it serves metrics at.
     async fn address(&self) -> Result<SocketAddr> {
         eventually("the metrics address in the log", DEADLINE, async || {
             let log = self.log()?;
-            let address = log.split_once("metrics_addr=").map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default());
+            let address =
+                log.split_once("metrics_addr=").map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default());
             Ok(address.map(str::parse).transpose()?)
         })
         .await
@@ -249,7 +251,8 @@ async fn sigterm_ends_it_within_its_grace_even_with_a_registry_that_does_not_ans
 fn wrong_arguments_and_a_missing_cluster_are_told_in_one_sentence() -> Result<()> {
     let run = |arguments: &[&str]| -> Result<(bool, String)> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regcred"));
-        let output = command.args(arguments).env("KUBECONFIG", "/nowhere/kubeconfig").env("HOME", "/nowhere").output()?;
+        let output =
+            command.args(arguments).env("KUBECONFIG", "/nowhere/kubeconfig").env("HOME", "/nowhere").output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
     for (arguments, words) in [

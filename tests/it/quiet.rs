@@ -10,11 +10,13 @@ use crate::scenario::{PASSWORD, Scenario};
 async fn an_idle_minute_costs_no_request() -> Result<()> {
     let scenario = Scenario::start("idle").await?;
     scenario.connected("images").await?;
-    scenario.connect("broken", {
-        let mut spec = scenario.spec();
-        spec["provider"]["generic"]["secretRef"]["name"] = "nowhere".into();
-        spec
-    }).await?;
+    scenario
+        .connect("broken", {
+            let mut spec = scenario.spec();
+            spec["provider"]["generic"]["secretRef"]["name"] = "nowhere".into();
+            spec
+        })
+        .await?;
     scenario.ready("broken", "False", "SecretNotFound").await?;
     let quiet = scenario.calls.quiet_for(Duration::from_secs(60)).await;
     quiet.map_err(|calls| anyhow!("requests in an idle minute: {calls:?}"))?;

@@ -18,7 +18,13 @@ async fn a_wrong_password_is_told_and_nothing_is_delivered() -> Result<()> {
 
     assert_eq!(
         tell_all(&connection),
-        ["False/InvalidCredentials", "False/InvalidCredentials", "False/InvalidCredentials", "-", "True/InvalidCredentials"]
+        [
+            "False/InvalidCredentials",
+            "False/InvalidCredentials",
+            "False/InvalidCredentials",
+            "-",
+            "True/InvalidCredentials"
+        ]
     );
     let error = connection.status.unwrap_or_default().last_error.unwrap_or_else(|| panic!("no lastError"));
     assert_eq!(error.code, Reason::InvalidCredentials);
@@ -29,7 +35,12 @@ async fn a_wrong_password_is_told_and_nothing_is_delivered() -> Result<()> {
 
     let events: Api<Event> = Api::namespaced(scenario.client.clone(), &scenario.namespace);
     let event = eventually("a warning", DEADLINE, async || {
-        Ok(events.list(&Default::default()).await?.items.into_iter().find(|event| event.type_.as_deref() == Some("Warning")))
+        Ok(events
+            .list(&Default::default())
+            .await?
+            .items
+            .into_iter()
+            .find(|event| event.type_.as_deref() == Some("Warning")))
     })
     .await?;
     assert_eq!(event.reason.as_deref(), Some("InvalidCredentials"));
@@ -79,11 +90,14 @@ async fn a_refused_password_is_not_tried_again_until_it_changes_not_even_after_a
     assert_eq!(scenario.failed_logins()?, 1);
 
     scenario.write_login("login", "yet-another-wrong-one").await?;
-    eventually("the new password to be tried", DEADLINE, async || Ok((scenario.failed_logins()? == 2).then_some(()))).await?;
-    scenario.until("images", |now| {
-        let status = now.status.clone().unwrap_or_default();
-        status.observed_inputs.iter().any(|input| input.name == "login") && status.last_error.is_some()
-    }).await?;
+    eventually("the new password to be tried", DEADLINE, async || Ok((scenario.failed_logins()? == 2).then_some(())))
+        .await?;
+    scenario
+        .until("images", |now| {
+            let status = now.status.clone().unwrap_or_default();
+            status.observed_inputs.iter().any(|input| input.name == "login") && status.last_error.is_some()
+        })
+        .await?;
     scenario.stop_operator().await?;
     scenario.start_operator().await?;
     scenario.ready("images", "False", "InvalidCredentials").await?;

@@ -61,7 +61,8 @@ pub async fn install_crds(client: &Client) -> Result<()> {
         definitions.create(&PostParams::default(), &crd).await?;
     }
     let connections: Api<RegistryConnection> = Api::all(client.clone());
-    eventually("the kinds to be served", DEADLINE, async || Ok(Some(connections.list(&Default::default()).await?))).await?;
+    eventually("the kinds to be served", DEADLINE, async || Ok(Some(connections.list(&Default::default()).await?)))
+        .await?;
     Ok(())
 }
 
@@ -121,7 +122,8 @@ impl Scenario {
     /// Starts the operator and waits until it has the whole picture.
     pub async fn start_operator(&mut self) -> Result<()> {
         let config = self.account.clone().unwrap_or_else(|| self.shared.plane.config());
-        let client = testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
+        let client =
+            testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
         let arguments = RunArguments {
             allow_loopback: true,
             metrics_addr: "127.0.0.1:0".parse()?,
@@ -180,10 +182,11 @@ impl Scenario {
 
     /// Creates a Secret or replaces its data.
     pub async fn write_secret(&self, name: &str, type_: &str, data: Value) -> Result<Secret> {
-        let data: std::collections::BTreeMap<String, ByteString> = serde_json::from_value::<serde_json::Map<String, Value>>(data)?
-            .into_iter()
-            .map(|(key, value)| (key, ByteString(value.as_str().unwrap_or_default().as_bytes().to_vec())))
-            .collect();
+        let data: std::collections::BTreeMap<String, ByteString> =
+            serde_json::from_value::<serde_json::Map<String, Value>>(data)?
+                .into_iter()
+                .map(|(key, value)| (key, ByteString(value.as_str().unwrap_or_default().as_bytes().to_vec())))
+                .collect();
         let secret: Secret = serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "Secret", "type": type_,
             "metadata": {"name": name}, "data": data,
@@ -227,9 +230,9 @@ impl Scenario {
 
     /// Waits until the Ready condition has this value and reason for the current generation.
     pub async fn ready(&self, name: &str, status: &str, reason: &str) -> Result<RegistryConnection> {
-        self.until(name, |connection| is_ready(connection, status, reason)).await.with_context(|| {
-            format!("waiting for Ready {status} {reason}")
-        })
+        self.until(name, |connection| is_ready(connection, status, reason))
+            .await
+            .with_context(|| format!("waiting for Ready {status} {reason}"))
     }
 
     /// Waits until the connection is as wanted.
@@ -267,7 +270,12 @@ impl Scenario {
     /// Logins of this scenario's account that the registry accepted so far.
     pub fn good_logins(&self) -> Result<usize> {
         let log = self.shared.registry.access_log()?;
-        Ok(log.iter().filter(|access| access.status == 200 && access.path == "/v2/" && access.user.as_deref() == Some(&self.namespace)).count())
+        Ok(log
+            .iter()
+            .filter(|access| {
+                access.status == 200 && access.path == "/v2/" && access.user.as_deref() == Some(&self.namespace)
+            })
+            .count())
     }
 
     /// The pull credentials the kubelet would find for the scenario's image in this Secret.
@@ -320,7 +328,12 @@ impl Scenario {
                 Some(status) if condition::is_true(&status.conditions, ConditionType::Ready) => "Current",
                 Some(_) | None => "InProgress",
             };
-            ensure!(judgement.kstatus == expected, "{}: kstatus says {}, expected {expected}", connection.name_any(), judgement.kstatus);
+            ensure!(
+                judgement.kstatus == expected,
+                "{}: kstatus says {}, expected {expected}",
+                connection.name_any(),
+                judgement.kstatus
+            );
         }
         for secret in self.secrets().list(&Default::default()).await? {
             if secret.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "regcred") {

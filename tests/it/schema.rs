@@ -36,19 +36,55 @@ async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
         ("no provider", |o| o["spec"]["provider"] = json!({}), &["spec.provider", "generic"]),
         ("provider absent", |o| o["spec"] = json!({}), &["spec.provider"]),
         ("two providers", |o| o["spec"]["provider"]["dockerhub"] = json!({}), &["spec.provider.dockerhub"]),
-        ("interval too short", |o| o["spec"]["refreshIntervalMinutes"] = 4.into(), &["spec.refreshIntervalMinutes", "5"]),
-        ("interval too long", |o| o["spec"]["refreshIntervalMinutes"] = 1441.into(), &["spec.refreshIntervalMinutes", "1440"]),
-        ("user info", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "https://u:p@r.example".into(), &["spec.provider.generic.registryUrl", "password"]),
-        ("query", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "https://r.example?x".into(), &["spec.provider.generic.registryUrl", "query"]),
-        ("scheme", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "ftp://r.example".into(), &["spec.provider.generic.registryUrl", "https://"]),
-        ("empty URL", |o| o["spec"]["provider"]["generic"]["registryUrl"] = "".into(), &["spec.provider.generic.registryUrl"]),
+        (
+            "interval too short",
+            |o| o["spec"]["refreshIntervalMinutes"] = 4.into(),
+            &["spec.refreshIntervalMinutes", "5"],
+        ),
+        (
+            "interval too long",
+            |o| o["spec"]["refreshIntervalMinutes"] = 1441.into(),
+            &["spec.refreshIntervalMinutes", "1440"],
+        ),
+        (
+            "user info",
+            |o| o["spec"]["provider"]["generic"]["registryUrl"] = "https://u:p@r.example".into(),
+            &["spec.provider.generic.registryUrl", "password"],
+        ),
+        (
+            "query",
+            |o| o["spec"]["provider"]["generic"]["registryUrl"] = "https://r.example?x".into(),
+            &["spec.provider.generic.registryUrl", "query"],
+        ),
+        (
+            "scheme",
+            |o| o["spec"]["provider"]["generic"]["registryUrl"] = "ftp://r.example".into(),
+            &["spec.provider.generic.registryUrl", "https://"],
+        ),
+        (
+            "empty URL",
+            |o| o["spec"]["provider"]["generic"]["registryUrl"] = "".into(),
+            &["spec.provider.generic.registryUrl"],
+        ),
         ("unknown field", |o| o["spec"]["refreshInterval"] = 5.into(), &["spec.refreshInterval"]),
-        ("namespace of the Secret", |o| o["spec"]["provider"]["generic"]["secretRef"]["namespace"] = "x".into(), &["spec.provider.generic.secretRef.namespace"]),
+        (
+            "namespace of the Secret",
+            |o| o["spec"]["provider"]["generic"]["secretRef"]["namespace"] = "x".into(),
+            &["spec.provider.generic.secretRef.namespace"],
+        ),
         ("target named as source", |o| o["spec"]["secret"] = json!({"name": "login"}), &["spec.secret.name"]),
         ("connection named as source", |o| o["metadata"]["name"] = "login".into(), &["spec.secret.name"]),
         ("name of the target", |o| o["spec"]["secret"] = json!({"name": "Not A Name"}), &["spec.secret.name"]),
-        ("reserved label", |o| o["spec"]["secret"] = json!({"labels": {"app.kubernetes.io/managed-by": "me"}}), &["spec.secret.labels"]),
-        ("reserved annotation", |o| o["spec"]["secret"] = json!({"annotations": {"regcred.dev/x": "1"}}), &["spec.secret.annotations"]),
+        (
+            "reserved label",
+            |o| o["spec"]["secret"] = json!({"labels": {"app.kubernetes.io/managed-by": "me"}}),
+            &["spec.secret.labels"],
+        ),
+        (
+            "reserved annotation",
+            |o| o["spec"]["secret"] = json!({"annotations": {"regcred.dev/x": "1"}}),
+            &["spec.secret.annotations"],
+        ),
     ];
     for (name, change, words) in cases {
         let mut object = object(&scenario);
@@ -68,7 +104,8 @@ async fn refuses_to_change_the_provider() -> Result<()> {
     scenario.connect("images", scenario.spec()).await?;
     let other = json!({"spec": {"provider": {"generic": null, "dockerhub": {"secretRef": {"name": "login"}}}}});
     let parameters = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
-    let error = scenario.connections().patch("images", &parameters, &Patch::Merge(other)).await.err().context("accepted")?;
+    let error =
+        scenario.connections().patch("images", &parameters, &Patch::Merge(other)).await.err().context("accepted")?;
     let kube::Error::Api(status) = error else { return Err(error.into()) };
     assert!(status.message.contains("spec.provider"), "{}", status.message);
     println!("{}", status.message);
@@ -106,7 +143,8 @@ async fn every_example_and_every_yaml_in_the_docs_is_accepted() -> Result<()> {
             if document.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
                 continue;
             }
-            let mut object: Value = serde_saphyr::from_str(document).with_context(|| format!("{}: {document}", path.display()))?;
+            let mut object: Value =
+                serde_saphyr::from_str(document).with_context(|| format!("{}: {document}", path.display()))?;
             let Some(kind) = object["kind"].as_str().map(str::to_owned) else {
                 continue; // an excerpt, not an object
             };

@@ -68,7 +68,8 @@ async fn a_docker_config_for_another_host_is_named_and_heals() -> Result<()> {
 async fn reads_every_accepted_type_of_secret() -> Result<()> {
     let scenario = Scenario::start("types").await?;
     let (user, host) = (scenario.namespace.as_str(), scenario.shared.registry.host());
-    let config = json!({"auths": {format!("https://{host}/v1/"): {"username": user, "password": PASSWORD}}}).to_string();
+    let config =
+        json!({"auths": {format!("https://{host}/v1/"): {"username": user, "password": PASSWORD}}}).to_string();
     let cases: [(&str, &str, Value); 3] = [
         ("opaque", "Opaque", json!({"username": user, "password": PASSWORD})),
         ("basic", "kubernetes.io/basic-auth", json!({"username": user, "password": PASSWORD})),

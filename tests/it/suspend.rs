@@ -38,7 +38,10 @@ async fn a_suspended_connection_keeps_what_it_delivered_and_what_it_said() -> Re
     scenario.edit("images", json!({"spec": {"suspend": null}})).await?;
     scenario.ready("images", "False", "InvalidCredentials").await?;
     assert_eq!(scenario.failed_logins()?, 1, "what happened meanwhile is acted on now");
-    assert!(scenario.secrets().get_opt("images").await?.is_none(), "a lost Secret is not restored from a refused login");
+    assert!(
+        scenario.secrets().get_opt("images").await?.is_none(),
+        "a lost Secret is not restored from a refused login"
+    );
     drop(delivered);
     scenario.finish().await
 }

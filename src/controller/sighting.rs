@@ -1,0 +1,54 @@
+//! What is known of a Secret at some moment, and which version of it that is.
+
+use std::sync::Arc;
+
+use super::secret_meta::SecretMeta;
+
+/// What is known of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretState {
+    /// Not looked at yet: it may exist or not.
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Present(Arc<SecretMeta>),
+}
+
+/// Which form of a Secret was seen, to tell whether it is still the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// Not looked at yet.
+    Unknown,
+    /// It did not exist.
+    Absent,
+    /// This object, in this version.
+    Present {
+        /// Its UID.
+        uid: String,
+        /// Its resourceVersion.
+        resource_version: String,
+    },
+}
+
+impl SecretState {
+    /// Which form it is.
+    pub fn sighting(&self) -> Sighting {
+        match self {
+            Self::Unknown => Sighting::Unknown,
+            Self::Absent => Sighting::Absent,
+            Self::Present(meta) => {
+                Sighting::Present { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() }
+            }
+        }
+    }
+}
+
+/// Whether the first resourceVersion of an object is older than the second. They are decimal numbers that grow, which
+/// the API promises since Kubernetes 1.35 and every earlier server does; anything else counts as new.
+pub fn is_older(first: &str, second: &str) -> bool {
+    match (first.parse::<u128>(), second.parse::<u128>()) {
+        (Ok(first), Ok(second)) => first < second,
+        _ => first != second,
+    }
+}
