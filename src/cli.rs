@@ -17,6 +17,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the operator: against the cluster of KUBECONFIG, or inside a Pod with the Pod's ServiceAccount.
+    ///
+    /// POD_NAMESPACE names the operator's own namespace (regcred-system if it is not set). RUST_LOG says which log lines
+    /// are shown, as in `info,regcred=debug`. SIGTERM ends it within five seconds.
     Run(RunArguments),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
@@ -33,13 +36,17 @@ pub struct RunArguments {
     #[arg(long, env = "REGCRED_METRICS_ADDR", default_value = "0.0.0.0:8080", value_parser = parse_address)]
     pub metrics_addr: SocketAddr,
 
-    /// How log lines look. RUST_LOG says which are shown, as in `info,regcred=debug`.
+    /// How log lines look.
     #[arg(long, env = "REGCRED_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// The operator's own namespace. Its events name it, and objects of its own go there.
-    #[arg(long = "namespace", env = "POD_NAMESPACE", default_value = DEFAULT_OPERATOR_NAMESPACE)]
+    /// The operator's own namespace, from POD_NAMESPACE. Its events name it, and objects of its own go there.
+    #[arg(skip = operator_namespace())]
     pub namespace: String,
+}
+
+fn operator_namespace() -> String {
+    std::env::var("POD_NAMESPACE").ok().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_OPERATOR_NAMESPACE.to_owned())
 }
 
 /// How log lines look.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::api::{Reason, status::LastError};
 
 /// The longest message, in bytes: an event takes no longer one.
-const MAX_MESSAGE: usize = 1024;
+pub const MAX_MESSAGE: usize = 1024;
 
 /// The longest hint, in bytes.
 const MAX_HINT: usize = 512;
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
-        let problem = Problem::new(Reason::InternalError, "ä".repeat(2000));
+        let problem = Problem::new(Reason::ProtocolError, "ä".repeat(2000));
         assert!(problem.message.len() <= MAX_MESSAGE);
         assert!(problem.message.ends_with("ä..."));
     }

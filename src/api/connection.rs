@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, ValidationRule,
+};
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +34,7 @@ pub const MAX_REFRESH_INTERVAL_MINUTES: i32 = 1440;
     category = "regcred",
     derive = "PartialEq",
     doc = "A connection to a container registry. The operator tests the login and keeps a Secret of type kubernetes.io/dockerconfigjson with it in the same namespace.",
-    validation = Rule::new("(has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) != self.spec.provider.generic.secretRef.name")
+    validation = Rule::new("!has(self.spec.provider.generic) || (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) != self.spec.provider.generic.secretRef.name")
         .message("spec.secret.name (absent means the connection's name) must differ from spec.provider.generic.secretRef.name: the Secret that is read cannot be the one that is written")
         .field_path(".spec.secret.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -96,18 +98,43 @@ pub struct TargetSecret {
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crd = RegistryConnection::crd();
     for version in &mut crd.spec.versions {
-        let status = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-            .and_then(|schema| schema.properties.as_mut())
-            .and_then(|properties| properties.get_mut("status"));
-        if let Some(status) = status {
+        let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
+            continue;
+        };
+        if let Some(status) = property(root, "status") {
             // kstatus calls an object without status Current; with this default a fresh object is InProgress.
             status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
         }
+        if let Some(provider) = property(root, "spec").and_then(|spec| property(spec, "provider")) {
+            provider.x_kubernetes_validations = Some(provider_rules(provider));
+            // The derived `oneOf` says the same in words that name no field.
+            provider.one_of = None;
+        }
     }
     vec![crd]
+}
+
+fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
+    schema.properties.as_mut()?.get_mut(name)
+}
+
+/// Exactly one provider, and always the same one.
+fn provider_rules(provider: &JSONSchemaProps) -> Vec<ValidationRule> {
+    let keys: Vec<&str> = provider.properties.iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let each = |rule: fn(&str) -> String, joint: &str| keys.iter().map(|key| rule(key)).collect::<Vec<_>>().join(joint);
+    let rule =
+        |rule: String, message: String| ValidationRule { rule, message: Some(message), ..ValidationRule::default() };
+    vec![
+        rule(
+            format!("[{}].filter(given, given).size() == 1", each(|key| format!("has(self.{key})"), ", ")),
+            format!("exactly one provider must be given, one of: {}", keys.join(", ")),
+        ),
+        rule(
+            each(|key| format!("has(self.{key}) == has(oldSelf.{key})"), " && "),
+            "the provider cannot be changed: delete the connection and create it anew; it takes its Secret over in place"
+                .to_owned(),
+        ),
+    ]
 }
 
 /// The CustomResourceDefinitions as one YAML stream, as `regcred crd` prints it.

@@ -125,9 +125,6 @@ reasons! {
     Forbidden: Ours,
         "The API server refused a request of the operator: missing rights, a quota or a policy.",
         "Read the message: grant the right, raise the quota, or exempt the operator from the policy.";
-    InternalError: Ours,
-        "The operator met a state it does not know how to handle.",
-        "Report it with the message and the operator's log; the operator tries again.";
 }
 
 impl std::fmt::Display for Reason {
@@ -137,11 +134,11 @@ impl std::fmt::Display for Reason {
 }
 
 /// A status written by a newer operator may hold a reason that this one does not know. It must stay readable, so such
-/// a reason is read as [`Reason::InternalError`], which counts as no proof of anything.
+/// a reason is read as [`Reason::Progressing`], which counts as no proof of anything.
 impl<'de> Deserialize<'de> for Reason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = Cow::<'de, str>::deserialize(deserializer)?;
-        Ok(Self::ALL.iter().copied().find(|reason| reason.as_str() == name).unwrap_or(Self::InternalError))
+        Ok(Self::ALL.iter().copied().find(|reason| reason.as_str() == name).unwrap_or(Self::Progressing))
     }
 }
 

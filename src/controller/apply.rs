@@ -8,7 +8,8 @@ use kube::{
 };
 
 use super::{
-    plan::{Plan, Write},
+    api_failure::ApiFailure,
+    plan::{Plan, PlannedWrite, Write},
     secret_meta::{SecretKey, SecretMeta},
     sighting::SecretState,
 };
@@ -22,7 +23,17 @@ use crate::{
 pub struct Applied {
     written: Vec<(SecretKey, SecretState)>,
     learned: Vec<(SecretKey, SecretState)>,
-    denied: Vec<Problem>,
+    denied: Vec<Denied>,
+}
+
+/// A write that the API server decided against.
+pub struct Denied {
+    /// The Secret.
+    pub key: SecretKey,
+    /// The server's words. They may quote the object, password and all.
+    pub words: String,
+    /// What to do, and in which field, as far as that is known.
+    pub problem: Problem,
 }
 
 impl Applied {
@@ -42,7 +53,7 @@ impl Applied {
     }
 
     /// The writes the API server refused.
-    pub fn denied(&self) -> &[Problem] {
+    pub fn denied(&self) -> &[Denied] {
         &self.denied
     }
 }
@@ -51,9 +62,9 @@ impl Applied {
 ///
 /// # Errors
 /// The first answer of the API server that is no decision about the write; trying again may help.
-pub async fn apply(client: &Client, plan: Plan) -> Result<Applied, kube::Error> {
+pub async fn apply(client: &Client, plan: Plan) -> Result<Applied, ApiFailure> {
     let mut applied = Applied::default();
-    for (key, write) in plan.writes {
+    for PlannedWrite { key, known, write } in plan.writes {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
         let result = match write {
             Write::Create(secret) => {
@@ -73,18 +84,25 @@ pub async fn apply(client: &Client, plan: Plan) -> Result<Applied, kube::Error> 
             }
             Err(kube::Error::Api(status)) => {
                 if let Some(problem) = refusal(&key, &status) {
-                    applied.denied.push(problem);
-                } else if is_surprise(&status) {
-                    let state = match secrets.get_opt(&key.name).await? {
-                        Some(secret) => SecretState::Present(SecretMeta::from_secret(&secret).into()),
-                        None => SecretState::Absent,
-                    };
-                    applied.learned.push((key, state));
+                    applied.denied.push(Denied { key, words: status.message, problem });
+                    continue;
+                }
+                if !is_surprise(&status) {
+                    return Err(ApiFailure::from(kube::Error::Api(status)));
+                }
+                let found = match secrets.get_opt(&key.name).await? {
+                    Some(secret) => SecretState::Present(SecretMeta::from_secret(&secret).into()),
+                    None => SecretState::Absent,
+                };
+                // An "invalid" that nothing in the cluster explains is a decision, as policies make it.
+                if status.is_invalid() && found.is_no_news_after(&known) {
+                    let problem = denied(&key);
+                    applied.denied.push(Denied { key, words: status.message, problem });
                 } else {
-                    return Err(kube::Error::Api(status));
+                    applied.learned.push((key, found));
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(ApiFailure::from(error)),
         }
     }
     Ok(applied)
@@ -95,30 +113,24 @@ fn is_surprise(status: &Status) -> bool {
     status.is_already_exists() || status.is_conflict() || status.is_not_found() || status.is_invalid()
 }
 
-/// The API server's decision against a write, if its answer is one.
+/// What the API server decided against a write, if its answer is a decision.
 fn refusal(key: &SecretKey, status: &Status) -> Option<Problem> {
-    if status.is_forbidden() { Some(denied(key, &status.message)) } else { invalid_marks(key, status) }
+    if status.is_forbidden() { Some(denied(key)) } else { invalid_marks(key, status) }
 }
 
-/// The problem of labels or annotations that the API server does not accept. They come from the spec and are no secret,
-/// so its words may be shown; those about anything else are not.
+/// The problem of labels or annotations that the API server does not accept.
 fn invalid_marks(key: &SecretKey, status: &Status) -> Option<Problem> {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    let (cause, field) = causes.filter(|_| status.is_invalid()).find_map(|cause| {
-        let field = ["labels", "annotations"].into_iter().find(|map| cause.field == format!("metadata.{map}"))?;
-        Some((cause, if field == "labels" { field::SECRET_LABELS } else { field::SECRET_ANNOTATIONS }))
+    let mut causes = status.details.iter().flat_map(|details| &details.causes).filter(|_| status.is_invalid());
+    let field = causes.find_map(|cause| match cause.field.as_str() {
+        "metadata.labels" => Some(field::SECRET_LABELS),
+        "metadata.annotations" => Some(field::SECRET_ANNOTATIONS),
+        _ => None,
     })?;
-    Some(
-        Problem::new(
-            Reason::InvalidSpec,
-            format!("the API server does not accept {field} on Secret {key}: {}", cause.message),
-        )
-        .at(field),
-    )
+    Some(Problem::new(Reason::InvalidSpec, format!("the API server does not accept {field} on Secret {key}")).at(field))
 }
 
-fn denied(key: &SecretKey, why: &str) -> Problem {
-    Problem::new(Reason::Forbidden, format!("the API server refused to let the operator write Secret {key}: {why}"))
+fn denied(key: &SecretKey) -> Problem {
+    Problem::new(Reason::Forbidden, format!("the API server refused to let the operator write Secret {key}"))
         .at(field::SECRET_NAME)
         .hint(Reason::Forbidden.fix())
 }

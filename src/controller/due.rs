@@ -115,8 +115,7 @@ fn is_settled(code: Reason) -> bool {
         | Reason::UpstreamError
         | Reason::NotARegistry
         | Reason::ProtocolError
-        | Reason::Forbidden
-        | Reason::InternalError => false,
+        | Reason::Forbidden => false,
     }
 }
 

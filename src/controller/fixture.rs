@@ -9,7 +9,7 @@ use super::{
     mapper,
     memory::Memory,
     observe::Observed,
-    plan::plan,
+    plan::{Write, plan},
     secret_meta::SecretMeta,
     sighting::SecretState,
     validate::{Connection, validate},
@@ -87,7 +87,7 @@ pub(super) fn proven() -> Proven {
 /// The target as a plan would make it for a revision.
 pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
     let plan = plan(connection, &proven(), revision, &SecretState::Absent);
-    let (_, super::plan::Write::Create(secret)) = &plan.writes[0] else { panic!("not a creation") };
+    let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
     let mut secret = (**secret).clone();
     secret.metadata.uid = Some("t".into());
     secret.metadata.resource_version = Some("5".into());

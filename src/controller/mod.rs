@@ -1,5 +1,6 @@
 //! The controller of connections: watches, queue, and the recipe with one file per step.
 
+pub mod api_failure;
 pub mod apply;
 pub mod due;
 #[cfg(test)]

@@ -52,7 +52,17 @@ pub enum Write {
 /// The writes of one pass.
 pub struct Plan {
     /// What to write where.
-    pub writes: Vec<(SecretKey, Write)>,
+    pub writes: Vec<PlannedWrite>,
+}
+
+/// A write and what it rests on.
+pub struct PlannedWrite {
+    /// The Secret.
+    pub key: SecretKey,
+    /// What is known of it.
+    pub known: SecretState,
+    /// What to do with it.
+    pub write: Write,
 }
 
 /// How the target stands, known without its data. Without a revision nothing was ever delivered, so nothing is current.
@@ -90,7 +100,8 @@ pub fn plan(connection: &Connection, proven: &Proven, revision: &str, state: &Se
         Standing::Outdated(meta) => Some(Write::Update(patch(&meta, &wanted, &config))),
         Standing::Current | Standing::Foreign(_) => None,
     };
-    Plan { writes: write.map(|write| (connection.target.key.clone(), write)).into_iter().collect() }
+    let planned = |write| PlannedWrite { key: connection.target.key.clone(), known: state.clone(), write };
+    Plan { writes: write.map(planned).into_iter().collect() }
 }
 
 /// The labels and annotations of the target.
@@ -178,8 +189,8 @@ mod tests {
 
     fn update(plan: Plan) -> Value {
         match plan.writes.into_iter().next() {
-            Some((_, Write::Update(patch))) => serde_json::to_value(patch).unwrap(),
-            Some((_, Write::Create(_))) | None => panic!("not an update"),
+            Some(PlannedWrite { write: Write::Update(patch), .. }) => serde_json::to_value(patch).unwrap(),
+            Some(PlannedWrite { write: Write::Create(_), .. }) | None => panic!("not an update"),
         }
     }
 
@@ -190,7 +201,9 @@ mod tests {
         }));
         for state in [SecretState::Absent, SecretState::Unknown] {
             let plan = plan(&connection, &proven(), "r1", &state);
-            let (key, Write::Create(secret)) = &plan.writes[0] else { panic!("not a creation") };
+            let PlannedWrite { key, write: Write::Create(secret), .. } = &plan.writes[0] else {
+                panic!("not a creation")
+            };
             assert_eq!(key.to_string(), "shop/images");
             let labels = secret.metadata.labels.clone().unwrap();
             assert_eq!((labels["team"].as_str(), labels[MANAGED_BY_LABEL].as_str()), ("shop", "regcred"));

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     Context,
+    api_failure::ApiFailure,
     observe::Observed,
     reconcile::Error,
     report::{self, Outcome},
@@ -68,7 +69,7 @@ async fn write(context: &Context, observed: &mut Observed, status: RegistryConne
             tracing::debug!("the connection is gone; its status is not written");
             return Ok(());
         }
-        Err(error) => return Err(Error::Status(error)),
+        Err(error) => return Err(Error::Status(ApiFailure::from(error))),
     }
     context.metrics.status_written();
     if let Some(announcement) = report::announcement(&before, &status, is_suspended) {

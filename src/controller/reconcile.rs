@@ -15,7 +15,8 @@ use kube::runtime::controller::Action;
 
 use super::{
     Context,
-    apply::apply,
+    api_failure::ApiFailure,
+    apply::{Denied, apply},
     due::{Due, due},
     mapper,
     memory::Trouble,
@@ -34,6 +35,8 @@ use super::{
 };
 use crate::{
     api::{RegistryConnection, status::ObservedInput},
+    domain::credential::Credential,
+    problem::{MAX_MESSAGE, Problem, shortened},
     provider,
 };
 
@@ -45,13 +48,16 @@ const MAX_PLANS: usize = 3;
 pub enum Error {
     /// A Secret could not be read.
     #[error("failed to read the source Secret")]
-    Read(#[source] kube::Error),
+    Read(#[source] ApiFailure),
     /// A Secret could not be written.
     #[error("failed to write the target Secret")]
-    Write(#[source] kube::Error),
+    Write(#[source] ApiFailure),
+    /// A Secret was another one each time it was to be written.
+    #[error("the target Secret kept changing while it was being written")]
+    Contended,
     /// The status could not be written.
     #[error("failed to write the status")]
-    Status(#[source] kube::Error),
+    Status(#[source] ApiFailure),
 }
 
 /// Brings one connection to where its spec wants it, as far as that is possible now.
@@ -112,7 +118,7 @@ async fn pass(
             context.failed(observed, source, Trouble::Credential((*problem).clone()), now);
             return Ok(Outcome::unchanged(Some(*problem), delivery(connection, observed)));
         }
-        Err(provider::Error::Api(error)) => return Err(Error::Read(error)),
+        Err(provider::Error::Api(error)) => return Err(Error::Read(ApiFailure::from(error))),
     };
     saw_source(context, observed, Some(&issued.input));
 
@@ -176,18 +182,29 @@ async fn deliver(
             observed.target = state.clone();
         }
         context.metrics.secrets_written(applied.written());
-        if let Some(problem) = applied.denied().first() {
-            let source = sighting(&accepted.input);
-            context.failed(observed, source, Trouble::Delivery(problem.clone()), now);
-            outcome.delivery = Delivery::Impossible(problem.clone());
+        if let Some(denied) = applied.denied().first() {
+            let problem = told(denied, accepted.proven.credential());
+            context.failed(observed, sighting(&accepted.input), Trouble::Delivery(problem.clone()), now);
+            outcome.delivery = Delivery::Impossible(problem);
             return Ok(outcome);
         }
         if !applied.is_surprised() {
-            break;
+            outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&revision)));
+            return Ok(outcome);
         }
     }
-    outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&revision)));
-    Ok(outcome)
+    Err(Error::Contended)
+}
+
+/// What to tell of a denied write: the API server's words, unless they contain the credential, as those of a policy may
+/// that quotes what it denies.
+fn told(denied: &Denied, credential: &Credential) -> Problem {
+    let words = match credential.appears_in(&denied.words) {
+        true => "(its words contain the credential and are withheld)",
+        false => denied.words.as_str(),
+    };
+    let message = shortened(format!("{}: {words}", denied.problem.message), MAX_MESSAGE);
+    Problem { message, ..denied.problem.clone() }
 }
 
 /// How the target stands to the credential the status names.

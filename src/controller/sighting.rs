@@ -32,6 +32,17 @@ pub enum Sighting {
 }
 
 impl SecretState {
+    /// Whether a look at a whole Secret showed nothing that was not known or assumed before.
+    pub fn is_no_news_after(&self, known: &Self) -> bool {
+        match (known, self) {
+            (Self::Unknown | Self::Absent, Self::Absent) => true,
+            (Self::Present(known), Self::Present(found)) => {
+                found.unusable.is_none() && found.uid == known.uid && found.resource_version == known.resource_version
+            }
+            (Self::Unknown | Self::Absent | Self::Present(_), _) => false,
+        }
+    }
+
     /// Which form it is.
     pub fn sighting(&self) -> Sighting {
         match self {

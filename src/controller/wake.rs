@@ -10,6 +10,9 @@ use crate::api::{ConditionType, RegistryConnectionStatus, condition};
 /// No connection is looked at more often than this by its own clock, whatever the times say.
 const SHORTEST: Duration = Duration::from_millis(50);
 
+/// Nor is the run loop asked to remember one for longer.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// The earliest of: the next try, the next test, the moment a missing thing counts as stalled.
 pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryConnectionStatus, uid: &str) -> Action {
     let attempt = context.memories.recall(uid).attempt.map(|attempt| attempt.not_before);
@@ -18,7 +21,7 @@ pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryCo
         .filter(|_| condition::is_true(&status.conditions, ConditionType::Reconciling))
         .and_then(|since| since.checked_add(MISSING_BECOMES_STALLED).ok());
     match test.into_iter().chain(stalls).min() {
-        Some(time) => Action::requeue(context.clock.wait_until(time).max(SHORTEST)),
+        Some(time) => Action::requeue(context.clock.wait_until(time).clamp(SHORTEST, LONGEST)),
         None => Action::await_change(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::host::RegistryUrl;
@@ -70,6 +71,27 @@ impl Credential {
         self.username.expose_secret()
     }
 
+    /// Whether a text contains the password, as it is or in one of the forms in which Kubernetes and docker hold it. A
+    /// short password is found in innocent texts too; that errs on the safe side.
+    pub fn appears_in(&self, text: &str) -> bool {
+        let (username, password) = (self.username(), self.password());
+        let escaped = serde_json::Value::from(password).to_string();
+        let forms = [
+            password.to_owned(),
+            escaped.trim_matches('"').to_owned(),
+            STANDARD_NO_PAD.encode(password),
+            STANDARD_NO_PAD.encode(format!("{username}:{password}")),
+        ];
+        let is_in = |text: &str| forms.iter().any(|form| text.contains(form.as_str()));
+        let is_base64 = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '/');
+        // The data of a Secret are base64 around a docker config that holds some of these forms; it may be cut off.
+        let mut encoded =
+            text.split(|character| !is_base64(character)).map(|word| &word[..word.len() - word.len() % 4]);
+        is_in(text)
+            || encoded
+                .any(|word| STANDARD_NO_PAD.decode(word).is_ok_and(|bytes| is_in(&String::from_utf8_lossy(&bytes))))
+    }
+
     /// The password.
     pub fn password(&self) -> &str {
         self.password.expose_secret()
@@ -114,6 +136,24 @@ mod tests {
         }
         let long = "x".repeat(MAX_LENGTH + 1);
         assert_eq!(Credential::new("user".into(), long).map(|_| ()), Err(E::TooLong));
+    }
+
+    #[test]
+    fn finds_itself_in_whatever_form_it_is_quoted() {
+        let credential = Credential::new("user".into(), "pass \"word\"".into()).unwrap();
+        let config = format!("{{\"auths\":{{\"r\":{{\"password\":{}}}}}}}", serde_json::Value::from("pass \"word\""));
+        let data = STANDARD_NO_PAD.encode(&config);
+        for (text, expected) in [
+            ("denied: pass \"word\" is weak".to_owned(), true),
+            (format!("denied: {config}"), true),
+            (format!("denied: {data}=="), true),
+            (format!("denied: {}...", &data[..data.len() - 3]), true),
+            (format!("denied: {}", STANDARD_NO_PAD.encode("user:pass \"word\"")), true),
+            ("denied: Secrets need the label team".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(credential.appears_in(&text), expected, "{text}");
+        }
     }
 
     #[test]

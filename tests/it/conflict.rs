@@ -1,11 +1,16 @@
 //! What belongs to others is never touched.
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1::Secret,
+};
+use kube::{Api, api::PostParams};
 use regcred::api::ConditionType;
 use serde_json::{Value, json};
+use testenv::eventually;
 
-use crate::scenario::{PASSWORD, Scenario, tell, tell_all};
+use crate::scenario::{DEADLINE, PASSWORD, Scenario, tell, tell_all};
 
 async fn refuses(name: &str, make: impl AsyncFn(&Scenario) -> Result<Secret>) -> Result<()> {
     let scenario = Scenario::start(name).await?;
@@ -75,5 +80,78 @@ async fn two_connections_that_want_one_secret_do_not_fight() -> Result<()> {
     assert_eq!(scenario.secrets().get("images").await?, delivered);
     let first = scenario.connections().get("images").await?;
     assert_eq!(tell(&first, ConditionType::Ready), "True/LoginProven");
+    scenario.finish().await
+}
+
+/// Denies Secrets of the docker config type in the scenario's namespace, in the words of a CEL expression.
+async fn deny(scenario: &Scenario, words: &str) -> Result<()> {
+    let name = format!("deny-{}", scenario.namespace);
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE", "UPDATE"],
+            }]},
+            "validations": [{
+                "expression": "object.type != 'kubernetes.io/dockerconfigjson'", "messageExpression": words,
+            }],
+        },
+    }))?;
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "policyName": name, "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scenario.namespace}}},
+        },
+    }))?;
+    Api::all(scenario.client.clone()).create(&Default::default(), &policy).await?;
+    Api::all(scenario.client.clone()).create(&Default::default(), &binding).await?;
+    let trial = secret("kubernetes.io/dockerconfigjson", json!({"name": "trial"}), json!({".dockerconfigjson": "{}"}))?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("the policy to act", DEADLINE, async || {
+        Ok(scenario.secrets().create(&dry_run, &trial).await.is_err().then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_denies_the_secret_is_told_in_its_own_words() -> Result<()> {
+    let scenario = Scenario::start("policy").await?;
+    deny(&scenario, "'ask the platform team for ' + object.metadata.name").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    scenario.connect("images", scenario.spec()).await?;
+    let denied = scenario.ready("images", "False", "Forbidden").await?;
+    assert_eq!(tell_all(&denied), ["False/Forbidden", "True/LoginProven", "False/Forbidden", "-", "True/Forbidden"]);
+    let message = denied.status.unwrap_or_default().last_error.map(|error| error.message).unwrap_or_default();
+    assert!(message.contains("ask the platform team for images"), "{message}");
+    assert_eq!(scenario.calls.count(|call| call.is("create", "secrets", "")), 1, "a decision is not argued with");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_quotes_the_secret_is_not_repeated() -> Result<()> {
+    let scenario = Scenario::start("quotes").await?;
+    deny(&scenario, "'no such data here: ' + string(object.data['.dockerconfigjson'])").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    scenario.connect("images", scenario.spec()).await?;
+    let denied = scenario.ready("images", "False", "Forbidden").await?;
+    let message = denied.status.unwrap_or_default().last_error.map(|error| error.message).unwrap_or_default();
+    assert!(message.contains("are withheld"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_kubernetes_does_not_accept_are_told_with_their_field_and_heal() -> Result<()> {
+    let scenario = Scenario::start("labels").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    let mut spec = scenario.spec();
+    spec["secret"] = json!({"labels": {"team": "not a label value!"}});
+    scenario.connect("images", spec).await?;
+    let refused = scenario.ready("images", "False", "InvalidSpec").await?;
+    let error = refused.status.unwrap_or_default().last_error.unwrap_or_else(|| panic!("no lastError"));
+    assert_eq!(error.field.as_deref(), Some("spec.secret.labels"));
+    scenario.edit("images", json!({"spec": {"secret": {"labels": {"team": "shop"}}}})).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
     scenario.finish().await
 }

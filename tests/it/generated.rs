@@ -28,3 +28,18 @@ fn the_reference_page_lists_every_reason() -> Result<()> {
     expectorate::assert_contents(&page, &format!("{head}{BEGIN}{}{END}{tail}", reference_table()));
     Ok(())
 }
+
+#[test]
+fn the_help_texts_are_what_was_reviewed() -> Result<()> {
+    let mut text = String::new();
+    for arguments in [&["--help"][..], &["run", "--help"], &["crd", "--help"]] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_regcred"))
+            .args(arguments)
+            .env_clear()
+            .output()
+            .context("run regcred")?;
+        text.push_str(&format!("$ regcred {}\n{}\n", arguments.join(" "), String::from_utf8(output.stdout)?));
+    }
+    expectorate::assert_contents(path("tests/it/help.txt"), &text);
+    Ok(())
+}

@@ -33,7 +33,7 @@ fn object(scenario: &Scenario) -> Value {
 async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
     let scenario = Scenario::prepare("schema").await?;
     let cases: [(&str, Change, &[&str]); 16] = [
-        ("no provider", |o| o["spec"]["provider"] = json!({}), &["spec.provider", "generic"]),
+        ("no provider", |o| o["spec"]["provider"] = json!({}), &["spec.provider", "exactly one provider", "generic"]),
         ("provider absent", |o| o["spec"] = json!({}), &["spec.provider"]),
         ("two providers", |o| o["spec"]["provider"]["dockerhub"] = json!({}), &["spec.provider.dockerhub"]),
         (
@@ -102,13 +102,21 @@ async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
 async fn refuses_to_change_the_provider() -> Result<()> {
     let scenario = Scenario::prepare("provider").await?;
     scenario.connect("images", scenario.spec()).await?;
-    let other = json!({"spec": {"provider": {"generic": null, "dockerhub": {"secretRef": {"name": "login"}}}}});
-    let parameters = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
-    let error =
-        scenario.connections().patch("images", &parameters, &Patch::Merge(other)).await.err().context("accepted")?;
-    let kube::Error::Api(status) = error else { return Err(error.into()) };
-    assert!(status.message.contains("spec.provider"), "{}", status.message);
-    println!("{}", status.message);
+    for (name, provider, words) in [
+        (
+            "another one",
+            json!({"generic": null, "dockerhub": {"secretRef": {"name": "login"}}}),
+            "spec.provider.dockerhub",
+        ),
+        ("none", json!({"generic": null}), "the provider cannot be changed"),
+    ] {
+        let patch = Patch::Merge(json!({"spec": {"provider": provider}}));
+        let parameters = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
+        let error = scenario.connections().patch("images", &parameters, &patch).await.err().context("accepted")?;
+        let kube::Error::Api(status) = error else { return Err(error.into()) };
+        assert!(status.message.contains("spec.provider") && status.message.contains(words), "{}", status.message);
+        println!("{name}: {}", status.message);
+    }
     Ok(())
 }
 
