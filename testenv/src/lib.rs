@@ -3,6 +3,7 @@
 //! A real control plane, a real registry, a real client, and the kubelet's and Flux's own code as judges. Nothing here
 //! knows the operator; nothing here outlives the process that started it.
 
+pub mod access;
 pub mod audit;
 pub mod calls;
 pub mod certificates;
@@ -22,12 +23,13 @@ pub mod settled;
 pub mod tools;
 pub mod wait;
 
+pub use access::Access;
 pub use calls::{Call, Calls};
 pub use confine::Confine;
 pub use control_plane::ControlPlane;
 pub use crane::Crane;
 pub use judges::{Conditions, Judgement, Keyring};
-pub use registry::{Access, Registry};
+pub use registry::Registry;
 pub use scratch::Scratch;
 pub use settled::Snapshot;
 pub use wait::{eventually, namespace};

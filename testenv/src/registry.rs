@@ -1,19 +1,20 @@
 //! A real distribution registry on loopback, with passwords that tests change and an access log that they assert on.
 //!
 //! Plain http, as every client expects of a loopback registry. It can be away for a while and come back at the same
-//! address with what it stores.
+//! address with what it stores. What its log means is not decided here.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use serde_json::json;
 
+use crate::access::{self, Access, Log};
 use crate::crane::Crane;
 use crate::process::Process;
 use crate::scratch::Scratch;
@@ -22,6 +23,13 @@ use crate::wait::eventually;
 
 /// How long it may take until it listens.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a request that has begun may take to be finished, and how often the log is looked at meanwhile.
+const FINISHED: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(2);
+
+/// Stands in place of a hash that no password has.
+const LOCKED: &str = "*";
 
 /// The cheapest there is (2^4 rounds): every single request pays for it.
 const BCRYPT_COST: u32 = 4;
@@ -42,33 +50,10 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct State {
     process: Option<Process>,
-    /// User to bcrypt hash.
+    /// User to bcrypt hash, or to [`LOCKED`].
     users: BTreeMap<String, String>,
     /// When the password file was last said to be written.
     written: Option<SystemTime>,
-}
-
-/// One answered request.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-pub struct Access {
-    /// The HTTP method.
-    pub method: String,
-    /// The path, without query.
-    pub path: String,
-    /// The answer's status.
-    pub status: u16,
-    /// Whether the request carried an `Authorization` header at all.
-    pub authorization: bool,
-    /// The user of a Basic login, accepted or not.
-    #[serde(default)]
-    pub user: Option<String>,
-}
-
-impl Access {
-    /// Whether somebody tried to log in and was refused; a first, anonymous try is none.
-    pub fn is_failed_login(&self) -> bool {
-        self.status == 401 && self.authorization
-    }
 }
 
 impl Registry {
@@ -121,39 +106,57 @@ impl Registry {
         self.write_passwords(&mut state)
     }
 
-    /// Lets `user` in no longer. Holds for every request from now on.
+    /// Lets `user` in no longer. Holds for every request from now on. Also for a stranger, whose refused logins can then
+    /// be counted: the registry's log names only users it knows.
     ///
     /// # Errors
     /// The password file cannot be written.
     pub fn remove_user(&self, user: &str) -> Result<()> {
         let mut state = self.state();
-        state.users.remove(user);
+        state.users.insert(user.to_owned(), LOCKED.to_owned());
         self.write_passwords(&mut state)
     }
 
-    /// Every answered request so far. A line is written before its answer leaves, so none that a client has is missing.
+    /// Every answered request so far; none that a client has its answer to is missing.
+    ///
+    /// The registry writes its first line about a request before any byte of the answer leaves, so such a request is in
+    /// the log by now. Only the end of a long answer may leave before the last line: therefore this blocks until every
+    /// request that has begun is finished, which takes no time unless one is under way.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// The log cannot be read, or a request does not come to its end, such as an upload whose client waits for this.
     pub fn access_log(&self) -> Result<Vec<Access>> {
-        let text = fs::read_to_string(self.log()).context("read the registry's log")?;
-        // A last line that is still being written is left out.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let lines = whole.lines().filter(|line| line.starts_with("{\"method\""));
-        lines.map(|line| serde_json::from_str(line).with_context(|| format!("an access log line: {line}"))).collect()
+        let started = Instant::now();
+        let mut log = self.read_log()?;
+        let mut begun = std::mem::take(&mut log.open);
+        while !begun.is_empty() && self.is_running() {
+            if started.elapsed() >= FINISHED {
+                let requests: Vec<String> = begun.into_values().collect();
+                bail!("not finished after {} s: {}", FINISHED.as_secs(), requests.join(", "));
+            }
+            thread::sleep(POLL);
+            log = self.read_log()?;
+            begun.retain(|id, _| log.open.contains_key(id));
+        }
+        Ok(log.answered)
     }
 
-    /// How many logins of `user` were refused.
+    /// How many logins of `user` were refused since it was first let in or removed.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// See [`Registry::access_log`]; also if `user` never was let in or removed: the log does not name strangers.
     pub fn failed_logins(&self, user: &str) -> Result<usize> {
+        if !self.state().users.contains_key(user) {
+            bail!("the registry does not name {user} in its log before set_password or remove_user")
+        }
         let log = self.access_log()?;
         Ok(log.iter().filter(|access| access.is_failed_login() && access.user.as_deref() == Some(user)).count())
     }
 
-    /// Takes it down: connections to its port are refused until [`Registry::resume`].
+    /// Takes it down: connections to its port are refused until [`Registry::resume`]. Lets it finish what it has begun,
+    /// so that nothing it has answered is missing in the log; what does not come to its end is cut off.
     pub fn pause(&self) {
+        let _ = self.access_log();
         self.state().process = None;
     }
 
@@ -178,6 +181,11 @@ impl Registry {
         let seen = fs::read(self.log()).unwrap_or_default().len();
         let mut command = Command::new(&self.program);
         command.arg("serve").arg(&config);
+        // Nobody collects its traces, and no setting of the caller's may change its configuration.
+        command.env("OTEL_TRACES_EXPORTER", "none");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"REGISTRY_")) {
+            command.env_remove(name);
+        }
         let process = Process::spawn("registry", &command, &self.log())?;
         let listening = eventually("the registry", DEADLINE, async || {
             if let Some(status) = process.try_wait()? {
@@ -196,11 +204,20 @@ impl Registry {
         let folder = self.scratch.path();
         json!({
             "version": "0.1",
-            "log": { "level": "info", "formatter": "json", "accesslog": { "disabled": true } },
+            "log": { "level": "info", "formatter": "json" },
             "storage": { "filesystem": { "rootdirectory": folder.join("storage") }, "delete": { "enabled": true } },
             "http": { "addr": format!("127.0.0.1:{port}"), "secret": "testenv" },
             "auth": { "htpasswd": { "realm": "testenv", "path": folder.join("htpasswd") } },
         })
+    }
+
+    fn read_log(&self) -> Result<Log> {
+        let text = fs::read(self.log()).context("read the registry's log")?;
+        access::read(&String::from_utf8_lossy(&text))
+    }
+
+    fn is_running(&self) -> bool {
+        self.state().process.as_ref().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
     }
 
     fn log(&self) -> PathBuf {

@@ -1,0 +1,47 @@
+# The commands of this project. `make` alone says which there are.
+#
+# Needed: Rust (rust-toolchain.toml says which), Go, a C compiler, git, make. Everything else is built from pinned sources.
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# A build that would change Cargo.lock is a mistake everywhere but in `cargo update`.
+CARGO_FLAGS := --locked
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CURDIR)/target/tools/bin/cargo-deny
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint generate need-rust need-go need-cargo-deny
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: need-rust need-go ## Show regcred on a real control plane and a real registry; KEEP=1 leaves them running
+	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	@'$(CARGO_TARGET_DIR)/release/demo' $(if $(filter-out 0,$(KEEP)),--keep)
+
+test: need-rust need-go ## Run all tests
+	cargo test $(CARGO_FLAGS) --workspace --no-run
+	'$(CARGO_TARGET_DIR)/debug/testenv-build'
+	cargo test $(CARGO_FLAGS) --workspace
+
+lint: need-rust need-cargo-deny ## Check format, lints, documentation, generated files and dependencies
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc $(CARGO_FLAGS) --workspace --no-deps --document-private-items
+	cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
+	@'$(CARGO_TARGET_DIR)/debug/regcred' crd | diff -u - crds/regcred.dev_registryconnections.yaml \
+		|| { echo 'crds/ is not what regcred prints: run make generate' >&2; exit 1; }
+	'$(CARGO_DENY)' check licenses bans sources
+
+generate: need-rust ## Write the generated files anew: crds/ and the tables in docs/
+	EXPECTORATE=overwrite cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
+
+need-rust:
+	@command -v cargo >/dev/null || { echo 'cargo was not found in PATH: install Rust from https://rustup.rs' >&2; exit 1; }
+	@command -v cc >/dev/null || { echo 'cc was not found in PATH: install a C compiler; one dependency (ring) needs it' >&2; exit 1; }
+
+need-go:
+	@command -v go >/dev/null || { echo 'go was not found in PATH: install Go from https://go.dev/dl; it builds the control plane and the registry' >&2; exit 1; }
+
+need-cargo-deny: need-rust
+	@[ "$$('$(CARGO_DENY)' --version 2>/dev/null)" = 'cargo-deny $(CARGO_DENY_VERSION)' ] \
+		|| env -u CARGO_TARGET_DIR cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root '$(CURDIR)/target/tools'
