@@ -73,6 +73,11 @@ impl Index {
         self.store.get(wake)
     }
 
+    /// The UIDs of all connections.
+    pub fn uids(&self) -> HashSet<String> {
+        self.store.state().iter().filter_map(|connection| connection.metadata.uid.clone()).collect()
+    }
+
     /// What is known of a Secret.
     pub fn secret(&self, key: &SecretKey) -> SecretState {
         self.lock().secrets.get(key).cloned().unwrap_or(SecretState::Unknown)

@@ -9,7 +9,11 @@ use std::{
 use jiff::Timestamp;
 
 use super::sighting::Sighting;
-use crate::{api::status::ObservedInput, domain::credential::Fingerprint, problem::Problem};
+use crate::{
+    api::status::{LastTest, ObservedInput},
+    domain::credential::Fingerprint,
+    problem::Problem,
+};
 
 /// The remembered facts of one connection.
 #[derive(Clone, Default)]
@@ -19,12 +23,33 @@ pub struct Memory {
     pub judged: Option<ObservedInput>,
     /// The login of the delivered revision.
     pub accepted: Option<Fingerprint>,
-    /// The login that was refused last.
-    pub refused: Option<Fingerprint>,
+    /// The last login and its verdict. It counts even where the status could not be written: a refused password must
+    /// not be tried again because of that.
+    pub tested: Option<Tested>,
     /// The last pass, if it came to nothing and is to be tried again.
     pub attempt: Option<Attempt>,
     /// How many passes in a row the API server cut short.
     pub cut_short: u32,
+}
+
+/// A login with a definite verdict.
+#[derive(Clone)]
+pub struct Tested {
+    /// Stands for the credential and the registry.
+    pub fingerprint: Fingerprint,
+    /// The verdict, and when.
+    pub test: LastTest,
+    /// What to tell the user, if it was refused.
+    pub refusal: Option<Refusal>,
+}
+
+/// A refused login.
+#[derive(Clone)]
+pub struct Refusal {
+    /// What to tell the user.
+    pub problem: Problem,
+    /// The source it was read from.
+    pub input: ObservedInput,
 }
 
 /// A pass that came to nothing.
@@ -73,6 +98,11 @@ impl Memories {
     /// Changes what is remembered of a connection.
     pub fn update(&self, uid: &str, change: impl FnOnce(&mut Memory)) {
         change(self.lock().entry(uid.to_owned()).or_default());
+    }
+
+    /// Keeps the memories of these connections only.
+    pub fn retain(&self, is_alive: impl Fn(&str) -> bool) {
+        self.lock().retain(|uid, _| is_alive(uid));
     }
 
     /// Forgets a connection that is gone.

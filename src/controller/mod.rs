@@ -36,7 +36,10 @@ use kube::{
     },
 };
 
-use crate::{api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http};
+use crate::{
+    api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http,
+    problem::Problem,
+};
 use index::Index;
 use mapper::Wake;
 use memory::{Attempt, Memories, Trouble};
@@ -70,11 +73,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// Remembers that a pass came to nothing: it is tried again after a pause, or at once when something changes.
-    fn failed(&self, observed: &Observed, source: Sighting, trouble: Trouble, now: Timestamp) {
+    /// Remembers that a pass came to nothing: it is tried again after the pause that `cause` calls for, or at once when
+    /// something changes. `trouble` is what is told until then.
+    fn failed(&self, observed: &Observed, source: Sighting, trouble: Trouble, cause: &Problem, now: Timestamp) {
         let count = observed.memory.attempt.as_ref().map_or(0, |attempt| attempt.count + 1);
-        let (Trouble::Credential(problem) | Trouble::Delivery(problem)) = &trouble;
-        let pause = policy::retry(problem, count, fastrand::f64());
+        let pause = policy::retry(cause, count, fastrand::f64());
         let pause =
             pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Context, mapper,
-    memory::{Basis, Memory},
+    memory::{Basis, Memory, Tested},
     secret_meta::SecretKey,
     sighting::SecretState,
 };
@@ -70,12 +70,73 @@ impl Observed {
 /// Gathers what is known of a connection.
 pub fn observe(context: &Context, object: Arc<RegistryConnection>) -> Observed {
     let target_key = mapper::target(&object);
+    let memory = context.memories.recall(object.metadata.uid.as_deref().unwrap_or_default());
     Observed {
-        status: object.status.clone().unwrap_or_default(),
+        status: with_last_login(object.status.clone().unwrap_or_default(), &memory),
         source: context.index.secret(&mapper::source(&object)),
         target: context.index.secret(&target_key),
-        memory: context.memories.recall(object.metadata.uid.as_deref().unwrap_or_default()),
+        memory,
         target_key,
         object,
+    }
+}
+
+/// The status with the last login of this process, in case it could not be written.
+fn with_last_login(mut status: RegistryConnectionStatus, memory: &Memory) -> RegistryConnectionStatus {
+    let Some(Tested { test, refusal, .. }) = &memory.tested else { return status };
+    if status.last_test.as_ref().is_some_and(|recorded| recorded.time >= test.time) {
+        return status;
+    }
+    status.last_test = Some(test.clone());
+    status.last_refresh_at = Some(test.time.clone());
+    if let Some(refusal) = refusal {
+        status.observed_inputs = vec![refusal.input.clone()];
+        status.last_error = Some(refusal.problem.to_last_error());
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{
+            Reason,
+            status::{LastTest, ObservedInput},
+        },
+        controller::{
+            due::{Due, due},
+            fixture::{connection, created, delivered, minutes_later, observed, present},
+            memory::Refusal,
+        },
+        domain::credential::{Credential, Fingerprints},
+        problem::Problem,
+    };
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    #[test]
+    fn a_refusal_that_could_not_be_written_still_counts() {
+        let object = delivered(|_| {});
+        let registry = connection(&object).registry;
+        let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
+        let input = ObservedInput {
+            kind: "Secret".into(),
+            name: "login".into(),
+            uid: "s".into(),
+            resource_version: "2".into(),
+        };
+        let memory = Memory {
+            tested: Some(Tested {
+                fingerprint: Fingerprints::default().of(&registry, &wrong),
+                test: LastTest { time: Time(minutes_later(3)), verdict: Reason::InvalidCredentials },
+                refusal: Some(Refusal { problem: Problem::new(Reason::InvalidCredentials, "refused"), input }),
+            }),
+            ..Memory::default()
+        };
+        let mut observed = observed(object);
+        observed.source = present("s", "2");
+        observed.status = with_last_login(observed.status, &memory);
+        observed.memory = memory;
+        assert_eq!(due(&connection(&observed.object), &observed, created(), minutes_later(4)), Due::Nothing);
     }
 }

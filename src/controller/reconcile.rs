@@ -24,7 +24,7 @@ use super::{
     plan::{plan, standing},
     policy::Delivery,
     publish::{publish, publish_suspended},
-    report::Outcome,
+    report::{Outcome, delivery_as_told},
     resolve::resolve,
     revision::revision,
     secret_meta::SecretMeta,
@@ -34,7 +34,10 @@ use super::{
     wake::next_wake,
 };
 use crate::{
-    api::{RegistryConnection, status::ObservedInput},
+    api::{
+        RegistryConnection,
+        status::{LastTest, ObservedInput},
+    },
     domain::credential::Credential,
     problem::{MAX_MESSAGE, Problem, shortened},
     provider,
@@ -73,7 +76,7 @@ pub async fn reconcile(object: Arc<RegistryConnection>, context: Arc<Context>) -
     let connection = match validate(&observed.object, context.allow_loopback) {
         Ok(connection) => connection,
         Err(problem) => {
-            let outcome = Outcome::unchanged(Some(problem), Delivery::Outstanding);
+            let outcome = Outcome::unchanged(Some(problem), delivery_as_told(&observed));
             publish(&context, &mut observed, None, &outcome, now).await?;
             return Ok(Action::await_change());
         }
@@ -115,7 +118,7 @@ async fn pass(
         }
         Err(provider::Error::Denied(problem)) => {
             let source = observed.source.sighting();
-            context.failed(observed, source, Trouble::Credential((*problem).clone()), now);
+            context.failed(observed, source, Trouble::Credential((*problem).clone()), &problem, now);
             return Ok(Outcome::unchanged(Some(*problem), delivery(connection, observed)));
         }
         Err(provider::Error::Api(error)) => return Err(Error::Read(ApiFailure::from(error))),
@@ -123,25 +126,30 @@ async fn pass(
     saw_source(context, observed, Some(&issued.input));
 
     let input = issued.input.clone();
-    let verified = verify(context, connection, observed, issued, due).await;
-    match verified.verdict {
-        Verdict::Accepted(accepted) => deliver(context, observed, connection, accepted, verified.asked, now).await,
-        Verdict::Rejected(rejected) => {
+    let verified = verify(context, connection, observed, issued, due, now).await;
+    let outcome = match verified.verdict {
+        Verdict::Accepted(accepted) => {
+            return deliver(context, observed, connection, accepted, verified.test, now).await;
+        }
+        Verdict::Rejected(problem) => {
             context.memories.update(observed.uid(), |memory| {
-                memory.judged = Some(input.clone());
-                memory.refused = Some(rejected.fingerprint);
-                memory.attempt = None;
+                (memory.judged, memory.attempt) = (Some(input.clone()), None);
             });
-            let problem = rejected.problem;
-            let verdict = verified.asked.then_some(problem.reason);
             let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
-            Ok(Outcome { verdict, judged: verified.asked.then_some(input), ..outcome })
+            Outcome { judged: verified.test.is_some().then(|| input.clone()), test: verified.test, ..outcome }
         }
-        Verdict::Inconclusive(problem) => {
-            context.failed(observed, sighting(&input), Trouble::Credential(problem.clone()), now);
-            Ok(Outcome::unchanged(Some(problem), delivery(connection, observed)))
+        Verdict::Inconclusive(problem, accepted_before) => {
+            let outcome = match accepted_before {
+                Some(accepted) => deliver(context, observed, connection, accepted, None, now).await?,
+                None => Outcome::unchanged(None, delivery(connection, observed)),
+            };
+            Outcome { problem: Some(problem), judged: None, ..outcome }
         }
+    };
+    if let (Some(doubt), Some(problem)) = (&verified.doubt, &outcome.problem) {
+        context.failed(observed, sighting(&input), Trouble::Credential(problem.clone()), doubt, now);
     }
+    Ok(outcome)
 }
 
 /// Brings the target to an accepted credential. A new revision is recorded in the status before any target carries it,
@@ -151,15 +159,15 @@ async fn deliver(
     observed: &mut Observed,
     connection: &Connection,
     accepted: Accepted,
-    asked: bool,
+    test: Option<LastTest>,
     now: Timestamp,
 ) -> Result<Outcome, Error> {
     let revision = revision(observed, &accepted, now);
     // A source that was only touched is not worth a write; the next verdict records it.
-    let is_worth_recording = asked || observed.status.last_error.is_some();
+    let is_worth_recording = test.is_some() || observed.status.last_error.is_some();
     let mut outcome = Outcome {
         problem: None,
-        verdict: asked.then_some(accepted.proven.proof()),
+        test,
         judged: is_worth_recording.then(|| accepted.input.clone()),
         revision: Some(revision.clone()),
         delivery: Delivery::Outstanding,
@@ -170,7 +178,6 @@ async fn deliver(
     context.memories.update(observed.uid(), |memory| {
         memory.judged = Some(accepted.input.clone());
         memory.accepted = Some(accepted.fingerprint);
-        memory.refused = None;
         memory.attempt = None;
     });
 
@@ -184,7 +191,7 @@ async fn deliver(
         context.metrics.secrets_written(applied.written());
         if let Some(denied) = applied.denied().first() {
             let problem = told(denied, accepted.proven.credential());
-            context.failed(observed, sighting(&accepted.input), Trouble::Delivery(problem.clone()), now);
+            context.failed(observed, sighting(&accepted.input), Trouble::Delivery(problem.clone()), &problem, now);
             outcome.delivery = Delivery::Impossible(problem);
             return Ok(outcome);
         }

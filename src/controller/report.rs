@@ -10,6 +10,7 @@ use super::{
     observe::Observed,
     plan::standing,
     policy::{self, Delivery, Facts, MISSING_BECOMES_STALLED},
+    sighting::SecretState,
     validate::Connection,
 };
 use crate::{
@@ -22,12 +23,21 @@ use crate::{
     problem::Problem,
 };
 
+/// How the target stands as far as the status tells: all that is known while the spec makes no sense.
+pub fn delivery_as_told(observed: &Observed) -> Delivery {
+    let was_delivered = condition::is_true(&observed.status.conditions, ConditionType::Delivered);
+    match &observed.target {
+        SecretState::Present(_) if was_delivered => Delivery::Current,
+        SecretState::Present(_) | SecretState::Absent | SecretState::Unknown => Delivery::Outstanding,
+    }
+}
+
 /// What a pass found out.
 pub struct Outcome {
     /// What keeps the credential from being known good.
     pub problem: Option<Problem>,
-    /// The definite verdict of a login in this pass.
-    pub verdict: Option<Reason>,
+    /// The login of this pass, if it led to a definite verdict.
+    pub test: Option<LastTest>,
     /// The source, if this pass judged it for good.
     pub judged: Option<ObservedInput>,
     /// The revision that the target holds or is about to hold; none if it stays as it was.
@@ -39,7 +49,7 @@ pub struct Outcome {
 impl Outcome {
     /// A pass that changed nothing.
     pub fn unchanged(problem: Option<Problem>, delivery: Delivery) -> Self {
-        Self { problem, verdict: None, judged: None, revision: None, delivery }
+        Self { problem, test: None, judged: None, revision: None, delivery }
     }
 
     /// A pass in which nothing was due: what was in the way still is.
@@ -68,9 +78,9 @@ pub fn status(
         status.registry_host = Some(connection.registry.host().to_string());
         status.secret_name = Some(connection.target.key.name.clone());
     }
-    if let Some(verdict) = outcome.verdict {
-        status.last_test = Some(LastTest { time: Time(now), verdict });
-        status.last_refresh_at = Some(Time(now));
+    if let Some(test) = &outcome.test {
+        status.last_refresh_at = Some(test.time.clone());
+        status.last_test = Some(test.clone());
     }
     if let Some(input) = &outcome.judged {
         status.observed_inputs = vec![input.clone()];
@@ -193,7 +203,7 @@ fn ready_before(status: &RegistryConnectionStatus) -> Option<Desired> {
 }
 
 /// The API shows times in whole seconds.
-fn whole_seconds(time: Timestamp) -> Timestamp {
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
@@ -283,7 +293,8 @@ mod tests {
     #[test]
     fn a_refresh_that_finds_everything_as_it_was_changes_only_the_times() {
         let observed = settled(&unchanged(None, Delivery::Current));
-        let outcome = Outcome { verdict: Some(Reason::LoginProven), ..unchanged(None, Delivery::Current) };
+        let test = LastTest { time: Time(minutes_later(30)), verdict: Reason::LoginProven };
+        let outcome = Outcome { test: Some(test), ..unchanged(None, Delivery::Current) };
         let mut status = after(&observed, &outcome, 30);
         assert_eq!(status.last_refresh_at, Some(Time(minutes_later(30))));
         assert!(status.next_refresh_at > observed.status.next_refresh_at);

@@ -1,13 +1,21 @@
 //! Fifth step: is the credential good? From the record where that is allowed, else by a login. IO.
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::{
     Context,
     due::{Cause, Due},
+    memory::{Refusal, Tested},
     observe::Observed,
+    report::whole_seconds,
     validate::Connection,
 };
 use crate::{
-    api::{Reason, status::ObservedInput},
+    api::{
+        Reason,
+        status::{LastTest, ObservedInput},
+    },
     domain::credential::{Credential, Fingerprint},
     problem::{Problem, field},
     provider::Issued,
@@ -48,30 +56,24 @@ pub struct Accepted {
     pub input: ObservedInput,
 }
 
-/// A credential that was refused.
-pub struct Rejected {
-    /// What to tell the user.
-    pub problem: Problem,
-    /// Stands for the credential at this registry.
-    pub fingerprint: Fingerprint,
-}
-
 /// What is known of a credential.
 pub enum Verdict {
     /// It may be delivered.
     Accepted(Accepted),
     /// The registry refused it.
-    Rejected(Rejected),
-    /// It could not be found out.
-    Inconclusive(Problem),
+    Rejected(Problem),
+    /// It could not be found out now. What was accepted before may still be delivered where it is missing.
+    Inconclusive(Problem, Option<Accepted>),
 }
 
 /// A verdict and where it comes from.
 pub struct Verified {
     /// The verdict.
     pub verdict: Verdict,
-    /// The registry was asked in this pass; otherwise the verdict is the recorded one.
-    pub asked: bool,
+    /// The login of this pass that led to a definite verdict; none if the verdict is the recorded one.
+    pub test: Option<LastTest>,
+    /// The pause to make before another try, told by what was in its way; none if there was a definite verdict.
+    pub doubt: Option<Problem>,
 }
 
 /// Judges a credential. The registry is asked if the time for a test has come, or if the record is about another
@@ -82,47 +84,69 @@ pub async fn verify(
     observed: &Observed,
     issued: Issued,
     due: Due,
+    now: Timestamp,
 ) -> Verified {
     let Issued { credential, input } = issued;
     let fingerprint = context.fingerprints.of(&connection.registry, &credential);
-    let record = Some(observed).filter(|_| due != Due::Test(Cause::TimePassed));
-    let record = record.and_then(|observed| recorded(observed, &input, fingerprint));
+    let record = recorded(observed, &input, fingerprint);
     let accepted = |proof| {
-        Verdict::Accepted(Accepted { proven: Proven { credential: credential.clone(), proof }, fingerprint, input })
+        let proven = Proven { credential: credential.clone(), proof };
+        Accepted { proven, fingerprint, input: input.clone() }
     };
-    let rejected = || Verdict::Rejected(Rejected { problem: refused(connection), fingerprint });
-    if let Some(reason) = record {
-        let verdict = if reason == Reason::InvalidCredentials { rejected() } else { accepted(reason) };
-        return Verified { verdict, asked: false };
+    if let Some(reason) = record.filter(|_| due != Due::Test(Cause::TimePassed)) {
+        let verdict = match reason {
+            Reason::InvalidCredentials => Verdict::Rejected(refused(connection)),
+            proof => Verdict::Accepted(accepted(proof)),
+        };
+        return Verified { verdict, test: None, doubt: None };
     }
+
     let login = registry::login(&context.http, &connection.registry, &credential).await;
     context.metrics.login(&login);
-    let verdict = match login {
-        Login::Proven => accepted(Reason::LoginProven),
-        Login::Unverified => accepted(Reason::Unverified),
-        Login::Refused => rejected(),
+    let reason = match login {
+        Login::Proven => Reason::LoginProven,
+        Login::Unverified => Reason::Unverified,
+        Login::Refused => Reason::InvalidCredentials,
         Login::Inconclusive(doubt) => {
             let problem = Problem::new(doubt.reason, doubt.message).at(field::REGISTRY_URL).hint(doubt.reason.fix());
-            Verdict::Inconclusive(Problem { retry_after: doubt.retry_after, ..problem })
+            let doubt = Problem { retry_after: doubt.retry_after, ..problem };
+            let verdict = match record {
+                // The last word on this very credential was no.
+                Some(Reason::InvalidCredentials) => Verdict::Rejected(refused(connection)),
+                record => Verdict::Inconclusive(doubt.clone(), record.map(accepted)),
+            };
+            return Verified { verdict, test: None, doubt: Some(doubt) };
         }
     };
-    Verified { verdict, asked: true }
+    let test = LastTest { time: Time(whole_seconds(now)), verdict: reason };
+    let verdict = match reason {
+        Reason::InvalidCredentials => Verdict::Rejected(refused(connection)),
+        proof => Verdict::Accepted(accepted(proof)),
+    };
+    let refusal = match &verdict {
+        Verdict::Rejected(problem) => Some(Refusal { problem: problem.clone(), input }),
+        Verdict::Accepted(_) | Verdict::Inconclusive(..) => None,
+    };
+    context.memories.update(observed.uid(), |memory| {
+        memory.tested = Some(Tested { fingerprint, test: test.clone(), refusal });
+    });
+    Verified { verdict, test: Some(test), doubt: None }
 }
 
 /// The recorded verdict, if the record is about this credential at this registry: by what this process remembers, or, in
 /// a fresh process, because spec and source are the objects of the record.
 fn recorded(observed: &Observed, input: &ObservedInput, fingerprint: Fingerprint) -> Option<Reason> {
     let status = &observed.status;
-    let is_same_object =
-        status.observed_generation == Some(observed.generation()) && status.observed_inputs.contains(input);
     let verdict = status.last_test.as_ref()?.verdict;
-    let remembered = match verdict {
-        Reason::InvalidCredentials => observed.memory.refused,
-        Reason::LoginProven | Reason::Unverified => observed.memory.accepted,
+    if !matches!(verdict, Reason::InvalidCredentials | Reason::LoginProven | Reason::Unverified) {
         // No other reason is ever a verdict; a record that says so is none.
-        _ => return None,
+        return None;
+    }
+    let is_about_it = match &observed.memory.tested {
+        Some(tested) => tested.fingerprint == fingerprint,
+        None => status.observed_generation == Some(observed.generation()) && status.observed_inputs.contains(input),
     };
-    remembered.map_or(is_same_object, |remembered| remembered == fingerprint).then_some(verdict)
+    is_about_it.then_some(verdict)
 }
 
 fn refused(connection: &Connection) -> Problem {
@@ -140,7 +164,7 @@ fn refused(connection: &Connection) -> Problem {
 mod tests {
     use super::*;
     use crate::{
-        controller::fixture::{connection, delivered, observed},
+        controller::fixture::{connection, delivered, minutes_later, observed},
         domain::credential::Fingerprints,
     };
 
@@ -173,8 +197,12 @@ mod tests {
         assert_eq!(recorded(&accepted, &input("2"), good), None, "a fresh process, another version of the source");
         assert_eq!(recorded(&observed(delivered(edited)), &input("1"), good), None, "a fresh process, another spec");
 
+        let tested = |fingerprint, verdict| {
+            let test = LastTest { time: Time(minutes_later(0)), verdict };
+            Some(Tested { fingerprint, test, refusal: None })
+        };
         let mut remembered = observed(delivered(edited));
-        remembered.memory.accepted = Some(good);
+        remembered.memory.tested = tested(good, Reason::LoginProven);
         assert_eq!(recorded(&remembered, &input("2"), good), Some(Reason::LoginProven), "touched, but the same login");
         assert_eq!(recorded(&remembered, &input("1"), bad), None, "another login");
 
@@ -184,8 +212,7 @@ mod tests {
             Some(Reason::InvalidCredentials),
             "refused before a restart"
         );
-        remembered.memory.refused = Some(bad);
-        remembered.memory.accepted = Some(good);
+        remembered.memory.tested = tested(bad, Reason::InvalidCredentials);
         assert_eq!(recorded(&remembered, &input("2"), bad), Some(Reason::InvalidCredentials), "refused and touched");
         assert_eq!(recorded(&remembered, &input("2"), good), None, "an earlier login is proven anew after a refusal");
     }

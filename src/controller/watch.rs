@@ -3,7 +3,7 @@
 //! Connections are listed before Secrets, so that the list of Secrets can be sifted as it passes: what no connection
 //! reads or writes is dropped at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, channel::oneshot, future, stream};
@@ -43,6 +43,10 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
             }
             let is_listed = matches!(event, Event::InitDone);
             let wakes = context.index.apply_connection(event);
+            if is_listed {
+                let alive: HashSet<String> = context.index.uids();
+                context.memories.retain(|uid| alive.contains(uid));
+            }
             if let Some(listed) = listed.take_if(|_| is_listed) {
                 // The other side is gone only when the whole stream is.
                 let _ = listed.send(());

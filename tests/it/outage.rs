@@ -1,13 +1,16 @@
 //! A registry that cannot be asked is no reason to take anything away.
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::api::{
+    core::v1::{Secret, ServiceAccount},
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
 use regcred::api::Reason;
 use serde_json::json;
-use testenv::Registry;
+use testenv::{Registry, eventually};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use crate::scenario::{PASSWORD, Scenario, tell_all};
+use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, tell_all};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_down_takes_nothing_away_and_recovers_by_itself() -> Result<()> {
@@ -128,33 +131,84 @@ async fn every_odd_answer_has_its_reason_and_is_no_refusal() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_right_is_told_and_heals() -> Result<()> {
-    use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-    let mut scenario = Scenario::prepare("rights").await?;
+async fn a_lost_secret_is_restored_while_the_registry_is_down() -> Result<()> {
+    // Five minutes pass in two and a half seconds.
+    let scenario = Scenario::start_fast("lost", 120).await?;
+    let registry = Registry::start().await?;
+    registry.set_password(&scenario.namespace, PASSWORD)?;
+    scenario.write_login("login", PASSWORD).await?;
+    let mut spec = scenario.spec();
+    spec["refreshIntervalMinutes"] = 5.into();
+    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
+    scenario.connect("images", spec).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    let delivered = scenario.secrets().get("images").await?;
+
+    registry.pause();
+    scenario.until("images", |now| tell_all(now)[1] == "Unknown/Unreachable").await?;
+    scenario.delete_secret("images").await?;
+    let restored = scenario.until_secret("images", |secret| secret.metadata.uid != delivered.metadata.uid).await?;
+    assert_eq!(restored.data, delivered.data);
+    scenario
+        .until("images", |now| tell_all(now) == ["True/LoginProven", "Unknown/Unreachable", "True/Delivered", "-", "-"])
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_stays_refused_while_the_registry_is_down() -> Result<()> {
+    // Thirty minutes pass in three seconds.
+    let scenario = Scenario::start_fast("still", 600).await?;
+    let registry = Registry::start().await?;
+    registry.set_password(&scenario.namespace, PASSWORD)?;
+    scenario.write_login("login", PASSWORD).await?;
+    let mut spec = scenario.spec();
+    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
+    scenario.connect("images", spec).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    scenario.write_login("login", WRONG).await?;
+    scenario.ready("images", "False", "InvalidCredentials").await?;
+
+    registry.pause();
+    eventually("a try that reached nobody", DEADLINE, async || {
+        Ok((scenario.metric("regcred_logins_total{result=\"Unreachable\"}").await? >= 2.0).then_some(()))
+    })
+    .await?;
+    let connection = scenario.connections().get("images").await?;
+    assert_eq!(tell_all(&connection)[..3], ["False/InvalidCredentials", "False/InvalidCredentials", "True/Delivered"]);
+    Ok(())
+}
+
+/// A ServiceAccount `operator` with the operator's rights, but other verbs on Secrets and on the status; returns the role.
+async fn account(scenario: &Scenario, secrets: &[&str], status: &[&str]) -> Result<ClusterRole> {
+    let name = format!("{}-operator", scenario.namespace);
     let accounts: kube::Api<ServiceAccount> = kube::Api::namespaced(scenario.client.clone(), &scenario.namespace);
     let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "operator"}}))?;
     accounts.create(&Default::default(), &account).await?;
-    let role = |verbs: &[&str]| -> Result<ClusterRole> {
-        Ok(serde_json::from_value(json!({
-            "metadata": {"name": format!("{}-operator", scenario.namespace)},
-            "rules": [
-                {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs},
-                {"apiGroups": ["regcred.dev"], "resources": ["registryconnections"], "verbs": ["list", "watch"]},
-                {"apiGroups": ["regcred.dev"], "resources": ["registryconnections/status"], "verbs": ["patch"]},
-                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-            ],
-        }))?)
-    };
-    let roles: kube::Api<ClusterRole> = kube::Api::all(scenario.client.clone());
-    let bindings: kube::Api<ClusterRoleBinding> = kube::Api::all(scenario.client.clone());
-    roles.create(&Default::default(), &role(&["list", "watch", "get"])?).await?;
+    let role: ClusterRole = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "rules": [
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": secrets},
+            {"apiGroups": ["regcred.dev"], "resources": ["registryconnections"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["regcred.dev"], "resources": ["registryconnections/status"], "verbs": status},
+            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        ],
+    }))?;
     let binding: ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": format!("{}-operator", scenario.namespace)},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("{}-operator", scenario.namespace)},
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
         "subjects": [{"kind": "ServiceAccount", "namespace": scenario.namespace, "name": "operator"}],
     }))?;
+    let roles: kube::Api<ClusterRole> = kube::Api::all(scenario.client.clone());
+    let bindings: kube::Api<ClusterRoleBinding> = kube::Api::all(scenario.client.clone());
     bindings.create(&Default::default(), &binding).await?;
-    let full = role(&["list", "watch", "get", "create", "patch"])?;
+    Ok(roles.create(&Default::default(), &role).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_told_and_heals() -> Result<()> {
+    let mut scenario = Scenario::prepare("rights").await?;
+    let mut role = account(&scenario, &["list", "watch", "get"], &["patch"]).await?;
     scenario.act_as("operator").await?;
 
     scenario.write_login("login", PASSWORD).await?;
@@ -162,12 +216,30 @@ async fn a_missing_right_is_told_and_heals() -> Result<()> {
     let denied = scenario.ready("images", "False", "Forbidden").await?;
     assert_eq!(tell_all(&denied), ["False/Forbidden", "True/LoginProven", "False/Forbidden", "-", "True/Forbidden"]);
 
-    roles.replace(&full.metadata.name.clone().unwrap_or_default(), &Default::default(), &full).await?;
-    // A change of the target's surroundings ends the pause: a foreign Secret that comes and goes.
+    let verbs = ["list", "watch", "get", "create", "patch"].map(str::to_owned).to_vec();
+    role.rules.iter_mut().flatten().take(1).for_each(|rule| rule.verbs.clone_from(&verbs));
+    let roles: kube::Api<ClusterRole> = kube::Api::all(scenario.client.clone());
+    roles.replace(&role.metadata.name.clone().unwrap_or_default(), &Default::default(), &role).await?;
+    // A change around the target ends the pause: a foreign Secret that comes and goes.
     let foreign: Secret = serde_json::from_value(json!({"metadata": {"name": "images"}}))?;
     scenario.secrets().create(&Default::default(), &foreign).await?;
     scenario.ready("images", "False", "TargetConflict").await?;
     scenario.delete_secret("images").await?;
     scenario.ready("images", "True", "LoginProven").await?;
     scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_password_is_tried_once_even_if_the_status_cannot_be_written() -> Result<()> {
+    let mut scenario = Scenario::prepare("mute").await?;
+    account(&scenario, &["list", "watch", "get", "create", "patch"], &["get"]).await?;
+    scenario.act_as("operator").await?;
+    scenario.write_login("login", WRONG).await?;
+    scenario.connect("images", scenario.spec()).await?;
+    eventually("three passes that were cut short", DEADLINE, async || {
+        Ok((scenario.metric("regcred_reconciles_total{result=\"cut_short\"}").await? >= 3.0).then_some(()))
+    })
+    .await?;
+    assert_eq!(scenario.failed_logins()?, 1);
+    Ok(())
 }
