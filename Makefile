@@ -15,7 +15,7 @@ help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: need-rust need-go ## Show regcred on a real control plane and a real registry; KEEP=1 leaves them running
-	cargo build $(CARGO_FLAGS) --release --workspace --bins
+	cargo build $(CARGO_FLAGS) --release -p regcred --bin regcred -p testenv --bin demo
 	@'$(CARGO_TARGET_DIR)/release/demo' $(if $(filter-out 0,$(KEEP)),--keep)
 
 test: need-rust need-go ## Run all tests

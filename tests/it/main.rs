@@ -5,7 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
+mod closing;
+mod objects;
 mod scenario;
+mod shared;
+mod tell;
 
 mod conflict;
 mod delivery;

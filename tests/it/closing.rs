@@ -1,0 +1,104 @@
+//! How every scenario ends: another pass over everything writes nothing, every status that was seen passes the rules of
+//! GitOps tools, and every Secret that was written passes the kubelet's keyring.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+use futures::StreamExt;
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject},
+    runtime::{WatchStreamExt, watcher},
+};
+use regcred::api::{ConditionType, RegistryConnection, condition};
+use serde_json::Value;
+use testenv::{Snapshot, eventually};
+
+use crate::scenario::{DEADLINE, Scenario};
+
+/// Every form of every connection that a watch showed in the course of a scenario.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<Vec<Value>>>);
+
+impl Seen {
+    /// Begins to watch; ends with the runtime of the test.
+    pub fn watch(connections: Api<DynamicObject>) -> Self {
+        let seen = Self::default();
+        let list = seen.clone();
+        tokio::spawn(async move {
+            let events = watcher(connections, watcher::Config::default()).default_backoff().applied_objects();
+            events
+                .for_each(|event| {
+                    let object = event.ok().and_then(|object| serde_json::to_value(object).ok());
+                    list.0.lock().unwrap_or_else(PoisonError::into_inner).extend(object);
+                    futures::future::ready(())
+                })
+                .await;
+        });
+        seen
+    }
+
+    fn all(&self) -> Vec<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Scenario {
+    /// The closing checks; see the module.
+    pub async fn finish(mut self) -> Result<()> {
+        let kinds = [ApiResource::erase::<RegistryConnection>(&())];
+        let before = Snapshot::take(&self.client, &self.namespace, &kinds).await?;
+        self.stop_operator().await?;
+        self.calls.clear();
+        self.start_operator().await?;
+        self.until_all_looked_at().await?;
+        let after = Snapshot::take(&self.client, &self.namespace, &kinds).await?;
+        let differences = before.differences(&after);
+        ensure!(differences.is_empty(), "a second pass wrote something: {differences:?}");
+        self.judge().await?;
+        self.stop_operator().await
+    }
+
+    /// Waits until a fresh operator has looked at every connection: its metrics count the passes.
+    pub async fn until_all_looked_at(&self) -> Result<()> {
+        let connections = self.connections().list(&Default::default()).await?.items.len();
+        eventually("every connection to be looked at", DEADLINE, async || {
+            let passes = self.metric("regcred_reconciles_total{result=\"completed\"}").await?;
+            Ok((passes >= connections as f64).then_some(()))
+        })
+        .await
+    }
+
+    async fn judge(&self) -> Result<()> {
+        let mut judged = 0;
+        for mut object in self.seen.all() {
+            object["apiVersion"] = "regcred.dev/v1alpha1".into();
+            object["kind"] = "RegistryConnection".into();
+            let connection: RegistryConnection = serde_json::from_value(object.clone())?;
+            let Some(status) = &connection.status else { continue };
+            // Between a user's edit and our next word, the status is about the spec before.
+            if status.observed_generation != connection.metadata.generation {
+                continue;
+            }
+            let judgement = self.shared.conditions.judge(&object)?;
+            ensure!(judgement.violations.is_empty(), "{:?}: {}", judgement.violations, object["status"]);
+            let expected = if condition::is_true(&status.conditions, ConditionType::Stalled) {
+                "Failed"
+            } else if condition::is_true(&status.conditions, ConditionType::Ready) {
+                "Current"
+            } else {
+                "InProgress"
+            };
+            ensure!(judgement.kstatus == expected, "kstatus is {}: {}", judgement.kstatus, object["status"]);
+            judged += 1;
+        }
+        ensure!(judged > 0, "no status was seen");
+        for secret in self.secrets().list(&Default::default()).await? {
+            if secret.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "regcred") {
+                let found = self.shared.keyring.credentials(&self.image(), std::slice::from_ref(&secret))?;
+                ensure!(found.len() == 1, "the kubelet finds {} credentials in {}", found.len(), secret.name_any());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! What users do in a scenario: create, edit and delete objects.
+
+use anyhow::Result;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use regcred::api::RegistryConnection;
+use serde_json::{Value, json};
+
+use crate::scenario::{PASSWORD, Scenario};
+
+impl Scenario {
+    /// Writes a Secret with a login as users do.
+    pub async fn write_login(&self, name: &str, password: &str) -> Result<Secret> {
+        self.write_secret(name, "Opaque", json!({"username": self.namespace, "password": password})).await
+    }
+
+    /// Creates a Secret or replaces its data.
+    pub async fn write_secret(&self, name: &str, type_: &str, data: Value) -> Result<Secret> {
+        let data: std::collections::BTreeMap<String, ByteString> =
+            serde_json::from_value::<serde_json::Map<String, Value>>(data)?
+                .into_iter()
+                .map(|(key, value)| (key, ByteString(value.as_str().unwrap_or_default().as_bytes().to_vec())))
+                .collect();
+        let secret: Secret = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Secret", "type": type_,
+            "metadata": {"name": name}, "data": data,
+        }))?;
+        let secrets = self.secrets();
+        Ok(match secrets.get_opt(name).await? {
+            Some(old) => {
+                let mut new = secret;
+                new.metadata.resource_version = old.resource_version();
+                secrets.replace(name, &PostParams::default(), &new).await?
+            }
+            None => secrets.create(&PostParams::default(), &secret).await?,
+        })
+    }
+
+    /// The spec of a connection to the shared registry that reads the Secret `login`.
+    pub fn spec(&self) -> Value {
+        json!({"provider": {"generic": {
+            "registryUrl": format!("http://{}", self.shared.registry.host()), "secretRef": {"name": "login"},
+        }}})
+    }
+
+    /// Creates a connection.
+    pub async fn connect(&self, name: &str, spec: Value) -> Result<RegistryConnection> {
+        let connection: RegistryConnection = serde_json::from_value(json!({
+            "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
+        }))?;
+        Ok(self.connections().create(&PostParams::default(), &connection).await?)
+    }
+
+    /// Changes a connection with a merge patch.
+    pub async fn edit(&self, name: &str, patch: Value) -> Result<RegistryConnection> {
+        Ok(self.connections().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?)
+    }
+
+    /// Changes a Secret with a merge patch.
+    pub async fn edit_secret(&self, name: &str, patch: Value) -> Result<Secret> {
+        Ok(self.secrets().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?)
+    }
+
+    /// A connection that is ready, with its login Secret, and nothing counted yet.
+    pub async fn connected(&self, name: &str) -> Result<RegistryConnection> {
+        self.write_login("login", PASSWORD).await?;
+        self.connect(name, self.spec()).await?;
+        self.ready(name, "True", "LoginProven").await
+    }
+
+    /// Deletes a Secret.
+    pub async fn delete_secret(&self, name: &str) -> Result<()> {
+        self.secrets().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! What all scenarios share: one control plane, one registry, the judges.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, Client, api::PostParams};
+use regcred::api::{RegistryConnection, connection::crds};
+use testenv::{Conditions, ControlPlane, Keyring, Registry, eventually};
+use tokio::sync::OnceCell;
+
+/// How long anything may take before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A password that must never show up anywhere.
+pub const PASSWORD: &str = "right-password-1";
+
+/// A password the registry does not know.
+pub const WRONG: &str = "wrong-password-2";
+
+/// What all scenarios share; it ends with the process.
+pub struct Shared {
+    pub plane: ControlPlane,
+    pub registry: Registry,
+    pub keyring: Keyring,
+    pub conditions: Conditions,
+}
+
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+
+/// The shared parts, started by whoever comes first.
+pub async fn shared() -> Result<&'static Shared> {
+    SHARED
+        .get_or_try_init(async || {
+            let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+            install_crds(&plane.client()?).await?;
+            Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+        })
+        .await
+}
+
+/// Installs the CustomResourceDefinitions and waits until the API server serves them.
+pub async fn install_crds(client: &Client) -> Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in crds() {
+        definitions.create(&PostParams::default(), &crd).await?;
+    }
+    let connections: Api<RegistryConnection> = Api::all(client.clone());
+    eventually("the kinds to be served", DEADLINE, async || Ok(Some(connections.list(&Default::default()).await?)))
+        .await?;
+    Ok(())
+}
