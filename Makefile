@@ -32,7 +32,7 @@ lint: need-rust need-cargo-deny ## Check format, lints, documentation, generated
 		|| { echo 'crds/ is not what regcred prints: run make generate' >&2; exit 1; }
 	'$(CARGO_DENY)' check licenses bans sources
 
-generate: need-rust ## Write the generated files anew: crds/ and the tables in docs/
+generate: need-rust ## Write the generated files anew: crds/, the table in docs/, the help texts
 	EXPECTORATE=overwrite cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
 
 need-rust:

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
 use crate::{api::names::DEFAULT_OPERATOR_NAMESPACE, run, telemetry};
 
@@ -29,7 +29,7 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArguments {
     /// Connect to registries at loopback addresses, over plain http too. For tests and demos on one machine.
-    #[arg(long, env = "REGCRED_ALLOW_LOOPBACK")]
+    #[arg(long, env = "REGCRED_ALLOW_LOOPBACK", value_parser = FalseyValueParser::new())]
     pub allow_loopback: bool,
 
     /// Where to serve /livez, /readyz and /metrics. Port 0 takes a free one; the log names it.

@@ -28,6 +28,15 @@ struct ReadyLabel {
     reason: String,
 }
 
+/// A pass that is going on.
+pub struct UnderWay(Gauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// All metrics of the process. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -37,6 +46,7 @@ pub struct Metrics {
     logins: Family<ResultLabel, Counter>,
     secret_writes: Counter,
     status_writes: Counter,
+    under_way: Gauge,
     connections: Family<ReadyLabel, Gauge<f64, AtomicU64>>,
 }
 
@@ -50,6 +60,7 @@ impl Default for Metrics {
             logins: Family::default(),
             secret_writes: Counter::default(),
             status_writes: Counter::default(),
+            under_way: Gauge::default(),
             connections: Family::default(),
         };
         registry.register("reconciles", "Passes over a connection", metrics.reconciles.clone());
@@ -57,12 +68,19 @@ impl Default for Metrics {
         registry.register("logins", "Test logins at registries, by what they found", metrics.logins.clone());
         registry.register("secret_writes", "Secrets created or changed", metrics.secret_writes.clone());
         registry.register("status_writes", "Status updates written", metrics.status_writes.clone());
+        registry.register("reconciles_under_way", "Passes that are going on now", metrics.under_way.clone());
         registry.register("connections", "Connections by readiness and reason", metrics.connections.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }
 }
 
 impl Metrics {
+    /// Counts a pass as going on until the answer is dropped.
+    pub fn under_way(&self) -> UnderWay {
+        self.under_way.inc();
+        UnderWay(self.under_way.clone())
+    }
+
     /// Counts a pass.
     pub fn reconciled(&self, took: Duration, is_ok: bool) {
         let result = if is_ok { "completed" } else { "cut_short" };

@@ -31,9 +31,12 @@ const GRACE: Duration = Duration::from_secs(4);
 /// # Errors
 /// If it cannot be started.
 pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
-    let mut config = Config::infer().await.context(
-        "failed to find a cluster: set KUBECONFIG to a kubeconfig file, or run in a Pod with a ServiceAccount token",
-    )?;
+    // The error tells all its causes itself; a chain would tell them twice.
+    let mut config = Config::infer().await.map_err(|error| {
+        anyhow::anyhow!(
+            "failed to find a cluster: set KUBECONFIG to a kubeconfig file, or run in a Pod with a ServiceAccount ({error})"
+        )
+    })?;
     // Retries are the policy's business; below it they would multiply.
     config.default_retry = false;
     let client = Client::try_from(config).context("failed to set up the client of the API server")?;
@@ -69,6 +72,7 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock) -> anyhow
         fingerprints: crate::domain::credential::Fingerprints::default(),
         metrics: Metrics::default(),
         allow_loopback: arguments.allow_loopback,
+        pass_limit: controller::PASS_LIMIT,
     })
 }
 

@@ -1,17 +1,31 @@
 //! Logs: one line an event on standard error, as text or as JSON, filtered by `RUST_LOG`.
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+use tracing::Metadata;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, LevelFilter, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::cli::LogFormat;
 
 /// Starts logging. Without `RUST_LOG`, info and above is shown.
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let subscriber = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let result = match format {
-        LogFormat::Text => subscriber.with_ansi(false).try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    let filter = filter.and(filter_fn(|metadata| !quotes_bodies(metadata)));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // Only a second call fails, and then the first one's logging is there.
-    drop(result);
+    drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
+}
+
+/// The kube client logs bodies of answers in this one module: those it cannot read, and the server's words about a
+/// request that failed. Both may quote a Secret, so no level shows them.
+fn quotes_bodies(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == "kube_client::client"
 }

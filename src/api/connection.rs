@@ -11,7 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{provider::Provider, status::RegistryConnectionStatus};
+use super::{names::OBJECT_NAME, provider::Provider, status::RegistryConnectionStatus};
 
 /// The refresh interval when the spec says none, in minutes.
 pub const DEFAULT_REFRESH_INTERVAL_MINUTES: i32 = 30;
@@ -75,7 +75,7 @@ pub struct RegistryConnectionSpec {
 pub struct TargetSecret {
     /// The Secret's name. Absent means the connection's name. A Secret of that name which regcred did not write is never
     /// changed; the connection says `TargetConflict` instead.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 

@@ -38,3 +38,44 @@ pub const DOCKER_CONFIG_JSON_KEY: &str = ".dockerconfigjson";
 
 /// The operator's namespace when neither the Pod nor the user says another.
 pub const DEFAULT_OPERATOR_NAMESPACE: &str = "regcred-system";
+
+/// What the name of a Secret looks like (RFC 1123 subdomain), as a regular expression for the schema.
+pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Whether a text can be the name of a Secret: [`OBJECT_NAME`], and at most 253 characters. Names go into the paths of
+/// requests, so one that is no name must never get there.
+pub fn is_object_name(text: &str) -> bool {
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().copied().is_some_and(is_alphanumeric)
+            && bytes.last().copied().is_some_and(is_alphanumeric)
+            && bytes.iter().all(|byte| is_alphanumeric(*byte) || *byte == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_names_of_objects() {
+        for (text, expected) in [
+            ("login", true),
+            ("a.b-c.1", true),
+            ("0", true),
+            ("", false),
+            ("a..b", false),
+            ("-a", false),
+            ("a.", false),
+            ("A", false),
+            ("a b", false),
+            ("login?x=y", false),
+            ("../../victim/secrets/login", false),
+        ] {
+            assert_eq!(is_object_name(text), expected, "{text}");
+        }
+        assert!(!is_object_name(&"a".repeat(254)));
+    }
+}

@@ -75,7 +75,7 @@ reasons! {
         "`spec.suspend` is true: nothing is tested or written, and what exists stays.",
         "Set `spec.suspend` to false to go on.";
     Progressing: UnderWay,
-        "The first pass over this connection is under way.",
+        "Work on this connection is under way.",
         "Wait a moment.";
     SecretNotFound: Missing,
         "The Secret that holds the registry login does not exist.",
@@ -105,7 +105,7 @@ reasons! {
         "The registry asked to be called less often.",
         "Wait; the operator obeys the time the registry names.";
     AccessBlocked: Wait,
-        "The registry refused to talk to the operator at all, before any login.",
+        "The registry refused to talk to the operator (403), which says nothing about the password.",
         "Check the registry's allow-list or firewall for the operator's address.";
     Unreachable: Wait,
         "The registry could not be reached: name resolution, connection or time limit.",

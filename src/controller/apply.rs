@@ -34,6 +34,8 @@ pub struct Denied {
     pub words: String,
     /// What to do, and in which field, as far as that is known.
     pub problem: Problem,
+    /// Set if it is worth trying again as soon as after a problem of this reason.
+    pub pause_like: Option<Reason>,
 }
 
 impl Applied {
@@ -84,7 +86,9 @@ pub async fn apply(client: &Client, plan: Plan) -> Result<Applied, ApiFailure> {
             }
             Err(kube::Error::Api(status)) => {
                 if let Some(problem) = refusal(&key, &status) {
-                    applied.denied.push(Denied { key, words: status.message, problem });
+                    // A 500 is a webhook that could not be asked; it may be back any moment.
+                    let pause_like = (status.code == 500).then_some(Reason::UpstreamError);
+                    applied.denied.push(Denied { key, words: status.message, problem, pause_like });
                     continue;
                 }
                 if !is_surprise(&status) {
@@ -97,7 +101,7 @@ pub async fn apply(client: &Client, plan: Plan) -> Result<Applied, ApiFailure> {
                 // An "invalid" that nothing in the cluster explains is a decision, as policies make it.
                 if status.is_invalid() && found.is_no_news_after(&known) {
                     let problem = denied(&key);
-                    applied.denied.push(Denied { key, words: status.message, problem });
+                    applied.denied.push(Denied { key, words: status.message, problem, pause_like: None });
                 } else {
                     applied.learned.push((key, found));
                 }
@@ -115,7 +119,13 @@ fn is_surprise(status: &Status) -> bool {
 
 /// What the API server decided against a write, if its answer is a decision.
 fn refusal(key: &SecretKey, status: &Status) -> Option<Problem> {
-    if status.is_forbidden() { Some(denied(key)) } else { invalid_marks(key, status) }
+    match status.code {
+        // Not a decision about the write: who we are, that it is gone, newer, odd, or that we are too fast.
+        401 | 404 | 409 | 429 => None,
+        422 => invalid_marks(key, status),
+        400..=500 => Some(denied(key)),
+        _ => None,
+    }
 }
 
 /// The problem of labels or annotations that the API server does not accept.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{
-        Reason,
+        ConditionType, Reason, condition,
         reason::Class,
         status::{ObservedInput, RegistryConnectionStatus},
     },
@@ -44,24 +44,27 @@ pub enum Cause {
     InputChanged,
     /// The last pass came to no verdict.
     NoVerdict,
-    /// The interval, or the pause after a refusal, is over. Only this asks for a login even if nothing changed.
+    /// The interval, or the pause after a refusal, is over.
     TimePassed,
 }
 
 /// What there is to do for a connection now.
 pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now: Timestamp) -> Due {
-    if is_pausing(observed, now) {
-        return Due::Nothing;
-    }
     let status = &observed.status;
+    let time_passed = next_test(connection, status, started).is_some_and(|time| now >= time);
+    match pausing_trouble(observed, now) {
+        Some(Trouble::Delivery(_)) if time_passed => return Due::Test(Cause::TimePassed),
+        Some(Trouble::Delivery(_) | Trouble::Credential(_)) => return Due::Nothing,
+        None => {}
+    }
     let causes = [
         (Cause::NeverJudged, status.last_test.is_none() && settled_problem(status).is_none()),
         (Cause::SpecChanged, status.observed_generation != Some(observed.generation())),
         (Cause::InputChanged, input_changed(observed)),
         (Cause::NoVerdict, unsettled(status)),
-        (Cause::TimePassed, next_test(connection, status, started).is_some_and(|time| now >= time)),
+        (Cause::TimePassed, time_passed),
     ];
-    // The last cause is the strongest, and it alone may cost a login.
+    // The last cause is the strongest.
     if let Some((cause, _)) = causes.into_iter().rev().find(|(_, applies)| *applies) {
         return Due::Test(cause);
     }
@@ -121,8 +124,13 @@ fn is_settled(code: Reason) -> bool {
 
 /// The last pass ended with a problem of the credential that was not a verdict.
 fn unsettled(status: &RegistryConnectionStatus) -> bool {
+    let is_unknown = condition::find(&status.conditions, ConditionType::CredentialsValid)
+        .is_none_or(|valid| valid.status == "Unknown");
     status.last_error.as_ref().is_some_and(|error| {
-        !is_settled(error.code) && error.code != Reason::TargetConflict && error.code.class() != Class::Good
+        is_unknown
+            && !is_settled(error.code)
+            && error.code != Reason::TargetConflict
+            && error.code.class() != Class::Good
     })
 }
 
@@ -175,7 +183,10 @@ mod tests {
     }
 
     fn with_error(code: &str) -> Observed {
-        observed(delivered(|object| object["status"]["lastError"] = json!({"code": code, "message": "m"})))
+        observed(delivered(|object| {
+            object["status"]["lastError"] = json!({"code": code, "message": "m"});
+            object["status"]["conditions"][1]["status"] = "Unknown".into();
+        }))
     }
 
     #[test]
@@ -269,6 +280,26 @@ mod tests {
         assert_eq!(due_at(&waiting, minutes_later(5)), Due::Test(Cause::NoVerdict));
         waiting.source = present("s", "2");
         assert!(matches!(due_now(&waiting), Due::Test(_)), "a change ends the pause");
+    }
+
+    #[test]
+    fn a_target_that_could_not_be_written_needs_no_login_after_a_restart() {
+        let mut denied = observed(delivered(|object| {
+            object["status"]["lastError"] = json!({"code": "Forbidden", "message": "m"});
+        }));
+        denied.target = SecretState::Absent;
+        assert_eq!(due_now(&denied), Due::Deliver);
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_written_does_not_keep_the_login_from_being_tested() {
+        let mut denied = observed(delivered(|_| {}));
+        denied.target = SecretState::Absent;
+        let trouble = Trouble::Delivery(Problem::new(Reason::InvalidSpec, "m"));
+        let attempt = Attempt { count: 0, not_before: Timestamp::MAX, basis: denied.basis(), trouble };
+        denied.memory.attempt = Some(attempt);
+        assert_eq!(due_at(&denied, minutes_later(1)), Due::Nothing);
+        assert_eq!(due_at(&denied, minutes_later(60)), Due::Test(Cause::TimePassed));
     }
 
     #[test]

@@ -34,10 +34,21 @@ struct Inner {
     store: Store<RegistryConnection>,
     concerned: Concerned,
     secrets: HashMap<SecretKey, SecretState>,
-    /// The Secrets seen since a list began, to notice those that went while nobody watched.
-    listed: HashSet<SecretKey>,
+    /// The list of Secrets that is coming in.
+    listing: Listing,
+    /// The resourceVersions at which Secrets went, to tell a late answer about them from news.
+    gone: HashMap<SecretKey, String>,
     connections_listed: bool,
     secrets_listed: bool,
+}
+
+/// A list of Secrets while it comes in.
+#[derive(Default)]
+struct Listing {
+    /// The Secrets seen so far, to notice those that went while nobody watched.
+    seen: HashSet<SecretKey>,
+    /// The Secrets that began to concern somebody meanwhile: they may have passed by before that.
+    late: HashSet<SecretKey>,
 }
 
 impl Default for Index {
@@ -48,7 +59,8 @@ impl Default for Index {
             store: store.clone(),
             concerned: Concerned::default(),
             secrets: HashMap::new(),
-            listed: HashSet::new(),
+            listing: Listing::default(),
+            gone: HashMap::new(),
             connections_listed: false,
             secrets_listed: false,
         };
@@ -100,7 +112,13 @@ impl Index {
         let mut inner = self.lock();
         let newest = match (inner.secrets.get(key), state) {
             (None | Some(SecretState::Unknown), state) => state,
-            (Some(SecretState::Absent), SecretState::Present(new)) => SecretState::Present(new),
+            (Some(SecretState::Absent), SecretState::Present(new)) => {
+                let went = inner.gone.get(key);
+                if went.is_some_and(|went| is_older(&new.resource_version, went)) {
+                    return;
+                }
+                SecretState::Present(new)
+            }
             (Some(SecretState::Present(old)), SecretState::Present(new)) => {
                 if old.uid == new.uid && old.resource_version == new.resource_version {
                     SecretState::Present(Arc::new(SecretMeta {
@@ -130,7 +148,11 @@ impl Index {
             }
             Event::InitApply(guard) => {
                 if let Some(connection) = decoded(guard) {
-                    inner.connections.apply_watcher_event(&Event::InitApply(connection));
+                    // A list may be older than what a write of ours returned.
+                    let known = inner.store.get(&ObjectRef::from_obj(&connection));
+                    let newer = known.filter(|_| inner.is_outdated(&connection.metadata));
+                    let newest = newer.map_or(connection, |newer| RegistryConnection::clone(&newer));
+                    inner.connections.apply_watcher_event(&Event::InitApply(newest));
                 }
                 vec![]
             }
@@ -150,6 +172,9 @@ impl Index {
                 {
                     return vec![];
                 }
+                let new: Vec<SecretKey> =
+                    mapper::keys(&connection).into_iter().filter(|key| !inner.concerned.contains(key)).collect();
+                inner.listing.late.extend(new);
                 inner.concerned.add(&connection);
                 if let Some(old) = old {
                     let unconcerned = inner.concerned.remove(&old, &mapper::keys(&connection));
@@ -176,21 +201,24 @@ impl Index {
         let mut inner = self.lock();
         match event {
             Event::Init => {
-                inner.listed.clear();
+                inner.listing = Listing::default();
                 vec![]
             }
             Event::InitApply(secret) => {
                 let key = mapper::key_of(&secret.metadata);
                 let woken = inner.see(&key, &secret.metadata);
                 if inner.secrets.contains_key(&key) {
-                    inner.listed.insert(key);
+                    inner.listing.seen.insert(key);
                 }
                 inner.awake(woken)
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut inner.listed);
+                let Listing { seen, late } = std::mem::take(&mut inner.listing);
+                // What nobody asked for when it passed by is not known to be absent; it must be looked at.
+                let unsure = |key: &SecretKey, inner: &Inner| late.contains(key) && !inner.secrets.contains_key(key);
                 let known: HashSet<SecretKey> = inner.secrets.keys().chain(inner.concerned.keys()).cloned().collect();
-                let woken = known.difference(&listed).flat_map(|key| inner.miss(key)).collect();
+                let missed: Vec<&SecretKey> = known.difference(&seen).filter(|key| !unsure(key, &inner)).collect();
+                let woken = missed.into_iter().flat_map(|key| inner.miss(key)).collect();
                 if inner.secrets_listed {
                     return inner.awake(woken);
                 }
@@ -211,6 +239,9 @@ impl Index {
                     return vec![];
                 }
                 let woken = inner.miss(&key);
+                if inner.concerned.contains(&key) {
+                    inner.gone.insert(key, gone);
+                }
                 inner.awake(woken)
             }
         }
@@ -239,6 +270,7 @@ impl Inner {
             }
         }
         self.secrets.insert(key.clone(), SecretState::Present(Arc::new(meta)));
+        self.gone.remove(key);
         self.concerned.wakes(key)
     }
 
@@ -257,6 +289,7 @@ impl Inner {
     /// Drops what is known of Secrets that concern nobody any more.
     fn drop_unconcerned(&mut self, keys: Vec<SecretKey>) {
         for key in keys {
+            self.gone.remove(&key);
             if !matches!(self.secrets.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
                 self.secrets.remove(&key);
             }
@@ -403,6 +436,44 @@ mod tests {
         assert_eq!(index.apply_secret(Event::Apply(secret("images", "19"))).len(), 0);
         assert_eq!(index.apply_secret(Event::Delete(secret("images", "18"))).len(), 0, "its predecessor");
         assert!(matches!(index.secret(&key("images")), SecretState::Present(_)));
+    }
+
+    #[test]
+    fn a_late_answer_about_a_secret_that_went_is_no_news() {
+        let index = listed(&[]);
+        index.apply_secret(Event::Apply(secret("images", "20")));
+        index.apply_secret(Event::Delete(secret("images", "21")));
+        let answer = |version: &str| {
+            SecretState::Present(Arc::new(SecretMeta { resource_version: version.into(), ..SecretMeta::default() }))
+        };
+        index.learn(&key("images"), answer("20"));
+        assert_eq!(index.secret(&key("images")), SecretState::Absent);
+        index.learn(&key("images"), answer("22"));
+        assert!(matches!(index.secret(&key("images")), SecretState::Present(_)));
+    }
+
+    #[test]
+    fn a_secret_that_passed_by_before_anybody_asked_is_not_taken_for_absent() {
+        let index = Index::default();
+        for event in [Event::Init, Event::InitDone] {
+            index.apply_connection(event);
+        }
+        index.apply_secret(Event::Init);
+        index.apply_secret(Event::InitApply(secret("login", "1")));
+        index.apply_connection(Event::Apply(guarded("10", |_| {})));
+        assert_eq!(index.apply_secret(Event::InitDone).len(), 1);
+        assert_eq!(index.secret(&key("login")), SecretState::Unknown);
+    }
+
+    #[test]
+    fn a_list_that_is_older_than_our_own_write_does_not_set_it_back() {
+        let index = listed(&[]);
+        index.put_connection(guarded("12", |object| object["status"] = json!({"secretName": "new"})).0.unwrap());
+        for event in [Event::Init, Event::InitApply(guarded("11", |_| {})), Event::InitDone] {
+            index.apply_connection(event);
+        }
+        let status = index.connection(&ObjectRef::new("images").within("shop")).unwrap().status.clone().unwrap();
+        assert_eq!(status.secret_name.as_deref(), Some("new"));
     }
 
     #[test]

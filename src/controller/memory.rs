@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::sighting::Sighting;
 use crate::{
     api::status::{LastTest, ObservedInput},
-    domain::credential::Fingerprint,
+    domain::{credential::Fingerprint, host::RegistryUrl},
     problem::Problem,
 };
 
@@ -35,6 +35,8 @@ pub struct Memory {
 /// A login with a definite verdict.
 #[derive(Clone)]
 pub struct Tested {
+    /// Where it was made.
+    pub registry: RegistryUrl,
     /// Stands for the credential and the registry.
     pub fingerprint: Fingerprint,
     /// The verdict, and when.

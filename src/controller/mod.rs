@@ -50,6 +50,10 @@ use sighting::Sighting;
 /// How many connections are worked on at the same time.
 const CONCURRENCY: u16 = 32;
 
+/// How long one pass may take. A request that is never answered must not hold a connection for ever; registries have
+/// shorter limits of their own.
+pub const PASS_LIMIT: Duration = Duration::from_secs(60);
+
 /// What every pass works with.
 pub struct Context {
     /// The API server.
@@ -70,6 +74,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Connections to this machine are possible: for tests and the demo.
     pub allow_loopback: bool,
+    /// How long one pass may take.
+    pub pass_limit: Duration,
 }
 
 impl Context {
@@ -109,7 +115,9 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
     let measured = |object: Arc<RegistryConnection>, context: Arc<Context>| {
         let started = tokio::time::Instant::now();
         Box::pin(async move {
-            let result = reconcile(object, Arc::clone(&context)).await;
+            let _under_way = context.metrics.under_way();
+            let pass = tokio::time::timeout(context.pass_limit, reconcile(object, Arc::clone(&context)));
+            let result = pass.await.unwrap_or(Err(Error::TimedOut));
             context.metrics.reconciled(started.elapsed(), result.is_ok());
             result
         })
@@ -144,7 +152,7 @@ fn come_back(object: Arc<RegistryConnection>, error: &Error, context: Arc<Contex
         name = object.metadata.name,
         error = error as &dyn std::error::Error,
         pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-        "the API server cut a pass short; it is tried again"
+        "a pass was cut short; it is tried again"
     );
     Action::requeue(pause.max(Duration::from_millis(50)))
 }

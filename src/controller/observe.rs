@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{RegistryConnection, RegistryConnectionStatus},
-    domain::host::RegistryHost,
+    domain::host::RegistryUrl,
 };
 
 /// A connection and what surrounds it.
@@ -40,6 +40,11 @@ impl Observed {
         self.object.metadata.generation.unwrap_or_default()
     }
 
+    /// True if the spec is not the one that the status is about.
+    pub fn is_edited(&self) -> bool {
+        self.status.observed_generation != Some(self.generation())
+    }
+
     /// The UID; empty only for objects that no server made.
     pub fn uid(&self) -> &str {
         self.object.metadata.uid.as_deref().unwrap_or_default()
@@ -51,13 +56,24 @@ impl Observed {
         self.status = status;
     }
 
-    /// Forgets what the status tells of another registry than this one: what was proven and delivered there means
-    /// nothing here.
-    pub fn forget_other_registries(&mut self, host: &RegistryHost) {
+    /// Narrows the status to what it tells of this registry, and adds the last login of this process there, in case it
+    /// could not be written. What was proven and delivered elsewhere means nothing here.
+    pub fn narrow_to(&mut self, registry: &RegistryUrl) {
         let status = &mut self.status;
-        if status.registry_host.as_deref().is_some_and(|before| before != host.as_str()) {
+        if status.registry_host.as_deref().is_some_and(|before| before != registry.host().as_str()) {
             (status.credential, status.last_test, status.last_refresh_at) = (None, None, None);
             status.observed_inputs.clear();
+        }
+        let Some(tested) = self.memory.tested.as_ref().filter(|tested| tested.registry == *registry) else { return };
+        let Tested { test, refusal, .. } = tested;
+        if status.last_test.as_ref().is_some_and(|recorded| recorded.time >= test.time) {
+            return;
+        }
+        status.last_test = Some(test.clone());
+        status.last_refresh_at = Some(test.time.clone());
+        if let Some(refusal) = refusal {
+            status.observed_inputs = vec![refusal.input.clone()];
+            status.last_error = Some(refusal.problem.to_last_error());
         }
     }
 
@@ -72,28 +88,13 @@ pub fn observe(context: &Context, object: Arc<RegistryConnection>) -> Observed {
     let target_key = mapper::target(&object);
     let memory = context.memories.recall(object.metadata.uid.as_deref().unwrap_or_default());
     Observed {
-        status: with_last_login(object.status.clone().unwrap_or_default(), &memory),
+        status: object.status.clone().unwrap_or_default(),
         source: context.index.secret(&mapper::source(&object)),
         target: context.index.secret(&target_key),
         memory,
         target_key,
         object,
     }
-}
-
-/// The status with the last login of this process, in case it could not be written.
-fn with_last_login(mut status: RegistryConnectionStatus, memory: &Memory) -> RegistryConnectionStatus {
-    let Some(Tested { test, refusal, .. }) = &memory.tested else { return status };
-    if status.last_test.as_ref().is_some_and(|recorded| recorded.time >= test.time) {
-        return status;
-    }
-    status.last_test = Some(test.clone());
-    status.last_refresh_at = Some(test.time.clone());
-    if let Some(refusal) = refusal {
-        status.observed_inputs = vec![refusal.input.clone()];
-        status.last_error = Some(refusal.problem.to_last_error());
-    }
-    status
 }
 
 #[cfg(test)]
@@ -127,6 +128,7 @@ mod tests {
         };
         let memory = Memory {
             tested: Some(Tested {
+                registry: registry.clone(),
                 fingerprint: Fingerprints::default().of(&registry, &wrong),
                 test: LastTest { time: Time(minutes_later(3)), verdict: Reason::InvalidCredentials },
                 refusal: Some(Refusal { problem: Problem::new(Reason::InvalidCredentials, "refused"), input }),
@@ -135,8 +137,29 @@ mod tests {
         };
         let mut observed = observed(object);
         observed.source = present("s", "2");
-        observed.status = with_last_login(observed.status, &memory);
         observed.memory = memory;
+        observed.narrow_to(&registry);
         assert_eq!(due(&connection(&observed.object), &observed, created(), minutes_later(4)), Due::Nothing);
+    }
+
+    #[test]
+    fn a_refusal_elsewhere_counts_for_nothing_here() {
+        let here = delivered(|object| {
+            object["metadata"]["generation"] = 2.into();
+            object["spec"]["provider"]["generic"]["registryUrl"] = "https://other.example".into();
+        });
+        let elsewhere = connection(&delivered(|_| {})).registry;
+        let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
+        let mut observed = observed(here);
+        observed.memory.tested = Some(Tested {
+            fingerprint: Fingerprints::default().of(&elsewhere, &wrong),
+            registry: elsewhere,
+            test: LastTest { time: Time(minutes_later(3)), verdict: Reason::InvalidCredentials },
+            refusal: None,
+        });
+        let connection = connection(&observed.object);
+        observed.narrow_to(&connection.registry);
+        assert_eq!((&observed.status.last_test, &observed.status.credential), (&None, &None));
+        assert!(matches!(due(&connection, &observed, created(), minutes_later(4)), Due::Test(_)));
     }
 }

@@ -116,7 +116,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
                 let progress = if *missing_for_long { ConditionType::Stalled } else { ConditionType::Reconciling };
                 all(bad, (Unknown, reason, message), delivered, Some(progress))
             }
-            Class::Wait if is_delivered => {
+            Class::Wait if is_delivered && *verdict != Some(Reason::InvalidCredentials) => {
                 let proof = verdict.unwrap_or(Reason::Unverified);
                 let text =
                     format!("Secret {secret} holds the last proven credential; it could not be tested again now");
@@ -291,6 +291,11 @@ mod tests {
                 "waiting, a working one delivered",
                 tell(Some(R::Unreachable), good, current(), false, true),
                 (True, R::LoginProven, Unknown, True, None),
+            ),
+            (
+                "waiting after a refusal, an older one delivered",
+                tell(Some(R::Unreachable), Some(R::InvalidCredentials), current(), false, false),
+                (False, R::Unreachable, Unknown, True, Some(Reconciling)),
             ),
             (
                 "conflict",

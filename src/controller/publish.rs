@@ -22,7 +22,7 @@ use crate::api::{RegistryConnection, RegistryConnectionStatus, names::FIELD_MANA
 /// Reports an outcome. `connection` is none if the spec makes no sense.
 ///
 /// # Errors
-/// [`Error::Status`] if the API server did not take the status.
+/// [`Error::Status`] if the API server did not take the status, [`Error::Gone`] if there is nobody left to tell.
 pub async fn publish(
     context: &Context,
     observed: &mut Observed,
@@ -37,14 +37,9 @@ pub async fn publish(
 /// Reports that the connection is suspended.
 ///
 /// # Errors
-/// [`Error::Status`] if the API server did not take the status.
-pub async fn publish_suspended(
-    context: &Context,
-    observed: &mut Observed,
-    connection: &Connection,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let status = report::suspended_status(observed, connection, now);
+/// [`Error::Status`] if the API server did not take the status, [`Error::Gone`] if there is nobody left to tell.
+pub async fn publish_suspended(context: &Context, observed: &mut Observed, now: Timestamp) -> Result<(), Error> {
+    let status = report::suspended_status(observed, now);
     write(context, observed, status).await
 }
 
@@ -64,10 +59,15 @@ async fn write(context: &Context, observed: &mut Observed, status: RegistryConne
             written.metadata.managed_fields = None;
             context.index.put_connection(written);
         }
-        // Gone, or replaced by another of the same name: nobody is left to tell, and the watch shows the new one.
-        Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_invalid() => {
-            tracing::debug!("the connection is gone; its status is not written");
-            return Ok(());
+        Err(kube::Error::Api(answer)) if answer.code == 404 => return Err(Error::Gone),
+        // Another UID fails the test in the patch, and so may other things fail.
+        Err(kube::Error::Api(answer)) if answer.is_invalid() => {
+            let found = connections.get_metadata_opt(&object.name_any()).await;
+            let found = found.map_err(|error| Error::Status(ApiFailure::from(error)))?;
+            if found.is_none_or(|found| found.metadata.uid != object.metadata.uid) {
+                return Err(Error::Gone);
+            }
+            return Err(Error::Status(ApiFailure::from(kube::Error::Api(answer))));
         }
         Err(error) => return Err(Error::Status(ApiFailure::from(error))),
     }

@@ -17,7 +17,7 @@ use super::{
     Context,
     api_failure::ApiFailure,
     apply::{Denied, apply},
-    due::{Due, due},
+    due::{Due, due, pausing_trouble},
     mapper,
     memory::Trouble,
     observe::{Observed, observe},
@@ -58,6 +58,12 @@ pub enum Error {
     /// A Secret was another one each time it was to be written.
     #[error("the target Secret kept changing while it was being written")]
     Contended,
+    /// The connection does not exist any more, or another of its name does.
+    #[error("the connection is gone")]
+    Gone,
+    /// The API server or a registry kept a pass waiting.
+    #[error("the pass took too long")]
+    TimedOut,
     /// The status could not be written.
     #[error("failed to write the status")]
     Status(#[source] ApiFailure),
@@ -68,11 +74,23 @@ pub enum Error {
 /// # Errors
 /// [`Error`] if the API server did not answer as expected; trying again may help.
 pub async fn reconcile(object: Arc<RegistryConnection>, context: Arc<Context>) -> Result<Action, Error> {
+    match bring_home(object, context).await {
+        // Whoever took its place is shown by the watch.
+        Err(Error::Gone) => Ok(Action::await_change()),
+        result => result,
+    }
+}
+
+async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let now = context.clock.now();
     let mut observed = observe(&context, object);
+    if observed.object.spec.suspend.unwrap_or(false) {
+        publish_suspended(&context, &mut observed, now).await?;
+        return Ok(Action::await_change());
+    }
     let connection = match validate(&observed.object, context.allow_loopback) {
         Ok(connection) => connection,
         Err(problem) => {
@@ -81,11 +99,7 @@ pub async fn reconcile(object: Arc<RegistryConnection>, context: Arc<Context>) -
             return Ok(Action::await_change());
         }
     };
-    if connection.suspended {
-        publish_suspended(&context, &mut observed, &connection, now).await?;
-        return Ok(Action::await_change());
-    }
-    observed.forget_other_registries(connection.registry.host());
+    observed.narrow_to(&connection.registry);
 
     let outcome = pass(&context, &mut observed, &connection, now).await?;
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
@@ -103,6 +117,10 @@ async fn pass(
     let due = due(connection, observed, context.clock.started(), now);
     tracing::debug!(?due, "what there is to do");
     if due == Due::Nothing {
+        if pausing_trouble(observed, now).is_none() {
+            // Its cause is gone by other means; it must not call for another look.
+            context.memories.update(observed.uid(), |memory| memory.attempt = None);
+        }
         return Ok(Outcome::nothing_due(connection, observed, now));
     }
 
@@ -136,7 +154,8 @@ async fn pass(
                 (memory.judged, memory.attempt) = (Some(input.clone()), None);
             });
             let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
-            Outcome { judged: verified.test.is_some().then(|| input.clone()), test: verified.test, ..outcome }
+            let is_new = verified.test.is_some() || observed.is_edited();
+            Outcome { judged: is_new.then(|| input.clone()), test: verified.test, ..outcome }
         }
         Verdict::Inconclusive(problem, accepted_before) => {
             let outcome = match accepted_before {
@@ -164,7 +183,7 @@ async fn deliver(
 ) -> Result<Outcome, Error> {
     let revision = revision(observed, &accepted, now);
     // A source that was only touched is not worth a write; the next verdict records it.
-    let is_worth_recording = test.is_some() || observed.status.last_error.is_some();
+    let is_worth_recording = test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
     let mut outcome = Outcome {
         problem: None,
         test,
@@ -191,7 +210,8 @@ async fn deliver(
         context.metrics.secrets_written(applied.written());
         if let Some(denied) = applied.denied().first() {
             let problem = told(denied, accepted.proven.credential());
-            context.failed(observed, sighting(&accepted.input), Trouble::Delivery(problem.clone()), &problem, now);
+            let cause = denied.pause_like.map_or_else(|| problem.clone(), |reason| Problem::new(reason, ""));
+            context.failed(observed, sighting(&accepted.input), Trouble::Delivery(problem.clone()), &cause, now);
             outcome.delivery = Delivery::Impossible(problem);
             return Ok(outcome);
         }

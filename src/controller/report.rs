@@ -20,7 +20,7 @@ use crate::{
         reason::Class,
         status::{DeliveredCredential, LastTest, ObservedInput, TargetFailure, Targets},
     },
-    problem::Problem,
+    problem::{MAX_MESSAGE, Problem, shortened},
 };
 
 /// How the target stands as far as the status tells: all that is known while the spec makes no sense.
@@ -84,6 +84,9 @@ pub fn status(
     }
     if let Some(input) = &outcome.judged {
         status.observed_inputs = vec![input.clone()];
+    } else if status.observed_generation != Some(observed.generation()) {
+        // The recorded verdict is about another spec; a fresh process must not take it for one about this.
+        status.observed_inputs.clear();
     }
     if let Some(revision) = &outcome.revision {
         status.credential = Some(DeliveredCredential { revision: revision.clone() });
@@ -98,7 +101,7 @@ pub fn status(
 
     let facts = Facts {
         problem: outcome.problem.as_ref(),
-        verdict: status.last_test.as_ref().map(|test| test.verdict),
+        verdict: status.last_test.as_ref().map(|test| test.verdict).filter(|verdict| is_verdict(*verdict)),
         delivery: &outcome.delivery,
         subject: (status.registry_host.as_deref().unwrap_or("the registry"), &observed.target_key.name),
         missing_for_long: missing_since(&observed.status)
@@ -112,12 +115,12 @@ pub fn status(
 }
 
 /// The status of a suspended connection: its conditions keep their values and move to the new generation.
-pub fn suspended_status(observed: &Observed, connection: &Connection, now: Timestamp) -> RegistryConnectionStatus {
+///
+/// What it would do if it went on is not asked: a spec that makes no sense can be suspended too.
+pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnectionStatus {
     let now = whole_seconds(now);
     let mut status = observed.status.clone();
-    status.provider = Some(connection.provider.key().to_owned());
-    status.registry_host.get_or_insert_with(|| connection.registry.host().to_string());
-    status.secret_name.get_or_insert_with(|| connection.target.key.name.clone());
+    status.provider = Some(observed.object.spec.provider.key().to_owned());
     status.next_refresh_at = None;
     if observed.is_new() {
         return settle(status, observed, &policy::suspended_conditions(), now);
@@ -184,6 +187,11 @@ fn without_stale_progress(old: &[Condition], desired: &[Desired]) -> Vec<Conditi
     old.iter().filter(|condition| !is_stale(condition)).cloned().collect()
 }
 
+/// Whether a reason is one that a login can lead to; a status by a newer operator may hold another.
+pub fn is_verdict(reason: Reason) -> bool {
+    matches!(reason, Reason::LoginProven | Reason::Unverified | Reason::InvalidCredentials)
+}
+
 fn class_of(condition: &Condition) -> Option<Class> {
     reason_of(condition).map(Reason::class)
 }
@@ -234,7 +242,7 @@ pub fn announcement(
     if let Some(error) = &new.last_error {
         let is_known = old.last_error.as_ref().is_some_and(|before| before.code == error.code);
         let texts = [Some(error.message.as_str()), error.hint.as_deref()];
-        let note = texts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let note = shortened(texts.into_iter().flatten().collect::<Vec<_>>().join("; "), MAX_MESSAGE);
         return (!is_known).then_some(Announcement { is_warning: true, reason: error.code, note });
     }
     let ready = condition::find(&new.conditions, ConditionType::Ready).filter(|ready| ready.status == "True")?;
@@ -339,12 +347,28 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_about_an_earlier_spec_is_not_kept_for_this_one() {
+        let edited = observed(delivered(|object| object["metadata"]["generation"] = 2.into()));
+        let waiting = after(&edited, &unchanged(Some(Reason::Unreachable), Delivery::Current), 1);
+        assert_eq!(waiting.observed_inputs, []);
+    }
+
+    #[test]
+    fn the_longest_event_fits_into_one() {
+        let long = "ü".repeat(5000);
+        let problem = Problem::new(Reason::SecretMalformed, long.clone()).hint(long);
+        let status = after(&observed(delivered(|_| {})), &Outcome::unchanged(Some(problem), Delivery::Current), 1);
+        let event = announcement(&RegistryConnectionStatus::default(), &status, false).unwrap();
+        assert!(event.note.len() <= 1024, "{}", event.note.len());
+    }
+
+    #[test]
     fn another_registry_starts_from_nothing() {
         let mut observed = observed(delivered(|object| {
             object["metadata"]["generation"] = 2.into();
             object["spec"]["provider"]["generic"]["registryUrl"] = "https://other.example".into();
         }));
-        observed.forget_other_registries(connection(&observed.object).registry.host());
+        observed.narrow_to(&connection(&observed.object).registry);
         let status = after(&observed, &unchanged(Some(Reason::Unreachable), Delivery::Outstanding), 1);
         assert_eq!((status.credential, status.last_test), (None, None));
         assert!(!condition::is_true(&status.conditions, ConditionType::Ready));
@@ -356,7 +380,7 @@ mod tests {
             object["metadata"]["generation"] = 2.into();
             object["spec"]["suspend"] = true.into();
         }));
-        let status = suspended_status(&observed, &connection(&observed.object), minutes_later(1));
+        let status = suspended_status(&observed, minutes_later(1));
         assert_eq!(status.observed_generation, Some(2));
         assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)));
         assert!(condition::is_true(&status.conditions, ConditionType::Ready));

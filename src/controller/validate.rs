@@ -13,7 +13,7 @@ use crate::{
     api::{
         Reason, RegistryConnection,
         connection::{DEFAULT_REFRESH_INTERVAL_MINUTES, MAX_REFRESH_INTERVAL_MINUTES, MIN_REFRESH_INTERVAL_MINUTES},
-        names::MANAGED_BY_LABEL,
+        names::{MANAGED_BY_LABEL, is_object_name},
         provider::Provider,
     },
     domain::{host::RegistryUrl, reference::ConnectionReference},
@@ -32,8 +32,6 @@ pub struct Connection {
     pub target: Target,
     /// When it is refreshed.
     pub grid: Grid,
-    /// Nothing is to be tested or written.
-    pub suspended: bool,
 }
 
 /// The Secret to write, without its credential.
@@ -75,8 +73,13 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         ));
     }
 
-    let key = mapper::target(object);
-    if key == mapper::source(object) {
+    let (source, key) = (mapper::source(object), mapper::target(object));
+    for (field, name) in [(field::SECRET_REF, &source.name), (field::SECRET_NAME, &key.name)] {
+        if !is_object_name(name) {
+            return Err(invalid(field, format!("{name:.300?} is not the name of a Secret")));
+        }
+    }
+    if key == source {
         return Err(invalid(field::SECRET_NAME, format!("Secret {:?} cannot be both read and written", key.name))
             .hint("choose another name in spec.secret.name; absent means the connection's name"));
     }
@@ -96,7 +99,6 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         provider: spec.provider.clone(),
         target: Target { key, labels, annotations },
         grid: Grid::new(created, uid, SignedDuration::from_mins(i64::from(minutes))),
-        suspended: spec.suspend.unwrap_or(false),
     })
 }
 
@@ -127,14 +129,13 @@ mod tests {
     fn fills_in_what_the_user_left_out() {
         let connection = validate(&connection(|_| {}), false).unwrap_or_else(|problem| panic!("{problem:?}"));
         assert_eq!(connection.target.key, SecretKey { namespace: "shop".into(), name: "images".into() });
-        assert!(!connection.suspended);
         assert_eq!(connection.reference.to_string(), "RegistryConnection/shop/images");
     }
 
     #[test]
     fn names_the_field_of_every_value_it_cannot_use() {
         type Change = fn(&mut Value);
-        let cases: [(&str, &str, Change); 8] = [
+        let cases: [(&str, &str, Change); 10] = [
             ("user info", field::REGISTRY_URL, |o| {
                 o["spec"]["provider"]["generic"]["registryUrl"] = "https://u:canary@r.example".into();
             }),
@@ -148,6 +149,10 @@ mod tests {
                 o["spec"]["provider"]["generic"]["registryUrl"] = "http://127.0.0.1:5000".into();
             }),
             ("interval", field::REFRESH_INTERVAL, |o| o["spec"]["refreshIntervalMinutes"] = 4.into()),
+            ("path as name of the source", field::SECRET_REF, |o| {
+                o["spec"]["provider"]["generic"]["secretRef"]["name"] = "../../victim/secrets/login".into();
+            }),
+            ("no name of the target", field::SECRET_NAME, |o| o["spec"]["secret"] = json!({"name": "a..b"})),
             ("target is source", field::SECRET_NAME, |o| o["spec"]["secret"] = json!({"name": "login"})),
             ("reserved label", field::SECRET_LABELS, |o| {
                 o["spec"]["secret"] = json!({"labels": {"regcred.dev/x": "1"}})

@@ -76,8 +76,8 @@ pub struct Verified {
     pub doubt: Option<Problem>,
 }
 
-/// Judges a credential. The registry is asked if the time for a test has come, or if the record is about another
-/// credential.
+/// Judges a credential. The registry is asked if the time for a test has come, if the last try came to no verdict, or if
+/// the record is about another credential.
 pub async fn verify(
     context: &Context,
     connection: &Connection,
@@ -89,11 +89,12 @@ pub async fn verify(
     let Issued { credential, input } = issued;
     let fingerprint = context.fingerprints.of(&connection.registry, &credential);
     let record = recorded(observed, &input, fingerprint);
+    let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
     let accepted = |proof| {
         let proven = Proven { credential: credential.clone(), proof };
         Accepted { proven, fingerprint, input: input.clone() }
     };
-    if let Some(reason) = record.filter(|_| due != Due::Test(Cause::TimePassed)) {
+    if let Some(reason) = record.filter(|_| !must_ask) {
         let verdict = match reason {
             Reason::InvalidCredentials => Verdict::Rejected(refused(connection)),
             proof => Verdict::Accepted(accepted(proof)),
@@ -128,7 +129,8 @@ pub async fn verify(
         Verdict::Accepted(_) | Verdict::Inconclusive(..) => None,
     };
     context.memories.update(observed.uid(), |memory| {
-        memory.tested = Some(Tested { fingerprint, test: test.clone(), refusal });
+        memory.tested =
+            Some(Tested { registry: connection.registry.clone(), fingerprint, test: test.clone(), refusal });
     });
     Verified { verdict, test: Some(test), doubt: None }
 }
@@ -199,7 +201,7 @@ mod tests {
 
         let tested = |fingerprint, verdict| {
             let test = LastTest { time: Time(minutes_later(0)), verdict };
-            Some(Tested { fingerprint, test, refusal: None })
+            Some(Tested { registry: registry.clone(), fingerprint, test, refusal: None })
         };
         let mut remembered = observed(delivered(edited));
         remembered.memory.tested = tested(good, Reason::LoginProven);

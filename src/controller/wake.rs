@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-use super::{Context, due::next_test, policy::MISSING_BECOMES_STALLED, report::missing_since, validate::Connection};
+use super::{
+    Context,
+    due::next_test,
+    memory::{Attempt, Trouble},
+    policy::MISSING_BECOMES_STALLED,
+    report::missing_since,
+    validate::Connection,
+};
 use crate::api::{ConditionType, RegistryConnectionStatus, condition};
 
 /// No connection is looked at more often than this by its own clock, whatever the times say.
@@ -15,8 +22,13 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The earliest of: the next try, the next test, the moment a missing thing counts as stalled.
 pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryConnectionStatus, uid: &str) -> Action {
-    let attempt = context.memories.recall(uid).attempt.map(|attempt| attempt.not_before);
-    let test = attempt.or_else(|| next_test(connection, status, context.clock.started()));
+    let test = next_test(connection, status, context.clock.started());
+    let test = match context.memories.recall(uid).attempt {
+        // While no verdict can be had, the next try is the next test.
+        Some(Attempt { not_before, trouble: Trouble::Credential(_), .. }) => Some(not_before),
+        Some(Attempt { not_before, trouble: Trouble::Delivery(_), .. }) => test.into_iter().chain([not_before]).min(),
+        None => test,
+    };
     let stalls = missing_since(status)
         .filter(|_| condition::is_true(&status.conditions, ConditionType::Reconciling))
         .and_then(|since| since.checked_add(MISSING_BECOMES_STALLED).ok());

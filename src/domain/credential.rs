@@ -71,31 +71,44 @@ impl Credential {
         self.username.expose_secret()
     }
 
-    /// Whether a text contains the password, as it is or in one of the forms in which Kubernetes and docker hold it. A
-    /// short password is found in innocent texts too; that errs on the safe side.
+    /// Whether a text quotes the login: as it is, or in a form in which Kubernetes and docker hold it, or cut off. Innocent
+    /// texts may be taken for quotes; that errs on the safe side.
     pub fn appears_in(&self, text: &str) -> bool {
         let (username, password) = (self.username(), self.password());
         let escaped = serde_json::Value::from(password).to_string();
+        // Go escapes these three as well.
+        let escaped_by_go = escaped.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
         let forms = [
             password.to_owned(),
             escaped.trim_matches('"').to_owned(),
+            escaped_by_go.trim_matches('"').to_owned(),
             STANDARD_NO_PAD.encode(password),
             STANDARD_NO_PAD.encode(format!("{username}:{password}")),
+            // A long user name is a token; a short one is a word like any other.
+            if username.len() < TOKEN_LENGTH { String::new() } else { username.to_owned() },
         ];
-        let is_in = |text: &str| forms.iter().any(|form| text.contains(form.as_str()));
+        let beginnings: Vec<&str> = forms.iter().map(|form| beginning(form)).filter(|form| !form.is_empty()).collect();
         let is_base64 = |character: char| character.is_ascii_alphanumeric() || matches!(character, '+' | '/');
-        // The data of a Secret are base64 around a docker config that holds some of these forms; it may be cut off.
+        // The data of a Secret are base64 around a docker config.
         let mut encoded =
             text.split(|character| !is_base64(character)).map(|word| &word[..word.len() - word.len() % 4]);
-        is_in(text)
-            || encoded
-                .any(|word| STANDARD_NO_PAD.decode(word).is_ok_and(|bytes| is_in(&String::from_utf8_lossy(&bytes))))
+        beginnings.iter().any(|form| text.contains(form))
+            || encoded.any(|word| STANDARD_NO_PAD.decode(word).is_ok_and(|bytes| bytes.starts_with(b"{\"auths\"")))
     }
 
     /// The password.
     pub fn password(&self) -> &str {
         self.password.expose_secret()
     }
+}
+
+/// From this length on, in bytes, a user name may be a token.
+const TOKEN_LENGTH: usize = 16;
+
+/// The beginning of a text, by which a quote of it is known even if it is cut off.
+fn beginning(text: &str) -> &str {
+    let end = (0..=text.len().min(8)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
 }
 
 /// Stands for one credential at one registry within this process, so that two can be compared without being kept. It
@@ -141,15 +154,21 @@ mod tests {
     #[test]
     fn finds_itself_in_whatever_form_it_is_quoted() {
         let credential = Credential::new("user".into(), "pass \"word\"".into()).unwrap();
-        let config = format!("{{\"auths\":{{\"r\":{{\"password\":{}}}}}}}", serde_json::Value::from("pass \"word\""));
+        let config = format!(
+            "{{\"auths\":{{\"registry.example.com\":{{\"password\":{}}}}}}}",
+            serde_json::Value::from("pass \"word\"")
+        );
         let data = STANDARD_NO_PAD.encode(&config);
         for (text, expected) in [
             ("denied: pass \"word\" is weak".to_owned(), true),
             (format!("denied: {config}"), true),
             (format!("denied: {data}=="), true),
+            (format!("denied: {}", &data[..40]), true),
+            ("denied: pass \"wor".to_owned(), true),
             (format!("denied: {}...", &data[..data.len() - 3]), true),
             (format!("denied: {}", STANDARD_NO_PAD.encode("user:pass \"word\"")), true),
             ("denied: Secrets need the label team".to_owned(), false),
+            ("User \"system:serviceaccount:a:b\" cannot create resource".to_owned(), false),
             (String::new(), false),
         ] {
             assert_eq!(credential.appears_in(&text), expected, "{text}");

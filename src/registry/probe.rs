@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 
 use super::challenge::{Offered, offered};
 use crate::{
@@ -14,6 +17,9 @@ use crate::{
 
 /// The longest pause a registry may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// The pause after a login that was answered with a client error other than 401.
+const PAUSE_AFTER_DOUBTFUL_LOGIN: Duration = Duration::from_secs(30 * 60);
 
 /// What a test login found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +61,12 @@ pub async fn login(http: &Http, registry: &RegistryUrl, credential: &Credential)
         Err(failure) => return unanswered("could not reach the registry", &failure),
     };
     match anonymous.status {
+        StatusCode::OK if is_page(&anonymous.headers) => {
+            return Login::inconclusive(
+                Reason::NotARegistry,
+                "the host answers with a web page, not as a registry does",
+            );
+        }
         StatusCode::OK => return Login::Unverified,
         StatusCode::UNAUTHORIZED => {}
         _ => return no_verdict("the first request, without a login,", &anonymous),
@@ -77,7 +89,7 @@ pub async fn login(http: &Http, registry: &RegistryUrl, credential: &Credential)
     match http.get(&api, Some(credential)).await {
         Ok(Answer { status: StatusCode::OK, .. }) => Login::Proven,
         Ok(Answer { status: StatusCode::UNAUTHORIZED, .. }) => Login::Refused,
-        Ok(answer) => no_verdict("the login", &answer),
+        Ok(answer) => rested(no_verdict("the login", &answer), answer.status),
         Err(failure) => unanswered("the login got no answer", &failure),
     }
 }
@@ -108,6 +120,24 @@ fn no_verdict(step: &str, answer: &Answer) -> Login {
         message: format!("{step} was answered with status {}: {meaning}", status.as_u16()),
         retry_after: retry_after(&answer.headers),
     })
+}
+
+/// The same doubt with the pause that a login which may count as failed calls for: registries lock accounts, and some
+/// say so with a 403.
+fn rested(login: Login, status: StatusCode) -> Login {
+    match login {
+        Login::Inconclusive(doubt) if status.is_client_error() && doubt.reason != Reason::RateLimited => {
+            let retry_after = Some(doubt.retry_after.unwrap_or_default().max(PAUSE_AFTER_DOUBTFUL_LOGIN));
+            Login::Inconclusive(Doubt { retry_after, ..doubt })
+        }
+        login => login,
+    }
+}
+
+/// Whether an answer is meant for people: a login page, a maintenance page, any web server.
+fn is_page(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
 /// The pause an answer asks for in seconds, between one second and [`MAX_RETRY_AFTER`].
@@ -147,6 +177,17 @@ mod tests {
             match no_verdict("the login", &answer(status, None)) {
                 Login::Inconclusive(doubt) => assert_eq!(doubt.reason, reason, "{status}"),
                 other => panic!("{status}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_login_that_may_count_as_failed_is_not_repeated_soon() {
+        for (status, pause) in [(403, Some(1800)), (400, Some(1800)), (429, None), (503, None)] {
+            let answer = answer(status, None);
+            match rested(no_verdict("the login", &answer), answer.status) {
+                Login::Inconclusive(doubt) => assert_eq!(doubt.retry_after, pause.map(Duration::from_secs), "{status}"),
+                other => panic!("{other:?}"),
             }
         }
     }

@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     core::v1::Secret,
 };
-use kube::{Api, api::PostParams};
+use kube::{Api, Client, api::PostParams};
 use regcred::api::ConditionType;
 use serde_json::{Value, json};
 use testenv::eventually;
@@ -83,9 +83,10 @@ async fn two_connections_that_want_one_secret_do_not_fight() -> Result<()> {
     scenario.finish().await
 }
 
-/// Denies Secrets of the docker config type in the scenario's namespace, in the words of a CEL expression.
-async fn deny(scenario: &Scenario, words: &str) -> Result<()> {
-    let name = format!("deny-{}", scenario.namespace);
+/// Denies Secrets of the docker config type in a namespace, in the words of a CEL expression and with the status code of a
+/// reason.
+pub async fn deny(client: &Client, namespace: &str, words: &str, reason: &str) -> Result<()> {
+    let name = format!("deny-{namespace}");
     let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
         "metadata": {"name": name},
         "spec": {
@@ -95,6 +96,7 @@ async fn deny(scenario: &Scenario, words: &str) -> Result<()> {
             }]},
             "validations": [{
                 "expression": "object.type != 'kubernetes.io/dockerconfigjson'", "messageExpression": words,
+                "reason": reason,
             }],
         },
     }))?;
@@ -102,15 +104,16 @@ async fn deny(scenario: &Scenario, words: &str) -> Result<()> {
         "metadata": {"name": name},
         "spec": {
             "policyName": name, "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scenario.namespace}}},
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
         },
     }))?;
-    Api::all(scenario.client.clone()).create(&Default::default(), &policy).await?;
-    Api::all(scenario.client.clone()).create(&Default::default(), &binding).await?;
+    Api::all(client.clone()).create(&Default::default(), &policy).await?;
+    Api::all(client.clone()).create(&Default::default(), &binding).await?;
     let trial = secret("kubernetes.io/dockerconfigjson", json!({"name": "trial"}), json!({".dockerconfigjson": "{}"}))?;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     eventually("the policy to act", DEADLINE, async || {
-        Ok(scenario.secrets().create(&dry_run, &trial).await.is_err().then_some(()))
+        Ok(secrets.create(&dry_run, &trial).await.is_err().then_some(()))
     })
     .await
 }
@@ -118,7 +121,8 @@ async fn deny(scenario: &Scenario, words: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_denies_the_secret_is_told_in_its_own_words() -> Result<()> {
     let scenario = Scenario::start("policy").await?;
-    deny(&scenario, "'ask the platform team for ' + object.metadata.name").await?;
+    deny(&scenario.client, &scenario.namespace, "'ask the platform team for ' + object.metadata.name", "Invalid")
+        .await?;
     scenario.write_login("login", PASSWORD).await?;
     scenario.connect("images", scenario.spec()).await?;
     let denied = scenario.ready("images", "False", "Forbidden").await?;
@@ -129,10 +133,25 @@ async fn a_policy_that_denies_the_secret_is_told_in_its_own_words() -> Result<()
     Ok(())
 }
 
+/// The words of a policy that quotes what it denies.
+pub const QUOTING: &str = "'no such data here: ' + string(object.data['.dockerconfigjson'])";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_with_any_status_code_is_told() -> Result<()> {
+    let scenario = Scenario::start("code").await?;
+    deny(&scenario.client, &scenario.namespace, "'too much'", "RequestEntityTooLarge").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    scenario.connect("images", scenario.spec()).await?;
+    let denied = scenario.ready("images", "False", "Forbidden").await?;
+    let message = denied.status.unwrap_or_default().last_error.map(|error| error.message).unwrap_or_default();
+    assert!(message.contains("too much"), "{message}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_quotes_the_secret_is_not_repeated() -> Result<()> {
     let scenario = Scenario::start("quotes").await?;
-    deny(&scenario, "'no such data here: ' + string(object.data['.dockerconfigjson'])").await?;
+    deny(&scenario.client, &scenario.namespace, QUOTING, "Invalid").await?;
     scenario.write_login("login", PASSWORD).await?;
     scenario.connect("images", scenario.spec()).await?;
     let denied = scenario.ready("images", "False", "Forbidden").await?;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
 mod closing;
+mod fault;
 mod objects;
 mod scenario;
 mod shared;
@@ -13,6 +14,7 @@ mod tell;
 
 mod conflict;
 mod delivery;
+mod edit;
 mod generated;
 mod outage;
 mod process;

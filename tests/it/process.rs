@@ -15,10 +15,16 @@ use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 use testenv::{ControlPlane, Registry, Scratch, eventually, namespace, process::Process};
 
-use crate::scenario::{DEADLINE, get, install_crds, is_ready};
+use crate::{
+    conflict::{QUOTING, deny},
+    scenario::{DEADLINE, get, install_crds, is_ready},
+};
 
 /// A password that would be noticed anywhere.
 const CANARY: &str = "c4nary+Pa55/word=never";
+
+/// What every operator in these tests is told; by the environment, as a chart does it.
+const ON_LOOPBACK: [(&str, &str); 2] = [("REGCRED_ALLOW_LOOPBACK", "1"), ("REGCRED_METRICS_ADDR", "127.0.0.1:0")];
 
 /// The operator as a process, and its log.
 struct Running {
@@ -28,16 +34,11 @@ struct Running {
 }
 
 impl Running {
-    fn start(kubeconfig: &Path, rust_log: &str, arguments: &[&str]) -> Result<Self> {
+    fn start(kubeconfig: &Path, rust_log: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let scratch = Scratch::new("process")?;
         let log = scratch.path().join("regcred.log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_regcred"));
-        command
-            .arg("run")
-            .args(["--allow-loopback", "--metrics-addr", "127.0.0.1:0"])
-            .args(arguments)
-            .env("KUBECONFIG", kubeconfig)
-            .env("RUST_LOG", rust_log);
+        command.arg("run").envs(environment.iter().copied()).env("KUBECONFIG", kubeconfig).env("RUST_LOG", rust_log);
         Ok(Self { process: Process::spawn("regcred", &command, &log)?, log, _scratch: scratch })
     }
 
@@ -135,7 +136,7 @@ async fn a_canary_password_appears_nowhere() -> Result<()> {
     let wrong = "an0ther+Canary/that-is=wrong";
     registry.set_password("canary", CANARY)?;
     write_login(&client, &namespace, "canary", CANARY).await?;
-    let running = Running::start(&plane.kubeconfig_path(), "trace", &[])?;
+    let running = Running::start(&plane.kubeconfig_path(), "trace", &ON_LOOPBACK)?;
     let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), &namespace);
     connections.create(&Default::default(), &connection(&namespace, &registry)?).await?;
     let until = async |status: &str, reason: &str| {
@@ -159,6 +160,16 @@ async fn a_canary_password_appears_nowhere() -> Result<()> {
     secrets.delete("images", &Default::default()).await?;
     eventually("the Secret again", DEADLINE, async || Ok(secrets.get_opt("images").await?)).await?;
 
+    // Somebody else's policy that quotes what it denies.
+    deny(&client, &namespace, QUOTING, "Invalid").await?;
+    let mut denied = connection(&namespace, &registry)?;
+    denied.metadata.name = Some("denied".into());
+    connections.create(&Default::default(), &denied).await?;
+    eventually("the denial", DEADLINE, async || {
+        Ok(Some(connections.get("denied").await?).filter(|now| is_ready(now, "False", "Forbidden")))
+    })
+    .await?;
+
     let (_, metrics) = get(running.address().await?, "/metrics").await?;
     ensure!(metrics.contains("regcred_logins_total{result=\"LoginProven\"}"), "{metrics}");
     running.process.signal_term()?;
@@ -175,7 +186,9 @@ async fn a_canary_password_appears_nowhere() -> Result<()> {
     let events = serde_json::to_string(&events.list(&Default::default()).await?.items)?;
     ensure!(events.contains("InvalidCredentials"), "no event about the refusal");
     assert_clean("the events", &events, &known)?;
-    assert_clean("the connection", &serde_json::to_string(&connections.get("images").await?)?, &known)?;
+    let told = serde_json::to_string(&connections.list(&Default::default()).await?.items)?;
+    ensure!(told.contains("are withheld"), "no word about the denial");
+    assert_clean("the connections", &told, &known)?;
     let delivered = secrets.get("images").await?;
     assert_clean("the Secret's metadata", &serde_json::to_string(&delivered.metadata)?, &known)?;
     // The check can fail: the Secret's data hold the password.
@@ -187,7 +200,11 @@ async fn a_canary_password_appears_nowhere() -> Result<()> {
 async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_itself() -> Result<()> {
     let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
     let client = plane.client()?;
-    let running = Running::start(&plane.kubeconfig_path(), "info", &["--log-format", "json"])?;
+    let running = Running::start(
+        &plane.kubeconfig_path(),
+        "info",
+        &[&ON_LOOPBACK[..], &[("REGCRED_LOG_FORMAT", "json"), ("POD_NAMESPACE", "my-namespace")]].concat(),
+    )?;
     running.logs("the kind is not installed").await?;
     let address = eventually("the metrics address", DEADLINE, async || {
         let log = running.log()?;
@@ -211,6 +228,7 @@ async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_its
     assert_eq!(get(address, "/readyz").await?.0, 200);
     let log = running.log()?;
     assert_eq!(log.matches("the kind is not installed").count(), 1, "{log}");
+    assert!(log.lines().next().is_some_and(|line| line.contains("my-namespace")), "{log}");
     for line in log.lines() {
         serde_json::from_str::<Value>(line).with_context(|| format!("not JSON: {line}"))?;
     }
@@ -227,7 +245,7 @@ async fn sigterm_ends_it_within_its_grace_even_with_a_registry_that_does_not_ans
     // Accepts connections and never says a word.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = silent.local_addr()?;
-    let running = Running::start(&plane.kubeconfig_path(), "info", &[])?;
+    let running = Running::start(&plane.kubeconfig_path(), "info", &ON_LOOPBACK)?;
     running.ready().await?;
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",

@@ -1,6 +1,6 @@
 //! One test's own world: a namespace, an account at the registry, and an operator that sees nothing else.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt;
@@ -10,11 +10,12 @@ use regcred::{
     api::RegistryConnection,
     cli::{LogFormat, RunArguments},
     clock::Clock,
+    controller::{Context, PASS_LIMIT},
 };
 use testenv::{Calls, eventually, namespace};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::closing::Seen;
+use crate::{closing::Seen, fault::swallowing};
 pub use crate::{
     shared::{DEADLINE, PASSWORD, Shared, WRONG, install_crds, shared},
     tell::{get, is_ready, tell, tell_all},
@@ -31,6 +32,10 @@ pub struct Scenario {
     account: Option<kube::Config>,
     pub metrics_addr: Option<std::net::SocketAddr>,
     speed: u32,
+    /// How long one pass of the operator may take.
+    pub pass_limit: Duration,
+    /// The first write of a status is never answered.
+    pub swallow_first_status: bool,
     pub seen: Seen,
 }
 
@@ -58,6 +63,8 @@ impl Scenario {
             account: None,
             metrics_addr: None,
             speed: 1,
+            pass_limit: PASS_LIMIT,
+            swallow_first_status: false,
             seen,
         })
     }
@@ -80,8 +87,11 @@ impl Scenario {
     /// Starts the operator and waits until it has the whole picture.
     pub async fn start_operator(&mut self) -> Result<()> {
         let config = self.account.clone().unwrap_or_else(|| self.shared.plane.config());
-        let client =
+        let mut client =
             testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
+        if self.swallow_first_status {
+            client = swallowing(client, |uri| uri.path().ends_with("/status"));
+        }
         let arguments = RunArguments {
             allow_loopback: true,
             metrics_addr: "127.0.0.1:0".parse()?,
@@ -89,7 +99,8 @@ impl Scenario {
             namespace: "regcred-system".into(),
         };
         let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
-        let context = Arc::new(regcred::run::context(client, &arguments, clock)?);
+        let context = regcred::run::context(client, &arguments, clock)?;
+        let context = Arc::new(Context { pass_limit: self.pass_limit, ..context });
         let listener = TcpListener::bind(arguments.metrics_addr).await?;
         self.metrics_addr = Some(listener.local_addr()?);
         let (stop, stopped) = oneshot::channel();
@@ -140,16 +151,24 @@ impl Scenario {
             .with_context(|| format!("waiting for Ready {status} {reason}"))
     }
 
-    /// Waits until the connection is as wanted.
+    /// Waits until the connection is as wanted and the operator has finished what it was doing: its event comes after the
+    /// status.
     pub async fn until(&self, name: &str, wanted: impl Fn(&RegistryConnection) -> bool) -> Result<RegistryConnection> {
-        eventually(format!("connection {name}"), DEADLINE, async || {
+        let found = eventually(format!("connection {name}"), DEADLINE, async || {
             let connection = self.connections().get(name).await?;
             if wanted(&connection) {
                 return Ok(Some(connection));
             }
             bail!("{}", serde_json::to_string(&connection.status)?)
         })
-        .await
+        .await?;
+        if self.operator.is_some() {
+            eventually("the operator to be at rest", DEADLINE, async || {
+                Ok((self.metric("regcred_reconciles_under_way").await? == 0.0).then_some(()))
+            })
+            .await?;
+        }
+        Ok(found)
     }
 
     /// Waits until the Secret is as wanted.

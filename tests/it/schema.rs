@@ -32,7 +32,7 @@ fn object(scenario: &Scenario) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
     let scenario = Scenario::prepare("schema").await?;
-    let cases: [(&str, Change, &[&str]); 16] = [
+    let cases: [(&str, Change, &[&str]); 18] = [
         ("no provider", |o| o["spec"]["provider"] = json!({}), &["spec.provider", "exactly one provider", "generic"]),
         ("provider absent", |o| o["spec"] = json!({}), &["spec.provider"]),
         ("two providers", |o| o["spec"]["provider"]["dockerhub"] = json!({}), &["spec.provider.dockerhub"]),
@@ -75,6 +75,12 @@ async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
         ("target named as source", |o| o["spec"]["secret"] = json!({"name": "login"}), &["spec.secret.name"]),
         ("connection named as source", |o| o["metadata"]["name"] = "login".into(), &["spec.secret.name"]),
         ("name of the target", |o| o["spec"]["secret"] = json!({"name": "Not A Name"}), &["spec.secret.name"]),
+        (
+            "path as name of the source",
+            |o| o["spec"]["provider"]["generic"]["secretRef"]["name"] = "../x".into(),
+            &["spec.provider.generic.secretRef.name"],
+        ),
+        ("dots in the name of the target", |o| o["spec"]["secret"] = json!({"name": "a..b"}), &["spec.secret.name"]),
         (
             "reserved label",
             |o| o["spec"]["secret"] = json!({"labels": {"app.kubernetes.io/managed-by": "me"}}),

@@ -22,7 +22,9 @@ async fn told_then_healed(name: &str, reason: Reason, wrong: impl AsyncFn(&Scena
     assert!(error.hint.is_some(), "{error:?}");
     assert_eq!(scenario.failed_logins()?, 0, "nothing was sent to the registry");
 
-    if scenario.secrets().get_opt("login").await?.is_some() {
+    let old = scenario.secrets().get_opt("login").await?;
+    if old.is_some_and(|old| old.type_.as_deref() != Some("Opaque")) {
+        // A type cannot be edited.
         scenario.delete_secret("login").await?;
     }
     scenario.write_login("login", PASSWORD).await?;

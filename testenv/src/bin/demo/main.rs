@@ -11,7 +11,7 @@ mod story;
 mod told;
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,16 +41,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(async {
-        tokio::select! {
-            // Letting go of the demo ends every process and removes every folder of it.
-            result = run() => result.map(|()| ExitCode::SUCCESS),
-            name = interrupted() => name.map(|name| {
-                println!("\n{name}: everything is ended and removed.");
-                ExitCode::from(130)
-            }),
-        }
-    });
+    let result = runtime.block_on(run());
     // A build of the tools may still run in a thread; it ends with us.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| {
@@ -59,25 +50,39 @@ fn main() -> ExitCode {
     })
 }
 
-async fn run() -> Result<()> {
+async fn run() -> Result<ExitCode> {
     let options = options(std::env::args().skip(1))?;
     if !options.operator.is_file() {
         bail!("there is no regcred binary at {}: `make demo` builds it", options.operator.display());
     }
-    let mut stage = Stage::set(&options.operator)
-        .await
-        .context("the stage could not be set; with REGCRED_KEEP=1 the folders with the logs stay")?;
-    if let Err(error) = story::tell(&mut stage).await {
-        return Err(match stage.keep_logs() {
-            Ok(folder) => error.context(format!("the demo failed; its logs are in {}", folder.display())),
-            Err(lost) => error.context(format!("the demo failed, and its logs could not be kept ({lost:#})")),
-        });
-    }
+    let stage = tokio::select! {
+        stage = play(&options.operator) => stage?,
+        // Letting go of the play has ended every process and removed every folder of it.
+        signal = interrupted() => {
+            println!("\n{}: everything is ended and removed.", signal?);
+            return Ok(ExitCode::from(130));
+        }
+    };
     if options.keep {
         stage.explain()?;
-        enter().await;
+        tokio::select! {
+            () = enter() => {}
+            signal = interrupted() => println!("\n{}", signal?),
+        }
     }
-    stage.end()
+    stage.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets the stage and tells the story.
+async fn play(operator: &Path) -> Result<Stage> {
+    let stage = Stage::set(operator).await;
+    let mut stage = stage.context("the stage could not be set; with REGCRED_KEEP=1 the folders with the logs stay")?;
+    let Err(error) = story::tell(&mut stage).await else { return Ok(stage) };
+    Err(match stage.keep_logs() {
+        Ok(folder) => error.context(format!("the demo failed; its logs are in {}", folder.display())),
+        Err(lost) => error.context(format!("the demo failed, and its logs could not be kept ({lost:#})")),
+    })
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
