@@ -49,6 +49,11 @@ impl Clock {
     }
 }
 
+/// The API shows times in whole seconds.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
 fn system_now() -> Timestamp {
     Timestamp::now()

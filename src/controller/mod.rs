@@ -3,6 +3,7 @@
 pub mod api_failure;
 pub mod apply;
 pub mod due;
+pub mod error;
 #[cfg(test)]
 mod fixture;
 pub mod index;
@@ -40,11 +41,12 @@ use crate::{
     api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http,
     problem::Problem,
 };
+use error::Error;
 use index::Index;
 use mapper::Wake;
 use memory::{Attempt, Memories, Trouble};
 use observe::Observed;
-use reconcile::{Error, reconcile};
+use reconcile::reconcile;
 use sighting::Sighting;
 
 /// How many connections are worked on at the same time.

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{
     Context,
     api_failure::ApiFailure,
+    error::Error,
     observe::Observed,
-    reconcile::Error,
     report::{self, Outcome},
     validate::Connection,
 };

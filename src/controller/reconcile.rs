@@ -18,6 +18,7 @@ use super::{
     api_failure::ApiFailure,
     apply::{Denied, apply},
     due::{Due, due, pausing_trouble},
+    error::Error,
     mapper,
     memory::Trouble,
     observe::{Observed, observe},
@@ -45,29 +46,6 @@ use crate::{
 
 /// How often a pass plans anew when the cluster turns out to be other than was thought.
 const MAX_PLANS: usize = 3;
-
-/// The API server did not answer as expected.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A Secret could not be read.
-    #[error("failed to read the source Secret")]
-    Read(#[source] ApiFailure),
-    /// A Secret could not be written.
-    #[error("failed to write the target Secret")]
-    Write(#[source] ApiFailure),
-    /// A Secret was another one each time it was to be written.
-    #[error("the target Secret kept changing while it was being written")]
-    Contended,
-    /// The connection does not exist any more, or another of its name does.
-    #[error("the connection is gone")]
-    Gone,
-    /// The API server or a registry kept a pass waiting.
-    #[error("the pass took too long")]
-    TimedOut,
-    /// The status could not be written.
-    #[error("failed to write the status")]
-    Status(#[source] ApiFailure),
-}
 
 /// Brings one connection to where its spec wants it, as far as that is possible now.
 ///

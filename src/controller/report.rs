@@ -20,6 +20,7 @@ use crate::{
         reason::Class,
         status::{DeliveredCredential, LastTest, ObservedInput, TargetFailure, Targets},
     },
+    clock::whole_seconds,
     problem::{MAX_MESSAGE, Problem, shortened},
 };
 
@@ -208,11 +209,6 @@ fn ready_before(status: &RegistryConnectionStatus) -> Option<Desired> {
         reason: reason_of(ready)?,
         message: ready.message.clone(),
     })
-}
-
-/// The API shows times in whole seconds.
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// An event to publish.

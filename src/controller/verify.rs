@@ -8,7 +8,6 @@ use super::{
     due::{Cause, Due},
     memory::{Refusal, Tested},
     observe::Observed,
-    report::whole_seconds,
     validate::Connection,
 };
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
         Reason,
         status::{LastTest, ObservedInput},
     },
+    clock::whole_seconds,
     domain::credential::{Credential, Fingerprint},
     problem::{Problem, field},
     provider::Issued,

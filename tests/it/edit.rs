@@ -41,13 +41,10 @@ async fn a_refusal_by_one_registry_says_nothing_of_another() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_spec_is_proven_even_if_the_operator_restarts_before_it_can_be() -> Result<()> {
     let mut scenario = Scenario::start("key").await?;
-    let registry = Registry::start().await?;
-    registry.set_password(&scenario.namespace, PASSWORD)?;
+    let registry = scenario.registry_elsewhere().await?;
     let data = json!({"username": scenario.namespace, "password": PASSWORD, "next": "the-next-one"});
     scenario.write_secret("login", "Opaque", data).await?;
-    let mut spec = scenario.spec();
-    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
-    scenario.connect("images", spec).await?;
+    scenario.connect("images", scenario.spec_at(&format!("http://{}", registry.host()))).await?;
     scenario.ready("images", "True", "LoginProven").await?;
     let before = scenario.secrets().get("images").await?;
 
@@ -68,14 +65,7 @@ async fn a_new_spec_is_proven_even_if_the_operator_restarts_before_it_can_be() -
 async fn a_restart_during_an_outage_proves_nothing() -> Result<()> {
     // Five minutes pass in two and a half seconds.
     let mut scenario = Scenario::start_fast("dark", 120).await?;
-    let registry = Registry::start().await?;
-    registry.set_password(&scenario.namespace, PASSWORD)?;
-    scenario.write_login("login", PASSWORD).await?;
-    let mut spec = scenario.spec();
-    spec["refreshIntervalMinutes"] = 5.into();
-    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
-    scenario.connect("images", spec).await?;
-    scenario.ready("images", "True", "LoginProven").await?;
+    let registry = scenario.connected_elsewhere("images", |spec| spec["refreshIntervalMinutes"] = 5.into()).await?;
     registry.pause();
     let dark = scenario.until("images", |now| tell_all(now)[1] == "Unknown/Unreachable").await?;
 
@@ -123,9 +113,7 @@ async fn nothing_is_written_for_a_connection_that_went_during_its_login() -> Res
     // A registry that answers only when told to.
     let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     scenario.write_login("login", PASSWORD).await?;
-    let mut spec = scenario.spec();
-    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", slow.local_addr()?).into();
-    scenario.connect("images", spec).await?;
+    scenario.connect("images", scenario.spec_at(&format!("http://{}", slow.local_addr()?))).await?;
     let (mut stream, _) = tokio::time::timeout(DEADLINE, slow.accept()).await??;
     scenario.connections().delete("images", &Default::default()).await?;
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?;

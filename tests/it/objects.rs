@@ -8,6 +8,7 @@ use kube::{
 };
 use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
+use testenv::Registry;
 
 use crate::scenario::{PASSWORD, Scenario};
 
@@ -76,5 +77,30 @@ impl Scenario {
     pub async fn delete_secret(&self, name: &str) -> Result<()> {
         self.secrets().delete(name, &DeleteParams::default()).await?;
         Ok(())
+    }
+
+    /// A connection that is ready at a registry of its own, which a test may pause.
+    pub async fn connected_elsewhere(&self, name: &str, change: impl FnOnce(&mut Value)) -> Result<Registry> {
+        let registry = self.registry_elsewhere().await?;
+        self.write_login("login", PASSWORD).await?;
+        let mut spec = self.spec_at(&format!("http://{}", registry.host()));
+        change(&mut spec);
+        self.connect(name, spec).await?;
+        self.ready(name, "True", "LoginProven").await?;
+        Ok(registry)
+    }
+
+    /// A registry of its own, with the scenario's account.
+    pub async fn registry_elsewhere(&self) -> Result<Registry> {
+        let registry = Registry::start().await?;
+        registry.set_password(&self.namespace, PASSWORD)?;
+        Ok(registry)
+    }
+
+    /// The usual spec for another registry.
+    pub fn spec_at(&self, url: &str) -> Value {
+        let mut spec = self.spec();
+        spec["provider"]["generic"]["registryUrl"] = url.into();
+        spec
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 };
 use regcred::api::Reason;
 use serde_json::json;
-use testenv::{Registry, eventually};
+use testenv::eventually;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, tell_all};
@@ -15,13 +15,7 @@ use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, tell_all};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_down_takes_nothing_away_and_recovers_by_itself() -> Result<()> {
     let scenario = Scenario::start("down").await?;
-    let registry = Registry::start().await?;
-    registry.set_password(&scenario.namespace, PASSWORD)?;
-    scenario.write_login("login", PASSWORD).await?;
-    let mut spec = scenario.spec();
-    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
-    scenario.connect("images", spec).await?;
-    scenario.ready("images", "True", "LoginProven").await?;
+    let registry = scenario.connected_elsewhere("images", |_| {}).await?;
     let delivered = scenario.secrets().get("images").await?;
 
     registry.pause();
@@ -43,13 +37,10 @@ async fn a_registry_that_is_down_takes_nothing_away_and_recovers_by_itself() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_was_never_reached_is_waited_for() -> Result<()> {
     let scenario = Scenario::start("never").await?;
-    let registry = Registry::start().await?;
-    registry.set_password(&scenario.namespace, PASSWORD)?;
+    let registry = scenario.registry_elsewhere().await?;
     registry.pause();
     scenario.write_login("login", PASSWORD).await?;
-    let mut spec = scenario.spec();
-    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
-    scenario.connect("images", spec).await?;
+    scenario.connect("images", scenario.spec_at(&format!("http://{}", registry.host()))).await?;
     let waiting = scenario.ready("images", "False", "Unreachable").await?;
     assert_eq!(
         tell_all(&waiting),
@@ -116,16 +107,12 @@ async fn every_odd_answer_has_its_reason_and_is_no_refusal() -> Result<()> {
         ("open", "http", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "True", Reason::Unverified),
     ] {
         let address = answering(answer).await?;
-        let mut spec = scenario.spec();
-        spec["provider"]["generic"]["registryUrl"] = format!("{scheme}://{address}").into();
-        scenario.connect(name, spec).await?;
+        scenario.connect(name, scenario.spec_at(&format!("{scheme}://{address}"))).await?;
         let connection = scenario.ready(name, status, reason.as_str()).await?;
         assert_eq!(scenario.secrets().get_opt(name).await?.is_some(), status == "True", "{name}");
         assert_ne!(tell_all(&connection)[1], "False/InvalidCredentials", "{name}");
     }
-    let mut spec = scenario.spec();
-    spec["provider"]["generic"]["registryUrl"] = "https://169.254.169.254".into();
-    scenario.connect("metadata", spec).await?;
+    scenario.connect("metadata", scenario.spec_at("https://169.254.169.254")).await?;
     scenario.ready("metadata", "False", "AddressNotAllowed").await?;
     Ok(())
 }
@@ -134,14 +121,7 @@ async fn every_odd_answer_has_its_reason_and_is_no_refusal() -> Result<()> {
 async fn a_lost_secret_is_restored_while_the_registry_is_down() -> Result<()> {
     // Five minutes pass in two and a half seconds.
     let scenario = Scenario::start_fast("lost", 120).await?;
-    let registry = Registry::start().await?;
-    registry.set_password(&scenario.namespace, PASSWORD)?;
-    scenario.write_login("login", PASSWORD).await?;
-    let mut spec = scenario.spec();
-    spec["refreshIntervalMinutes"] = 5.into();
-    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
-    scenario.connect("images", spec).await?;
-    scenario.ready("images", "True", "LoginProven").await?;
+    let registry = scenario.connected_elsewhere("images", |spec| spec["refreshIntervalMinutes"] = 5.into()).await?;
     let delivered = scenario.secrets().get("images").await?;
 
     registry.pause();
@@ -159,13 +139,7 @@ async fn a_lost_secret_is_restored_while_the_registry_is_down() -> Result<()> {
 async fn a_refused_login_stays_refused_while_the_registry_is_down() -> Result<()> {
     // Thirty minutes pass in three seconds.
     let scenario = Scenario::start_fast("still", 600).await?;
-    let registry = Registry::start().await?;
-    registry.set_password(&scenario.namespace, PASSWORD)?;
-    scenario.write_login("login", PASSWORD).await?;
-    let mut spec = scenario.spec();
-    spec["provider"]["generic"]["registryUrl"] = format!("http://{}", registry.host()).into();
-    scenario.connect("images", spec).await?;
-    scenario.ready("images", "True", "LoginProven").await?;
+    let registry = scenario.connected_elsewhere("images", |_| {}).await?;
     scenario.write_login("login", WRONG).await?;
     scenario.ready("images", "False", "InvalidCredentials").await?;
 

@@ -1,0 +1,26 @@
+//! What cuts a pass short.
+
+use super::api_failure::ApiFailure;
+
+/// A pass could not be finished; unless the connection is gone, trying again may help.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A Secret could not be read.
+    #[error("failed to read the source Secret")]
+    Read(#[source] ApiFailure),
+    /// A Secret could not be written.
+    #[error("failed to write the target Secret")]
+    Write(#[source] ApiFailure),
+    /// A Secret was another one each time it was to be written.
+    #[error("the target Secret kept changing while it was being written")]
+    Contended,
+    /// The connection does not exist any more, or another of its name does.
+    #[error("the connection is gone")]
+    Gone,
+    /// The API server or a registry kept a pass waiting.
+    #[error("the pass took too long")]
+    TimedOut,
+    /// The status could not be written.
+    #[error("failed to write the status")]
+    Status(#[source] ApiFailure),
+}
