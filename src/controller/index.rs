@@ -34,6 +34,8 @@ struct Inner {
     store: Store<RegistryConnection>,
     concerned: Concerned,
     secrets: HashMap<SecretKey, SecretState>,
+    /// The Secrets that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
+    ahead: HashSet<SecretKey>,
     /// The list of Secrets that is coming in.
     listing: Listing,
     /// The resourceVersions at which Secrets went, to tell a late answer about them from news.
@@ -59,6 +61,7 @@ impl Default for Index {
             store: store.clone(),
             concerned: Concerned::default(),
             secrets: HashMap::new(),
+            ahead: HashSet::new(),
             listing: Listing::default(),
             gone: HashMap::new(),
             connections_listed: false,
@@ -135,6 +138,9 @@ impl Index {
             // The watch follows what it once showed; only it knows when that is gone.
             (Some(SecretState::Present(_) | SecretState::Absent), SecretState::Absent | SecretState::Unknown) => return,
         };
+        if inner.secrets.get(key).map(SecretState::sighting) != Some(newest.sighting()) {
+            inner.ahead.insert(key.clone());
+        }
         inner.secrets.insert(key.clone(), newest);
     }
 
@@ -263,7 +269,8 @@ impl Inner {
         }
         if let Some(SecretState::Present(known)) = self.secrets.get(key) {
             if !is_older(&known.resource_version, &meta.resource_version) {
-                return vec![];
+                let others = self.concerned.wakes(key);
+                return if self.ahead.remove(key) && others.len() > 1 { others } else { vec![] };
             }
             if known.uid == meta.uid {
                 meta.unusable = known.unusable.clone();
@@ -271,6 +278,7 @@ impl Inner {
         }
         self.secrets.insert(key.clone(), SecretState::Present(Arc::new(meta)));
         self.gone.remove(key);
+        self.ahead.remove(key);
         self.concerned.wakes(key)
     }
 
@@ -290,6 +298,7 @@ impl Inner {
     fn drop_unconcerned(&mut self, keys: Vec<SecretKey>) {
         for key in keys {
             self.gone.remove(&key);
+            self.ahead.remove(&key);
             if !matches!(self.secrets.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
                 self.secrets.remove(&key);
             }
@@ -436,6 +445,28 @@ mod tests {
         assert_eq!(index.apply_secret(Event::Apply(secret("images", "19"))).len(), 0);
         assert_eq!(index.apply_secret(Event::Delete(secret("images", "18"))).len(), 0, "its predecessor");
         assert!(matches!(index.secret(&key("images")), SecretState::Present(_)));
+    }
+
+    #[test]
+    fn what_one_connection_wrote_wakes_another_that_reads_it() {
+        let index = listed(&[]);
+        index.apply_connection(Event::Apply(guarded("11", |object| {
+            object["metadata"]["name"] = "reader".into();
+            object["spec"]["provider"]["generic"]["secretRef"]["name"] = "images".into();
+        })));
+        let written = SecretMeta { uid: "images".into(), resource_version: "20".into(), ..SecretMeta::default() };
+        index.learn(&key("images"), SecretState::Present(Arc::new(written)));
+        let woken = index.apply_secret(Event::Apply(secret("images", "20")));
+        assert!(woken.contains(&ObjectRef::new("reader").within("shop")), "{woken:?}");
+        assert_eq!(index.apply_secret(Event::Apply(secret("images", "20"))).len(), 0, "once");
+    }
+
+    #[test]
+    fn what_a_connection_wrote_for_itself_wakes_nobody() {
+        let index = listed(&[]);
+        let written = SecretMeta { uid: "images".into(), resource_version: "20".into(), ..SecretMeta::default() };
+        index.learn(&key("images"), SecretState::Present(Arc::new(written)));
+        assert_eq!(index.apply_secret(Event::Apply(secret("images", "20"))), []);
     }
 
     #[test]
