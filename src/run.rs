@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     controller::{self, Context},
     metrics::Metrics,
-    net::Http,
+    net::{Certificates, Http, Settings, SystemLookup},
     serve,
 };
 
@@ -65,7 +65,13 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock) -> anyhow
     Ok(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client,
-        http: Http::new(arguments.allow_loopback).context("failed to set up the HTTP client for registries")?,
+        http: Http::new(Settings {
+            allow_loopback: arguments.allow_loopback,
+            authorities: Certificates::default(),
+            api_server: vec![],
+            lookup: Arc::new(SystemLookup),
+        })
+        .context("failed to set up the HTTP client for registries")?,
         clock,
         index: controller::index::Index::default(),
         memories: controller::memory::Memories::default(),

@@ -4,3 +4,4 @@ pub mod credential;
 pub mod docker_config;
 pub mod host;
 pub mod reference;
+pub mod token;

@@ -1,12 +1,19 @@
 //! Which addresses the operator never connects to, whoever asks for it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use url::{Host, Url};
 
 /// The rules of one operator process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AddressRules {
     /// Connections to this machine are possible: for tests and the demo.
     pub(super) allow_loopback: bool,
+    /// Where the API server listens.
+    pub(super) api_server: Arc<[SocketAddr]>,
 }
 
 /// An address that is never connected to, and why.
@@ -27,6 +34,9 @@ pub enum ForbiddenAddress {
     /// Multicast and broadcast.
     #[error("it is a multicast or broadcast address")]
     Multicast,
+    /// The API server of this cluster, at its own port.
+    #[error("it is the API server of this cluster")]
+    ApiServer,
 }
 
 /// Cloud services outside the link-local range: Alibaba Cloud's metadata, Azure's host agent, Oracle Cloud's metadata.
@@ -42,17 +52,34 @@ impl AddressRules {
     ///
     /// # Errors
     /// [`ForbiddenAddress`] says which rule forbids it.
-    pub(super) fn check(self, address: IpAddr) -> Result<(), ForbiddenAddress> {
-        match address {
-            IpAddr::V4(address) => self.check_v4(address),
-            IpAddr::V6(address) => match embedded_v4(address) {
-                Some(embedded) => self.check_v4(embedded),
-                None => self.check_v6(address),
-            },
+    pub(super) fn check(&self, address: SocketAddr) -> Result<(), ForbiddenAddress> {
+        let ip = match address.ip() {
+            IpAddr::V6(ip) => embedded_v4(ip).map_or(IpAddr::V6(ip), IpAddr::V4),
+            ip @ IpAddr::V4(_) => ip,
+        };
+        if self.api_server.contains(&SocketAddr::new(ip, address.port())) {
+            return Err(ForbiddenAddress::ApiServer);
+        }
+        match ip {
+            IpAddr::V4(ip) => self.check_v4(ip),
+            IpAddr::V6(ip) => self.check_v6(ip),
         }
     }
 
-    fn check_v4(self, address: Ipv4Addr) -> Result<(), ForbiddenAddress> {
+    /// The same for the host of a URL if it is written as an address, which no resolver sees.
+    ///
+    /// # Errors
+    /// [`ForbiddenAddress`] says which rule forbids it.
+    pub(super) fn check_literal(&self, url: &Url) -> Result<(), ForbiddenAddress> {
+        let ip = match url.host() {
+            Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
+            Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        self.check(SocketAddr::new(ip, url.port_or_known_default().unwrap_or_default()))
+    }
+
+    fn check_v4(&self, address: Ipv4Addr) -> Result<(), ForbiddenAddress> {
         if address.is_loopback() {
             self.check_loopback()
         } else if address.octets()[0] == 0 {
@@ -68,7 +95,7 @@ impl AddressRules {
         }
     }
 
-    fn check_v6(self, address: Ipv6Addr) -> Result<(), ForbiddenAddress> {
+    fn check_v6(&self, address: Ipv6Addr) -> Result<(), ForbiddenAddress> {
         if address.is_loopback() {
             self.check_loopback()
         } else if address.is_unspecified() {
@@ -84,7 +111,7 @@ impl AddressRules {
         }
     }
 
-    fn check_loopback(self) -> Result<(), ForbiddenAddress> {
+    fn check_loopback(&self) -> Result<(), ForbiddenAddress> {
         if self.allow_loopback { Ok(()) } else { Err(ForbiddenAddress::Loopback) }
     }
 }
@@ -107,9 +134,17 @@ mod tests {
     use super::*;
     use ForbiddenAddress as F;
 
+    fn rules(allow_loopback: bool) -> AddressRules {
+        AddressRules { allow_loopback, api_server: Arc::new(["10.96.0.1:443".parse().unwrap()]) }
+    }
+
+    fn at(ip: &str, port: u16) -> SocketAddr {
+        SocketAddr::new(ip.parse().unwrap(), port)
+    }
+
     #[test]
     fn forbids_this_machine_metadata_services_and_their_disguises() {
-        let rules = AddressRules { allow_loopback: false };
+        let rules = rules(false);
         for (address, expected) in [
             ("8.8.8.8", Ok(())),
             ("10.0.0.1", Ok(())),
@@ -141,15 +176,29 @@ mod tests {
             ("255.255.255.255", Err(F::Multicast)),
             ("ff02::1", Err(F::Multicast)),
         ] {
-            assert_eq!(rules.check(address.parse().unwrap()), expected, "{address}");
+            assert_eq!(rules.check(at(address, 443)), expected, "{address}");
         }
     }
 
     #[test]
     fn allows_loopback_and_nothing_else_when_asked() {
-        let rules = AddressRules { allow_loopback: true };
-        assert_eq!(rules.check("127.0.0.1".parse().unwrap()), Ok(()));
-        assert_eq!(rules.check("::1".parse().unwrap()), Ok(()));
-        assert_eq!(rules.check("169.254.169.254".parse().unwrap()), Err(F::LinkLocal));
+        let rules = rules(true);
+        assert_eq!(rules.check(at("127.0.0.1", 443)), Ok(()));
+        assert_eq!(rules.check(at("::1", 443)), Ok(()));
+        assert_eq!(rules.check(at("169.254.169.254", 443)), Err(F::LinkLocal));
+    }
+
+    #[test]
+    fn forbids_the_api_server_at_its_own_port_only() {
+        let rules = rules(false);
+        for (ip, port, expected) in [
+            ("10.96.0.1", 443, Err(F::ApiServer)),
+            ("::ffff:10.96.0.1", 443, Err(F::ApiServer)),
+            ("64:ff9b::10.96.0.1", 443, Err(F::ApiServer)),
+            ("10.96.0.1", 5000, Ok(())),
+            ("10.96.0.2", 443, Ok(())),
+        ] {
+            assert_eq!(rules.check(at(ip, port)), expected, "{ip} {port}");
+        }
     }
 }

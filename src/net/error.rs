@@ -34,8 +34,14 @@ pub enum Failure {
     /// A connection, but no trusted TLS on it.
     #[error("no trusted TLS connection could be made: {0}")]
     Tls(String),
+    /// The answer was longer than it may be.
+    #[error("the answer is longer than an answer to this request may be")]
+    TooLong,
+    /// The address is none that the session was made for; nothing was sent.
+    #[error("the address is not one that this connection may reach")]
+    OutOfScope,
     /// The connection broke, or what came back was not HTTP.
-    #[error("the connection broke off before an answer")]
+    #[error("the connection broke off before the end of an answer that follows HTTP")]
     Broken,
 }
 
