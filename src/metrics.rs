@@ -1,4 +1,5 @@
-//! Counters and gauges in the Prometheus format. Labels have few values, all from enums; never a name of an object.
+//! Counters and gauges in the Prometheus format. Labels have few values, all from enums. Only Docker Hub's quota, which
+//! belongs to one account, names the connection it was read for.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{api::Reason, registry::Login};
+use crate::{
+    api::Reason,
+    registry::{Login, Quota},
+};
 
 /// The upper bounds of the buckets of durations, in seconds.
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
@@ -26,6 +30,12 @@ struct ResultLabel {
 struct ReadyLabel {
     ready: String,
     reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ConnectionLabel {
+    namespace: String,
+    name: String,
 }
 
 /// A pass that is going on.
@@ -47,6 +57,8 @@ pub struct Metrics {
     secret_writes: Counter,
     status_writes: Counter,
     under_way: Gauge,
+    pull_limit: Family<ConnectionLabel, Gauge>,
+    pulls_remaining: Family<ConnectionLabel, Gauge>,
     connections: Family<ReadyLabel, Gauge<f64, AtomicU64>>,
 }
 
@@ -61,6 +73,8 @@ impl Default for Metrics {
             secret_writes: Counter::default(),
             status_writes: Counter::default(),
             under_way: Gauge::default(),
+            pull_limit: Family::default(),
+            pulls_remaining: Family::default(),
             connections: Family::default(),
         };
         registry.register("reconciles", "Passes over a connection", metrics.reconciles.clone());
@@ -69,6 +83,8 @@ impl Default for Metrics {
         registry.register("secret_writes", "Secrets created or changed", metrics.secret_writes.clone());
         registry.register("status_writes", "Status updates written", metrics.status_writes.clone());
         registry.register("reconciles_under_way", "Passes that are going on now", metrics.under_way.clone());
+        registry.register("dockerhub_pull_limit", "Pulls an account has in six hours", metrics.pull_limit.clone());
+        registry.register("dockerhub_pulls_remaining", "Pulls it has left", metrics.pulls_remaining.clone());
         registry.register("connections", "Connections by readiness and reason", metrics.connections.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }
@@ -93,10 +109,24 @@ impl Metrics {
         let reason = match login {
             Login::Proven => Reason::LoginProven,
             Login::Unverified => Reason::Unverified,
-            Login::Refused => Reason::InvalidCredentials,
-            Login::Inconclusive(doubt) => doubt.reason,
+            Login::Refused(_) => Reason::InvalidCredentials,
+            Login::Inconclusive(problem) => problem.reason,
         };
         self.logins.get_or_create(&ResultLabel { result: reason.as_str() }).inc();
+    }
+
+    /// Takes note of the pull quota of a connection's account.
+    pub fn quota(&self, namespace: &str, name: &str, quota: Quota) {
+        let label = ConnectionLabel { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.pull_limit.get_or_create(&label).set(i64::from(quota.limit));
+        self.pulls_remaining.get_or_create(&label).set(i64::from(quota.remaining));
+    }
+
+    /// Drops what is told of a connection that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let label = ConnectionLabel { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.pull_limit.remove(&label);
+        self.pulls_remaining.remove(&label);
     }
 
     /// Counts written Secrets.

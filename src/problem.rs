@@ -32,6 +32,22 @@ pub mod field {
     pub const REGISTRY_URL: &str = "spec.provider.generic.registryUrl";
     /// Which Secret holds the login.
     pub const SECRET_REF: &str = "spec.provider.generic.secretRef";
+    /// Which Secret holds the login to Docker Hub.
+    pub const DOCKERHUB_SECRET_REF: &str = "spec.provider.dockerhub.secretRef";
+    /// Which host image names begin with.
+    pub const IMAGE_HOST: &str = "spec.provider.generic.imageHost";
+    /// Which object holds the registry's certificate authority.
+    pub const CA_REF: &str = "spec.provider.generic.caRef";
+    /// Whether plain http is meant.
+    pub const INSECURE: &str = "spec.provider.generic.insecure";
+    /// Which other hosts may have the login.
+    pub const TRUSTED_TOKEN_HOSTS: &str = "spec.provider.generic.trustedTokenHosts";
+    /// Which repositories are served.
+    pub const REPOSITORY_PREFIX: &str = "spec.repositoryPrefix";
+    /// Which repositories are asked for.
+    pub const TEST_REPOSITORIES: &str = "spec.test.repositories";
+    /// How long a test may take.
+    pub const TEST_TIMEOUT: &str = "spec.test.timeoutSeconds";
     /// Which Secret is written.
     pub const SECRET_NAME: &str = "spec.secret.name";
     /// The user's labels on the Secret that is written.
@@ -41,8 +57,22 @@ pub mod field {
     /// How often a refresh happens.
     pub const REFRESH_INTERVAL: &str = "spec.refreshIntervalMinutes";
     /// All paths, so that one read back from a status is known again.
-    pub const ALL: [&str; 6] =
-        [REGISTRY_URL, SECRET_REF, SECRET_NAME, SECRET_LABELS, SECRET_ANNOTATIONS, REFRESH_INTERVAL];
+    pub const ALL: [&str; 14] = [
+        REGISTRY_URL,
+        SECRET_REF,
+        DOCKERHUB_SECRET_REF,
+        IMAGE_HOST,
+        CA_REF,
+        INSECURE,
+        TRUSTED_TOKEN_HOSTS,
+        REPOSITORY_PREFIX,
+        TEST_REPOSITORIES,
+        TEST_TIMEOUT,
+        SECRET_NAME,
+        SECRET_LABELS,
+        SECRET_ANNOTATIONS,
+        REFRESH_INTERVAL,
+    ];
 }
 
 impl Problem {

@@ -20,6 +20,7 @@ use crate::{
     controller::{self, Context},
     metrics::Metrics,
     net::{Certificates, Http, Settings, SystemLookup},
+    registry::Habits,
     serve,
 };
 
@@ -76,6 +77,7 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock) -> anyhow
         index: controller::index::Index::default(),
         memories: controller::memory::Memories::default(),
         fingerprints: crate::domain::credential::Fingerprints::default(),
+        habits: Habits::default(),
         metrics: Metrics::default(),
         allow_loopback: arguments.allow_loopback,
         pass_limit: controller::PASS_LIMIT,

@@ -9,9 +9,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, ValidationRule,
 };
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{names::OBJECT_NAME, provider::Provider, status::RegistryConnectionStatus};
+use crate::domain::image::{MAX_REPOSITORY, REFERENCE, REPOSITORY};
 
 /// The refresh interval when the spec says none, in minutes.
 pub const DEFAULT_REFRESH_INTERVAL_MINUTES: i32 = 30;
@@ -21,6 +23,18 @@ pub const MIN_REFRESH_INTERVAL_MINUTES: i32 = 5;
 
 /// The longest refresh interval, in minutes.
 pub const MAX_REFRESH_INTERVAL_MINUTES: i32 = 1440;
+
+/// How long a test takes at most when the spec says nothing, in seconds.
+pub const DEFAULT_TEST_TIMEOUT_SECONDS: i32 = 10;
+
+/// The shortest time limit of a test, in seconds.
+pub const MIN_TEST_TIMEOUT_SECONDS: i32 = 1;
+
+/// The longest time limit of a test, in seconds: half of what a whole pass may take.
+pub const MAX_TEST_TIMEOUT_SECONDS: i32 = 30;
+
+/// How many repositories a test may ask for.
+pub const MAX_TEST_REPOSITORIES: usize = 8;
 
 /// A connection to a container registry: which registry, with which login, delivered as which Secret.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -34,9 +48,6 @@ pub const MAX_REFRESH_INTERVAL_MINUTES: i32 = 1440;
     category = "regcred",
     derive = "PartialEq",
     doc = "A connection to a container registry. The operator tests the login and keeps a Secret of type kubernetes.io/dockerconfigjson with it in the same namespace.",
-    validation = Rule::new("!has(self.spec.provider.generic) || (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) != self.spec.provider.generic.secretRef.name")
-        .message("spec.secret.name (absent means the connection's name) must differ from spec.provider.generic.secretRef.name: the Secret that is read cannot be the one that is written")
-        .field_path(".spec.secret.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
@@ -47,9 +58,15 @@ pub const MAX_REFRESH_INTERVAL_MINUTES: i32 = 1440;
     printcolumn(name = "Next", type_ = "string", json_path = ".status.nextRefreshAt", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::duplicated_attributes, reason = "each column has its own type, path and priority")]
 pub struct RegistryConnectionSpec {
     /// Where the credential comes from: exactly one key. Which key it is cannot be changed later.
     pub provider: Provider,
@@ -60,6 +77,16 @@ pub struct RegistryConnectionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval_minutes: Option<i32>,
 
+    /// Serves only repositories below this path, such as `team` for `team/web` (not for `team-b/web`, nor for a repository
+    /// named just `team`), so that several connections to one host can exist side by side. Absent means all of them.
+    #[schemars(length(min = 1, max = MAX_REPOSITORY), regex(pattern = REPOSITORY))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository_prefix: Option<String>,
+
+    /// How the login is tested. Absent means with a real login and no repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Test>,
+
     /// The Secret to write. Absent means one with the connection's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<TargetSecret>,
@@ -67,6 +94,51 @@ pub struct RegistryConnectionSpec {
     /// True: nothing is tested or written, and what exists stays. Absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+}
+
+/// How a login is tested.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Test {
+    /// `Required`: only a login that the registry accepted is delivered. `Off`: it is delivered as it is given, for
+    /// registries that the operator cannot reach; the connection says `NotTested`. Absent means `Required`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<TestMode>,
+
+    /// Repositories that the login must be able to pull from, at most 8. One that fails keeps a new login from being
+    /// delivered. A repository that anybody can pull from proves nothing, which `status.lastTest` says.
+    #[schemars(length(max = MAX_TEST_REPOSITORIES))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<Vec<TestRepository>>,
+
+    /// How long the whole test may take, in seconds, from 1 to 30. Absent means 10.
+    #[schemars(range(min = MIN_TEST_TIMEOUT_SECONDS, max = MAX_TEST_TIMEOUT_SECONDS))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<i32>,
+}
+
+/// Whether a login is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TestMode {
+    /// Only a login that the registry accepted is delivered.
+    Required,
+    /// The login is delivered as it is given.
+    Off,
+}
+
+/// A repository to test a login with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestRepository {
+    /// The repository's name without the host, such as `team/web`.
+    #[schemars(length(min = 1, max = MAX_REPOSITORY), regex(pattern = REPOSITORY))]
+    pub name: String,
+
+    /// A tag or digest whose manifest is asked for. Absent means that the list of tags is asked for instead, which some
+    /// registries allow to fewer users than a pull.
+    #[schemars(length(min = 1, max = 255), regex(pattern = REFERENCE))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 /// The Secret the operator writes.
@@ -105,6 +177,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
             // kstatus calls an object without status Current; with this default a fresh object is InProgress.
             status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
         }
+        let providers =
+            property(root, "spec").and_then(|spec| property(spec, "provider")).map(|provider| provider_keys(provider));
+        root.x_kubernetes_validations = Some(providers.iter().flatten().map(|key| source_rule(key)).collect());
         if let Some(provider) = property(root, "spec").and_then(|spec| property(spec, "provider")) {
             provider.x_kubernetes_validations = Some(provider_rules(provider));
             // The derived `oneOf` says the same in words that name no field.
@@ -118,9 +193,28 @@ fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut J
     schema.properties.as_mut()?.get_mut(name)
 }
 
+fn provider_keys(provider: &JSONSchemaProps) -> Vec<String> {
+    provider.properties.iter().flatten().map(|(key, _)| key.clone()).collect()
+}
+
+/// The Secret that a provider reads is not the one that is written.
+fn source_rule(key: &str) -> ValidationRule {
+    let source = format!("self.spec.provider.{key}.secretRef.name");
+    let target = "(has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name)";
+    ValidationRule {
+        rule: format!("!has(self.spec.provider.{key}) || {target} != {source}"),
+        message: Some(format!(
+            "spec.secret.name (absent means the connection's name) must differ from spec.provider.{key}.secretRef.name: \
+             the Secret that is read cannot be the one that is written"
+        )),
+        field_path: Some(".spec.secret.name".to_owned()),
+        ..ValidationRule::default()
+    }
+}
+
 /// Exactly one provider, and always the same one.
 fn provider_rules(provider: &JSONSchemaProps) -> Vec<ValidationRule> {
-    let keys: Vec<&str> = provider.properties.iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let keys = provider_keys(provider);
     let each = |rule: fn(&str) -> String, joint: &str| keys.iter().map(|key| rule(key)).collect::<Vec<_>>().join(joint);
     let rule =
         |rule: String, message: String| ValidationRule { rule, message: Some(message), ..ValidationRule::default() };

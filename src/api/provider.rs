@@ -12,6 +12,8 @@ use super::names::OBJECT_NAME;
 pub enum Provider {
     /// Any registry that speaks the OCI distribution protocol, with a user name and a password from a Secret.
     Generic(Generic),
+    /// Docker Hub, with a user name and a password or access token from a Secret.
+    Dockerhub(DockerHub),
 }
 
 impl Provider {
@@ -19,6 +21,7 @@ impl Provider {
     pub fn key(&self) -> &'static str {
         match self {
             Self::Generic(_) => "generic",
+            Self::Dockerhub(_) => "dockerhub",
         }
     }
 
@@ -28,6 +31,15 @@ impl Provider {
     pub fn source_secret(&self) -> &SecretReference {
         match self {
             Self::Generic(generic) => &generic.secret_ref,
+            Self::Dockerhub(docker_hub) => &docker_hub.secret_ref,
+        }
+    }
+
+    /// The object with the certificate authority of the registry, in the connection's own namespace.
+    pub fn authorities(&self) -> Option<&CaReference> {
+        match self {
+            Self::Generic(generic) => generic.ca_ref.as_ref(),
+            Self::Dockerhub(_) => None,
         }
     }
 }
@@ -35,10 +47,15 @@ impl Provider {
 /// Any registry with a user name and a password.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.insecure) || !self.insecure || !self.registryUrl.lowerAscii().startsWith('https://')")
+        .message("insecure means plain http, but registryUrl begins with https://: remove one of the two; for a certificate of your own authority use caRef")
+        .field_path(".insecure"),
+)]
 pub struct Generic {
     /// Where the registry is: a host, with a port if it is not the usual one, as in `https://registry.example.com:5000`.
-    /// Without a scheme https is meant. Plain http is possible for loopback addresses only, and only when the operator
-    /// was started with `--allow-loopback`. User name, password, query and fragment do not belong here.
+    /// Without a scheme https is meant, or http with `insecure: true`. User name, password, query and fragment do not
+    /// belong here. Docker Hub has a provider of its own, `dockerhub`.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(
         validation = Rule::new("!self.contains('@')")
@@ -52,8 +69,84 @@ pub struct Generic {
 
     /// The Secret with the login, in the connection's namespace. Accepted are the types `Opaque` and
     /// `kubernetes.io/basic-auth` (keys `username` and `password`) and `kubernetes.io/dockerconfigjson` (the entry for
-    /// this registry's host). If it carries the annotation `regcred.dev/registry-host`, it is used for that host only.
+    /// this registry's host). If it carries the annotation `regcred.dev/registry-host`, it is used for the hosts named
+    /// there only.
     pub secret_ref: SecretReference,
+
+    /// The host as it stands in image names, such as `registry.example.com:5000`, when the operator reaches the registry
+    /// at another address than the nodes do. Absent means the host of `registryUrl`.
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(
+        validation = Rule::new("!self.contains('/') && !self.contains('@')")
+            .message("imageHost must be a host with an optional port, as it begins an image name: no scheme, no path"),
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_host: Option<String>,
+
+    /// The certificate authority that signed the registry's certificate, and its token server's, if the operator does
+    /// not know it: a ConfigMap or Secret in the connection's namespace. It is trusted besides those the operator trusts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<CaReference>,
+
+    /// True: the registry speaks plain http. The login then crosses the network unencrypted. Absent means false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<bool>,
+
+    /// Hosts besides the registry's own that may receive the login because the registry's token server is there, such as
+    /// `auth.example.com` or `auth.example.com:5001`. The pairs of Docker Hub and GitLab.com are known without.
+    #[schemars(length(max = 8), inner(length(min = 1, max = 255)))]
+    #[x_kube(
+        validation = Rule::new("self.all(host, !host.contains('/') && !host.contains('@'))")
+            .message("trustedTokenHosts must list hosts with an optional port: no scheme, no path"),
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_token_hosts: Option<Vec<String>>,
+}
+
+/// Docker Hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DockerHub {
+    /// The Secret with the login, in the connection's namespace: the Docker ID (not the e-mail address) or the name of an
+    /// organisation as user name, and a password, a personal or an organisation access token as password. The same types
+    /// are accepted as for `generic`.
+    pub secret_ref: SecretReference,
+}
+
+/// An object in the connection's own namespace that holds certificates, and the key to read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaReference {
+    /// What kind of object it is.
+    pub kind: CaKind,
+
+    /// The object's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+
+    /// The key that holds one or more certificates as PEM text. Absent means `ca.crt`.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// The kinds of objects that certificates are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CaKind {
+    /// A Secret.
+    Secret,
+    /// A ConfigMap.
+    ConfigMap,
+}
+
+impl CaKind {
+    /// The name of the kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
 }
 
 /// A Secret in the connection's own namespace, and the keys to read from it.

@@ -65,9 +65,15 @@ reasons! {
     LoginProven: Good,
         "The registry refused an anonymous request and accepted the same request with the credential.",
         "Nothing to do.";
+    RepositoriesProven: Good,
+        "The registry accepted the login and let it read at least one of the listed repositories that not everybody may read, and no listed one failed.",
+        "Nothing to do.";
     Unverified: Good,
-        "The registry answers requests without a credential too, so a login proves nothing.",
-        "Nothing to do; the credential is delivered as it is given.";
+        "The registry lets in requests without a login, or with any login, so a login proves nothing.",
+        "Nothing to do; the credential is delivered as it is given. Listing a private repository under `spec.test.repositories` can prove it.";
+    NotTested: Good,
+        "`spec.test.mode` is `Off`, so the credential is delivered without having been tested.",
+        "Nothing to do; set `spec.test.mode` to `Required` once the operator can reach the registry.";
     Delivered: Good,
         "The Secret holds the current credential.",
         "Nothing to do.";
@@ -83,18 +89,30 @@ reasons! {
     SecretKeyMissing: Missing,
         "The Secret with the registry login lacks a key that is needed.",
         "Add the key, or name another one in `secretRef`.";
+    RepositoryNotFound: Missing,
+        "The registry accepted the login, but a repository under `spec.test.repositories` does not exist, or is hidden from this login.",
+        "Correct the repository's name, create it, or give the login the right to pull from it; it is asked for again every ten minutes.";
+    CaNotFound: Missing,
+        "The ConfigMap or Secret that `caRef` names, or the key in it, does not exist.",
+        "Create it in the connection's namespace, or correct `caRef`.";
     InvalidSpec: UsersTurn,
         "A field of the connection has a value that cannot be used.",
         "Correct the field that the message names.";
     SecretMalformed: UsersTurn,
-        "The Secret with the registry login holds a value that cannot be used.",
-        "Write the Secret anew with `kubectl create secret`.";
+        "The Secret with the registry login, or the object that `caRef` names, holds a value that cannot be used.",
+        "Write it anew, as the hint says.";
     HostMismatch: UsersTurn,
         "The Secret names a registry host, and it is not the host of this connection.",
         "Use a Secret made for this host, or correct `registryUrl`.";
     InvalidCredentials: UsersTurn,
         "The registry refused the login.",
         "Put the right user name and password into the Secret; they are tried at once.";
+    InsufficientScope: UsersTurn,
+        "The registry accepted the login, but does not let it pull from a repository under `spec.test.repositories`.",
+        "Give the login the right to pull from it; it is asked for again every ten minutes.";
+    TokenServerNotTrusted: UsersTurn,
+        "The registry sends logins to a token server on another host, which this connection does not trust. Nothing was sent there.",
+        "If that host belongs to the registry, add it to `spec.provider.generic.trustedTokenHosts`.";
     AddressNotAllowed: UsersTurn,
         "The registry's host is, or resolves to, an address the operator never connects to.",
         "Use the registry's public or private network address; for tests on one machine start the operator with `--allow-loopback`.";
@@ -112,7 +130,7 @@ reasons! {
         "Check host name, port and network policies; delivered Secrets stay as they are.";
     TlsFailed: Wait,
         "The registry was reached, but no trusted TLS connection could be made.",
-        "Check the registry's certificate and the scheme of `registryUrl`.";
+        "Check the registry's certificate and the scheme of `registryUrl`; name the authority that signed it in `caRef`.";
     UpstreamError: Wait,
         "The registry answered with an error of its own.",
         "Look at the registry's health; the operator tries again.";
@@ -125,6 +143,23 @@ reasons! {
     Forbidden: Ours,
         "The API server refused a request of the operator: missing rights, a quota or a policy.",
         "Read the message: grant the right, raise the quota, or exempt the operator from the policy.";
+}
+
+impl Reason {
+    /// True if the login is good, but a repository it should be able to pull from is out of its reach.
+    pub fn is_of_a_repository(self) -> bool {
+        matches!(self, Self::RepositoryNotFound | Self::InsufficientScope)
+    }
+
+    /// True if a test can come to this verdict. A status by a newer operator may hold another one.
+    pub fn is_verdict(self) -> bool {
+        self.is_acceptance() || self == Self::InvalidCredentials
+    }
+
+    /// True if a credential with this verdict may be delivered.
+    pub fn is_acceptance(self) -> bool {
+        matches!(self, Self::LoginProven | Self::RepositoriesProven | Self::Unverified | Self::NotTested)
+    }
 }
 
 impl std::fmt::Display for Reason {

@@ -1,11 +1,13 @@
 //! What the operator reports. Only `controller::report` writes it; it stays below 4 KiB whatever happens.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::Reason;
+use super::{Reason, connection::MAX_TEST_REPOSITORIES};
 
 /// What is true of a connection. Times change only when the thing they describe happened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -94,6 +96,53 @@ pub struct LastTest {
     pub time: Time,
     /// What it found.
     pub verdict: Reason,
+    /// What it found of each repository under `spec.test.repositories`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_TEST_REPOSITORIES))]
+    pub repositories: Vec<TestedRepository>,
+}
+
+/// What a test found of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestedRepository {
+    /// The repository's name.
+    pub name: String,
+    /// What was found.
+    pub verdict: RepositoryVerdict,
+}
+
+/// What the login can do with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RepositoryVerdict {
+    /// It can be pulled from, and not by everybody.
+    PullProven,
+    /// It can be read, but it has no such tag or digest.
+    TagMissing,
+    /// Everybody can pull from it, so it proves nothing.
+    PubliclyReadable,
+    /// The login may not pull from it.
+    InsufficientScope,
+    /// It does not exist, or is hidden from this login.
+    RepositoryNotFound,
+    /// It could not be found out; also what a newer operator wrote and this one does not know.
+    #[serde(other)]
+    Inconclusive,
+}
+
+/// A plain string in the schema, as for [`Reason`].
+impl JsonSchema for RepositoryVerdict {
+    fn schema_name() -> Cow<'static, str> {
+        "RepositoryVerdict".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "maxLength": 64 })
+    }
 }
 
 /// How far delivery is.

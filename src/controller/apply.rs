@@ -10,7 +10,7 @@ use kube::{
 use super::{
     api_failure::ApiFailure,
     plan::{Plan, PlannedWrite, Write},
-    secret_meta::{SecretKey, SecretMeta},
+    secret_meta::{ObjectKey, SecretMeta},
     sighting::SecretState,
 };
 use crate::{
@@ -21,15 +21,15 @@ use crate::{
 /// What a pass of writes came to. Only [`apply`] makes one.
 #[derive(Default)]
 pub struct Applied {
-    written: Vec<(SecretKey, SecretState)>,
-    learned: Vec<(SecretKey, SecretState)>,
+    written: Vec<(ObjectKey, SecretState)>,
+    learned: Vec<(ObjectKey, SecretState)>,
     denied: Vec<Denied>,
 }
 
 /// A write that the API server decided against.
 pub struct Denied {
     /// The Secret.
-    pub key: SecretKey,
+    pub key: ObjectKey,
     /// The server's words. They may quote the object, password and all.
     pub words: String,
     /// What to do, and in which field, as far as that is known.
@@ -40,7 +40,7 @@ pub struct Denied {
 
 impl Applied {
     /// What is now known of the Secrets that were written, and of those that turned out to be other than was thought.
-    pub fn known(&self) -> impl Iterator<Item = &(SecretKey, SecretState)> {
+    pub fn known(&self) -> impl Iterator<Item = &(ObjectKey, SecretState)> {
         self.written.iter().chain(&self.learned)
     }
 
@@ -118,7 +118,7 @@ fn is_surprise(status: &Status) -> bool {
 }
 
 /// What the API server decided against a write, if its answer is a decision.
-fn refusal(key: &SecretKey, status: &Status) -> Option<Problem> {
+fn refusal(key: &ObjectKey, status: &Status) -> Option<Problem> {
     match status.code {
         // Not a decision about the write: who we are, that it is gone, newer, odd, or that we are too fast.
         401 | 404 | 409 | 429 => None,
@@ -129,7 +129,7 @@ fn refusal(key: &SecretKey, status: &Status) -> Option<Problem> {
 }
 
 /// The problem of labels or annotations that the API server does not accept.
-fn invalid_marks(key: &SecretKey, status: &Status) -> Option<Problem> {
+fn invalid_marks(key: &ObjectKey, status: &Status) -> Option<Problem> {
     let mut causes = status.details.iter().flat_map(|details| &details.causes).filter(|_| status.is_invalid());
     let field = causes.find_map(|cause| match cause.field.as_str() {
         "metadata.labels" => Some(field::SECRET_LABELS),
@@ -139,7 +139,7 @@ fn invalid_marks(key: &SecretKey, status: &Status) -> Option<Problem> {
     Some(Problem::new(Reason::InvalidSpec, format!("the API server does not accept {field} on Secret {key}")).at(field))
 }
 
-fn denied(key: &SecretKey) -> Problem {
+fn denied(key: &ObjectKey) -> Problem {
     Problem::new(Reason::Forbidden, format!("the API server refused to let the operator write Secret {key}"))
         .at(field::SECRET_NAME)
         .hint(Reason::Forbidden.fix())

@@ -6,7 +6,7 @@ use super::{
     memory::Trouble,
     observe::Observed,
     plan::{Standing, standing},
-    sighting::SecretState,
+    sighting::Sighting,
     validate::Connection,
 };
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
 /// A refused credential is tried again after this time at the earliest, unless its input changes: registries lock
 /// accounts after a few failed logins.
 pub const PAUSE_AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(30);
+
+/// A repository that a proven login cannot pull from is asked for again after this time: grants take minutes to spread.
+pub const PAUSE_AFTER_FAILED_REPOSITORY: SignedDuration = SignedDuration::from_mins(10);
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +85,17 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
 /// is missing or unusable, where only a change of it helps.
 pub fn next_test(connection: &Connection, status: &RegistryConnectionStatus, started: Timestamp) -> Option<Timestamp> {
     let last = status.last_test.as_ref()?;
-    if settled_problem(status).is_some_and(|problem| problem.reason != Reason::InvalidCredentials) {
-        return None;
+    let after = |pause| Some(last.time.0.saturating_add(pause).unwrap_or(Timestamp::MAX));
+    match settled_problem(status).map(|problem| problem.reason) {
+        Some(reason) if reason.is_of_a_repository() => return after(PAUSE_AFTER_FAILED_REPOSITORY),
+        Some(Reason::InvalidCredentials) | None => {}
+        Some(_) => return None,
     }
-    if last.verdict == Reason::InvalidCredentials {
-        return Some(last.time.0.saturating_add(PAUSE_AFTER_REFUSAL).unwrap_or(Timestamp::MAX));
+    match last.verdict {
+        Reason::InvalidCredentials => return after(PAUSE_AFTER_REFUSAL),
+        // There is nothing to find out by asking again.
+        Reason::NotTested => return None,
+        _ => {}
     }
     Some(connection.grid.spread(connection.grid.next_after(last.time.0), started))
 }
@@ -102,8 +111,14 @@ fn is_settled(code: Reason) -> bool {
         | Reason::SecretNotFound
         | Reason::SecretKeyMissing
         | Reason::SecretMalformed
+        | Reason::CaNotFound
+        | Reason::RepositoryNotFound
+        | Reason::InsufficientScope
         | Reason::HostMismatch => true,
         Reason::LoginProven
+        | Reason::RepositoriesProven
+        | Reason::NotTested
+        | Reason::TokenServerNotTrusted
         | Reason::Unverified
         | Reason::Delivered
         | Reason::Suspended
@@ -148,21 +163,31 @@ pub fn pausing_trouble(observed: &Observed, now: Timestamp) -> Option<Trouble> {
     observed.memory.attempt.as_ref().filter(|_| is_pausing(observed, now)).map(|attempt| attempt.trouble.clone())
 }
 
-/// The source is not what the last definite verdict was about. An unknown source counts as changed: it must be read.
+/// What is read is not what the last definite verdict was about. What is unknown counts as changed: it must be read.
 fn input_changed(observed: &Observed) -> bool {
-    let is_judged = |input: &ObservedInput| match &observed.source {
-        SecretState::Present(meta) => input.uid == meta.uid && input.resource_version == meta.resource_version,
-        SecretState::Absent | SecretState::Unknown => false,
+    let last_error = observed.status.last_error.as_ref().map(|error| error.code);
+    let is_new = |sighting: &Sighting, when_absent: &[Reason]| match sighting {
+        Sighting::Absent => last_error.is_none_or(|code| !when_absent.contains(&code)),
+        Sighting::Unknown => true,
+        Sighting::Present { uid, resource_version } => {
+            let is_it = |input: &ObservedInput| input.uid == *uid && input.resource_version == *resource_version;
+            !observed.status.observed_inputs.iter().chain(&observed.memory.judged).any(is_it)
+        }
     };
-    match &observed.source {
-        SecretState::Absent => {
-            observed.status.last_error.as_ref().is_none_or(|error| error.code != Reason::SecretNotFound)
-        }
-        SecretState::Unknown => true,
-        SecretState::Present(_) => {
-            !observed.status.observed_inputs.iter().chain(&observed.memory.judged).any(is_judged)
-        }
-    }
+    // A source that cannot be used is told before a missing authority.
+    let authority_is_new = observed.authority.as_ref().is_some_and(|authority| {
+        is_new(
+            &authority.sighting,
+            &[
+                Reason::CaNotFound,
+                Reason::SecretNotFound,
+                Reason::SecretKeyMissing,
+                Reason::SecretMalformed,
+                Reason::HostMismatch,
+            ],
+        )
+    });
+    is_new(&observed.source.sighting(), &[Reason::SecretNotFound]) || authority_is_new
 }
 
 #[cfg(test)]
@@ -171,6 +196,7 @@ mod tests {
     use crate::controller::{
         fixture::{connection, created, delivered, minutes_later, object, observed, present, target},
         memory::Attempt,
+        sighting::SecretState,
     };
     use serde_json::{Value, json};
 
@@ -212,7 +238,7 @@ mod tests {
         assert_eq!(due_now(&edited), Due::Test(Cause::SpecChanged));
         let mut fresh = observed(object(|_| {}));
         fresh.status.observed_generation = Some(1);
-        fresh.memory.judged = Some(ObservedInput {
+        fresh.memory.judged.push(ObservedInput {
             kind: "Secret".into(),
             name: "login".into(),
             uid: "s".into(),
@@ -225,7 +251,7 @@ mod tests {
     fn a_source_this_process_judged_in_a_newer_version_is_no_change() {
         let mut touched = observed(delivered(|_| {}));
         touched.source = present("s", "2");
-        touched.memory.judged = Some(ObservedInput {
+        touched.memory.judged.push(ObservedInput {
             kind: "Secret".into(),
             name: "login".into(),
             uid: "s".into(),

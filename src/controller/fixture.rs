@@ -99,6 +99,7 @@ pub(super) fn observed(object: RegistryConnection) -> Observed {
     Observed {
         status: object.status.clone().unwrap_or_default(),
         source: present("s", "1"),
+        authority: None,
         target: target(&connection(&object), "r1"),
         target_key: mapper::target(&object),
         memory: Memory::default(),

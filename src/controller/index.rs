@@ -1,12 +1,15 @@
-//! What the cluster looks like, as the watches tell it: all connections, and the metadata of the Secrets they read or
-//! write. The only state reconciles share; nothing here does IO.
+//! What the cluster looks like, as the watches tell it: all connections, and the metadata of the Secrets and ConfigMaps
+//! they are about. The only state reconciles share; nothing here does IO.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Resource,
     core::{DeserializeGuard, PartialObjectMeta},
@@ -17,11 +20,12 @@ use kube::{
 };
 
 use super::{
+    config_maps::ConfigMaps,
     mapper::{self, Concerned, Wake},
-    secret_meta::{SecretKey, SecretMeta},
-    sighting::{SecretState, is_older},
+    secret_meta::{ObjectKey, SecretMeta},
+    sighting::{SecretState, Sighting, is_older},
 };
-use crate::api::RegistryConnection;
+use crate::api::{RegistryConnection, provider::CaKind};
 
 /// See the module.
 pub struct Index {
@@ -33,13 +37,14 @@ struct Inner {
     connections: reflector::store::Writer<RegistryConnection>,
     store: Store<RegistryConnection>,
     concerned: Concerned,
-    secrets: HashMap<SecretKey, SecretState>,
+    secrets: HashMap<ObjectKey, SecretState>,
     /// The Secrets that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
-    ahead: HashSet<SecretKey>,
+    ahead: HashSet<ObjectKey>,
     /// The list of Secrets that is coming in.
     listing: Listing,
     /// The resourceVersions at which Secrets went, to tell a late answer about them from news.
-    gone: HashMap<SecretKey, String>,
+    gone: HashMap<ObjectKey, String>,
+    config_maps: ConfigMaps,
     connections_listed: bool,
     secrets_listed: bool,
 }
@@ -48,9 +53,9 @@ struct Inner {
 #[derive(Default)]
 struct Listing {
     /// The Secrets seen so far, to notice those that went while nobody watched.
-    seen: HashSet<SecretKey>,
+    seen: HashSet<ObjectKey>,
     /// The Secrets that began to concern somebody meanwhile: they may have passed by before that.
-    late: HashSet<SecretKey>,
+    late: HashSet<ObjectKey>,
 }
 
 impl Default for Index {
@@ -59,7 +64,8 @@ impl Default for Index {
         let inner = Inner {
             connections,
             store: store.clone(),
-            concerned: Concerned::default(),
+            concerned: Concerned::new(mapper::secrets),
+            config_maps: ConfigMaps::default(),
             secrets: HashMap::new(),
             ahead: HashSet::new(),
             listing: Listing::default(),
@@ -77,10 +83,9 @@ impl Index {
         self.store.clone()
     }
 
-    /// True once both lists are complete.
+    /// True once all lists are complete.
     pub fn is_synced(&self) -> bool {
-        let inner = self.lock();
-        inner.connections_listed && inner.secrets_listed
+        self.lock().is_listed()
     }
 
     /// The newest known form of a connection.
@@ -94,8 +99,25 @@ impl Index {
     }
 
     /// What is known of a Secret.
-    pub fn secret(&self, key: &SecretKey) -> SecretState {
+    pub fn secret(&self, key: &ObjectKey) -> SecretState {
         self.lock().secrets.get(key).cloned().unwrap_or(SecretState::Unknown)
+    }
+
+    /// What is known of the object with a registry's certificate authority.
+    pub fn authority(&self, kind: CaKind, key: &ObjectKey) -> Sighting {
+        match kind {
+            CaKind::Secret => self.secret(key).sighting(),
+            CaKind::ConfigMap => self.lock().config_maps.sighting(key),
+        }
+    }
+
+    /// Takes in what a read of ours told about such an object, in case the watch passed it by.
+    pub fn learn_authority(&self, kind: CaKind, key: &ObjectKey, sighting: Sighting) {
+        match kind {
+            CaKind::ConfigMap => self.lock().config_maps.learn(key, sighting),
+            CaKind::Secret if self.secret(key) == SecretState::Unknown => self.learn(key, sighting.into()),
+            CaKind::Secret => {}
+        }
     }
 
     /// Takes in a connection as the API server returned it from a write of ours, ahead of the watch.
@@ -111,7 +133,7 @@ impl Index {
     }
 
     /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
-    pub fn learn(&self, key: &SecretKey, state: SecretState) {
+    pub fn learn(&self, key: &ObjectKey, state: SecretState) {
         let mut inner = self.lock();
         let newest = match (inner.secrets.get(key), state) {
             (None | Some(SecretState::Unknown), state) => state,
@@ -164,7 +186,9 @@ impl Index {
             }
             Event::InitDone => {
                 inner.connections.apply_watcher_event(&Event::InitDone);
-                inner.concerned = Concerned::of(&inner.store.state());
+                let connections = inner.store.state();
+                inner.concerned = Concerned::of(mapper::secrets, &connections);
+                inner.config_maps.concerned = Concerned::of(mapper::config_maps, &connections);
                 inner.connections_listed = true;
                 inner.everybody()
             }
@@ -178,13 +202,15 @@ impl Index {
                 {
                     return vec![];
                 }
-                let new: Vec<SecretKey> =
-                    mapper::keys(&connection).into_iter().filter(|key| !inner.concerned.contains(key)).collect();
+                let new: Vec<ObjectKey> =
+                    mapper::secrets(&connection).into_iter().filter(|key| !inner.concerned.contains(key)).collect();
                 inner.listing.late.extend(new);
                 inner.concerned.add(&connection);
+                inner.config_maps.follow(&connection);
                 if let Some(old) = old {
-                    let unconcerned = inner.concerned.remove(&old, &mapper::keys(&connection));
+                    let unconcerned = inner.concerned.remove(&old, Some(&connection));
                     inner.drop_unconcerned(unconcerned);
+                    inner.config_maps.unfollow(&old, Some(&connection));
                 }
                 let wake = ObjectRef::from_obj(&connection);
                 inner.connections.apply_watcher_event(&Event::Apply(connection));
@@ -193,8 +219,9 @@ impl Index {
             Event::Delete(guard) => {
                 let wake = mapper::wake_of(guard.meta());
                 if let Some(old) = inner.store.get(&wake) {
-                    let unconcerned = inner.concerned.remove(&old, &[]);
+                    let unconcerned = inner.concerned.remove(&old, None);
                     inner.drop_unconcerned(unconcerned);
+                    inner.config_maps.unfollow(&old, None);
                     inner.connections.apply_watcher_event(&Event::Delete((*old).clone()));
                 }
                 vec![]
@@ -221,15 +248,12 @@ impl Index {
             Event::InitDone => {
                 let Listing { seen, late } = std::mem::take(&mut inner.listing);
                 // What nobody asked for when it passed by is not known to be absent; it must be looked at.
-                let unsure = |key: &SecretKey, inner: &Inner| late.contains(key) && !inner.secrets.contains_key(key);
-                let known: HashSet<SecretKey> = inner.secrets.keys().chain(inner.concerned.keys()).cloned().collect();
-                let missed: Vec<&SecretKey> = known.difference(&seen).filter(|key| !unsure(key, &inner)).collect();
+                let unsure = |key: &ObjectKey, inner: &Inner| late.contains(key) && !inner.secrets.contains_key(key);
+                let known: HashSet<ObjectKey> = inner.secrets.keys().chain(inner.concerned.keys()).cloned().collect();
+                let missed: Vec<&ObjectKey> = known.difference(&seen).filter(|key| !unsure(key, &inner)).collect();
                 let woken = missed.into_iter().flat_map(|key| inner.miss(key)).collect();
-                if inner.secrets_listed {
-                    return inner.awake(woken);
-                }
-                inner.secrets_listed = true;
-                inner.everybody()
+                let was_listed = std::mem::replace(&mut inner.secrets_listed, true);
+                if was_listed { inner.awake(woken) } else { inner.everybody() }
             }
             Event::Apply(secret) => {
                 let woken = inner.see(&mapper::key_of(&secret.metadata), &secret.metadata);
@@ -253,6 +277,24 @@ impl Index {
         }
     }
 
+    /// Takes in an event of the watch on ConfigMaps; returns who should be looked at.
+    pub fn apply_config_map(&self, event: Event<PartialObjectMeta<ConfigMap>>) -> Vec<Wake> {
+        let mut inner = self.lock();
+        let was_listed = inner.config_maps.is_listed;
+        let woken = inner.config_maps.apply(event);
+        if was_listed == inner.config_maps.is_listed { inner.awake(woken) } else { inner.everybody() }
+    }
+
+    /// The watch on ConfigMaps failed. Only connections that refer to one need it, and what is not known of it they read:
+    /// the others must not wait for it. Returns who should be looked at.
+    pub fn config_maps_unavailable(&self) -> Vec<Wake> {
+        let mut inner = self.lock();
+        match std::mem::replace(&mut inner.config_maps.is_listed, true) {
+            true => vec![],
+            false => inner.everybody(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in here panics half-way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -261,7 +303,7 @@ impl Index {
 
 impl Inner {
     /// Records what the watch shows of a Secret; drops what concerns nobody.
-    fn see(&mut self, key: &SecretKey, metadata: &ObjectMeta) -> Vec<Wake> {
+    fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Wake> {
         let mut meta = SecretMeta::from_metadata(metadata);
         if !self.concerned.contains(key) && !meta.is_marked() {
             self.secrets.remove(key);
@@ -283,7 +325,7 @@ impl Inner {
     }
 
     /// Records that a Secret does not exist.
-    fn miss(&mut self, key: &SecretKey) -> Vec<Wake> {
+    fn miss(&mut self, key: &ObjectKey) -> Vec<Wake> {
         if !self.concerned.contains(key) {
             self.secrets.remove(key);
             return vec![];
@@ -295,7 +337,7 @@ impl Inner {
     }
 
     /// Drops what is known of Secrets that concern nobody any more.
-    fn drop_unconcerned(&mut self, keys: Vec<SecretKey>) {
+    fn drop_unconcerned(&mut self, keys: Vec<ObjectKey>) {
         for key in keys {
             self.gone.remove(&key);
             self.ahead.remove(&key);
@@ -319,9 +361,13 @@ impl Inner {
         self.awake(self.store.state().iter().map(|connection| ObjectRef::from_obj(&**connection)).collect())
     }
 
-    /// Nobody is woken before both lists are complete: what is not listed yet would look as if it did not exist.
+    fn is_listed(&self) -> bool {
+        self.connections_listed && self.secrets_listed && self.config_maps.is_listed
+    }
+
+    /// Nobody is woken before all lists are complete: what is not listed yet would look as if it did not exist.
     fn awake(&self, woken: Vec<Wake>) -> Vec<Wake> {
-        if self.connections_listed && self.secrets_listed { woken } else { vec![] }
+        if self.is_listed() { woken } else { vec![] }
     }
 }
 
@@ -362,15 +408,18 @@ mod tests {
         .unwrap()
     }
 
-    fn key(name: &str) -> SecretKey {
-        SecretKey { namespace: "shop".into(), name: name.into() }
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey { namespace: "shop".into(), name: name.into() }
     }
 
     /// An index that has listed the connection `images` and these Secrets.
     fn listed(secrets: &[&str]) -> Index {
         let index = Index::default();
         for event in [Event::Init, Event::InitApply(guarded("10", |_| {})), Event::InitDone] {
-            assert_eq!(index.apply_connection(event), [], "nobody is woken before the Secrets are listed");
+            assert_eq!(index.apply_connection(event), [], "nobody is woken before the others are listed");
+        }
+        for event in [Event::Init, Event::InitDone] {
+            assert_eq!(index.apply_config_map(event), []);
         }
         index.apply_secret(Event::Init);
         for name in secrets {
@@ -489,6 +538,7 @@ mod tests {
         for event in [Event::Init, Event::InitDone] {
             index.apply_connection(event);
         }
+        index.config_maps_unavailable();
         index.apply_secret(Event::Init);
         index.apply_secret(Event::InitApply(secret("login", "1")));
         index.apply_connection(Event::Apply(guarded("10", |_| {})));
@@ -526,5 +576,20 @@ mod tests {
         .unwrap();
         assert_eq!(index.apply_connection(Event::Apply(invalid)), []);
         assert!(index.connection(&ObjectRef::new("images").within("shop")).is_some());
+    }
+
+    #[test]
+    fn a_watch_on_config_maps_that_fails_keeps_nobody_waiting() {
+        let index = Index::default();
+        for event in [Event::Init, Event::InitApply(guarded("10", |_| {})), Event::InitDone] {
+            index.apply_connection(event);
+        }
+        for event in [Event::Init, Event::InitDone] {
+            index.apply_secret(event);
+        }
+        assert!(!index.is_synced());
+        assert_eq!(index.config_maps_unavailable().len(), 1);
+        assert_eq!(index.config_maps_unavailable().len(), 0);
+        assert!(index.is_synced());
     }
 }

@@ -8,32 +8,45 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
-use super::secret_meta::SecretKey;
-use crate::api::RegistryConnection;
+use super::secret_meta::ObjectKey;
+use crate::api::{RegistryConnection, provider::CaKind};
 
 /// A connection that should be looked at.
 pub type Wake = ObjectRef<RegistryConnection>;
 
 /// The Secret the connection reads.
-pub fn source(connection: &RegistryConnection) -> SecretKey {
-    SecretKey {
+pub fn source(connection: &RegistryConnection) -> ObjectKey {
+    ObjectKey {
         namespace: connection.namespace().unwrap_or_default(),
         name: connection.spec.provider.source_secret().name.clone(),
     }
 }
 
 /// The Secret the connection writes.
-pub fn target(connection: &RegistryConnection) -> SecretKey {
+pub fn target(connection: &RegistryConnection) -> ObjectKey {
     let named = connection.spec.secret.as_ref().and_then(|secret| secret.name.clone());
-    SecretKey {
+    ObjectKey {
         namespace: connection.namespace().unwrap_or_default(),
         name: named.unwrap_or_else(|| connection.name_any()),
     }
 }
 
+/// The object with the registry's certificate authority.
+pub fn authority(connection: &RegistryConnection) -> Option<(CaKind, ObjectKey)> {
+    let reference = connection.spec.provider.authorities()?;
+    let key = ObjectKey { namespace: connection.namespace().unwrap_or_default(), name: reference.name.clone() };
+    Some((reference.kind, key))
+}
+
 /// All Secrets the connection is about.
-pub fn keys(connection: &RegistryConnection) -> [SecretKey; 2] {
-    [source(connection), target(connection)]
+pub fn secrets(connection: &RegistryConnection) -> Vec<ObjectKey> {
+    let authority = authority(connection).filter(|(kind, _)| *kind == CaKind::Secret).map(|(_, key)| key);
+    [source(connection), target(connection)].into_iter().chain(authority).collect()
+}
+
+/// All ConfigMaps the connection is about.
+pub fn config_maps(connection: &RegistryConnection) -> Vec<ObjectKey> {
+    authority(connection).filter(|(kind, _)| *kind == CaKind::ConfigMap).map(|(_, key)| key).into_iter().collect()
 }
 
 /// The reference of a connection with these metadata.
@@ -42,22 +55,32 @@ pub fn wake_of(metadata: &ObjectMeta) -> Wake {
         .within(metadata.namespace.as_deref().unwrap_or_default())
 }
 
-/// The key of a Secret with these metadata.
-pub fn key_of(metadata: &ObjectMeta) -> SecretKey {
-    SecretKey {
+/// The key of an object with these metadata.
+pub fn key_of(metadata: &ObjectMeta) -> ObjectKey {
+    ObjectKey {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone().unwrap_or_default(),
     }
 }
 
-/// Which connections a Secret concerns.
-#[derive(Default)]
-pub struct Concerned(HashMap<SecretKey, BTreeSet<(String, String)>>);
+/// What a connection is about: one kind of objects.
+pub type About = fn(&RegistryConnection) -> Vec<ObjectKey>;
+
+/// Which connections an object of some kind concerns.
+pub struct Concerned {
+    about: About,
+    ids: HashMap<ObjectKey, BTreeSet<(String, String)>>,
+}
 
 impl Concerned {
+    /// Nobody yet.
+    pub fn new(about: About) -> Self {
+        Self { about, ids: HashMap::new() }
+    }
+
     /// What these connections are about.
-    pub fn of(connections: &[Arc<RegistryConnection>]) -> Self {
-        let mut concerned = Self::default();
+    pub fn of(about: About, connections: &[Arc<RegistryConnection>]) -> Self {
+        let mut concerned = Self::new(about);
         for connection in connections {
             concerned.add(connection);
         }
@@ -66,38 +89,40 @@ impl Concerned {
 
     /// Adds what a connection is about.
     pub fn add(&mut self, connection: &RegistryConnection) {
-        for key in keys(connection) {
-            self.0.entry(key).or_default().insert(id(connection));
+        for key in (self.about)(connection) {
+            self.ids.entry(key).or_default().insert(id(connection));
         }
     }
 
-    /// Removes what a connection was about, except `kept`; returns the Secrets that now concern nobody.
-    pub fn remove(&mut self, connection: &RegistryConnection, kept: &[SecretKey]) -> Vec<SecretKey> {
+    /// Removes what a connection was about, except what its new form still is; returns the objects that now concern
+    /// nobody.
+    pub fn remove(&mut self, connection: &RegistryConnection, new: Option<&RegistryConnection>) -> Vec<ObjectKey> {
+        let kept = new.map(self.about).unwrap_or_default();
         let mut unconcerned = vec![];
-        for key in keys(connection).into_iter().filter(|key| !kept.contains(key)) {
-            let Some(ids) = self.0.get_mut(&key) else { continue };
+        for key in (self.about)(connection).into_iter().filter(|key| !kept.contains(key)) {
+            let Some(ids) = self.ids.get_mut(&key) else { continue };
             ids.remove(&id(connection));
             if ids.is_empty() {
-                self.0.remove(&key);
+                self.ids.remove(&key);
                 unconcerned.push(key);
             }
         }
         unconcerned
     }
 
-    /// Whether a Secret concerns anybody.
-    pub fn contains(&self, key: &SecretKey) -> bool {
-        self.0.contains_key(key)
+    /// Whether an object concerns anybody.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.ids.contains_key(key)
     }
 
-    /// The Secrets that concern somebody.
-    pub fn keys(&self) -> impl Iterator<Item = &SecretKey> {
-        self.0.keys()
+    /// The objects that concern somebody.
+    pub fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.ids.keys()
     }
 
-    /// The connections a Secret concerns.
-    pub fn wakes(&self, key: &SecretKey) -> Vec<Wake> {
-        let ids = self.0.get(key).into_iter().flatten();
+    /// The connections an object concerns.
+    pub fn wakes(&self, key: &ObjectKey) -> Vec<Wake> {
+        let ids = self.ids.get(key).into_iter().flatten();
         ids.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
     }
 }

@@ -18,10 +18,10 @@ use crate::{
 /// The remembered facts of one connection.
 #[derive(Clone, Default)]
 pub struct Memory {
-    /// The source as it was when it last led to a definite verdict. An edit that leaves the login as it was, such as a new
-    /// annotation, moves only this, not the status.
-    pub judged: Option<ObservedInput>,
-    /// The login of the delivered revision.
+    /// What was read, as it was when it last led to a definite verdict. An edit that leaves the login as it was, such as a
+    /// new annotation, moves only this, not the status.
+    pub judged: Vec<ObservedInput>,
+    /// The login of the delivered revision, as it was rendered.
     pub accepted: Option<Fingerprint>,
     /// The last login and its verdict. It counts even where the status could not be written: a refused password must
     /// not be tried again because of that.
@@ -37,21 +37,14 @@ pub struct Memory {
 pub struct Tested {
     /// Where it was made.
     pub registry: RegistryUrl,
-    /// Stands for the credential and the registry.
-    pub fingerprint: Fingerprint,
+    /// Stands for the credential and all that was asked about it.
+    pub question: Fingerprint,
     /// The verdict, and when.
     pub test: LastTest,
-    /// What to tell the user, if it was refused.
-    pub refusal: Option<Refusal>,
-}
-
-/// A refused login.
-#[derive(Clone)]
-pub struct Refusal {
-    /// What to tell the user.
-    pub problem: Problem,
-    /// The source it was read from.
-    pub input: ObservedInput,
+    /// What to tell the user, if it was refused or cannot do what it must.
+    pub problem: Option<Problem>,
+    /// What it was read from.
+    pub inputs: Vec<ObservedInput>,
 }
 
 /// A pass that came to nothing.
@@ -74,6 +67,8 @@ pub struct Basis {
     pub generation: i64,
     /// The Secret that is read.
     pub source: Sighting,
+    /// The object with the certificate authority.
+    pub authority: Option<Sighting>,
     /// The Secret that is written.
     pub target: Sighting,
 }

@@ -2,6 +2,7 @@
 
 pub mod api_failure;
 pub mod apply;
+mod config_maps;
 pub mod due;
 pub mod error;
 #[cfg(test)]
@@ -39,7 +40,7 @@ use kube::{
 
 use crate::{
     api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http,
-    problem::Problem,
+    problem::Problem, registry::Habits,
 };
 use error::Error;
 use index::Index;
@@ -70,6 +71,8 @@ pub struct Context {
     pub memories: Memories,
     /// Compares credentials without keeping them.
     pub fingerprints: Fingerprints,
+    /// Which registries check logins.
+    pub habits: Habits,
     /// Counters.
     pub metrics: Metrics,
     /// Publishes events; one for all, so that repeats are aggregated.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{
     Context, mapper,
     memory::{Basis, Memory, Tested},
-    secret_meta::SecretKey,
-    sighting::SecretState,
+    secret_meta::ObjectKey,
+    sighting::{SecretState, Sighting},
 };
 use crate::{
-    api::{RegistryConnection, RegistryConnectionStatus},
-    domain::host::RegistryUrl,
+    api::{RegistryConnection, RegistryConnectionStatus, provider::CaKind, status::ObservedInput},
+    provider::endpoint::Endpoint,
 };
 
 /// A connection and what surrounds it.
@@ -21,18 +21,44 @@ pub struct Observed {
     pub status: RegistryConnectionStatus,
     /// The Secret it reads.
     pub source: SecretState,
+    /// The object with the registry's certificate authority, if it refers to one.
+    pub authority: Option<Authority>,
     /// The name of the Secret it writes.
-    pub target_key: SecretKey,
+    pub target_key: ObjectKey,
     /// The Secret it writes.
     pub target: SecretState,
     /// What this process remembers of it.
     pub memory: Memory,
 }
 
+/// The object with a registry's certificate authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// Its kind.
+    pub kind: CaKind,
+    /// Its name.
+    pub key: ObjectKey,
+    /// What is known of it.
+    pub sighting: Sighting,
+}
+
+impl Authority {
+    /// As it stands in a status; none if it is not there.
+    pub fn input(&self) -> Option<ObservedInput> {
+        let Sighting::Present { uid, resource_version } = self.sighting.clone() else { return None };
+        Some(ObservedInput { kind: self.kind.as_str().into(), name: self.key.name.clone(), uid, resource_version })
+    }
+}
+
 impl Observed {
     /// What a pass would work on now.
     pub fn basis(&self) -> Basis {
-        Basis { generation: self.generation(), source: self.source.sighting(), target: self.target.sighting() }
+        Basis {
+            generation: self.generation(),
+            source: self.source.sighting(),
+            authority: self.authority.as_ref().map(|authority| authority.sighting.clone()),
+            target: self.target.sighting(),
+        }
     }
 
     /// The generation of the spec.
@@ -58,22 +84,24 @@ impl Observed {
 
     /// Narrows the status to what it tells of this registry, and adds the last login of this process there, in case it
     /// could not be written. What was proven and delivered elsewhere means nothing here.
-    pub fn narrow_to(&mut self, registry: &RegistryUrl) {
+    pub fn narrow_to(&mut self, endpoint: &Endpoint) {
         let status = &mut self.status;
-        if status.registry_host.as_deref().is_some_and(|before| before != registry.host().as_str()) {
+        if status.registry_host.as_deref().is_some_and(|before| before != endpoint.shown_host().as_str()) {
             (status.credential, status.last_test, status.last_refresh_at) = (None, None, None);
             status.observed_inputs.clear();
         }
-        let Some(tested) = self.memory.tested.as_ref().filter(|tested| tested.registry == *registry) else { return };
-        let Tested { test, refusal, .. } = tested;
+        let Some(tested) = self.memory.tested.as_ref().filter(|tested| tested.registry == endpoint.registry) else {
+            return;
+        };
+        let Tested { test, problem, inputs, .. } = tested;
         if status.last_test.as_ref().is_some_and(|recorded| recorded.time >= test.time) {
             return;
         }
         status.last_test = Some(test.clone());
         status.last_refresh_at = Some(test.time.clone());
-        if let Some(refusal) = refusal {
-            status.observed_inputs = vec![refusal.input.clone()];
-            status.last_error = Some(refusal.problem.to_last_error());
+        if let Some(problem) = problem {
+            status.observed_inputs.clone_from(inputs);
+            status.last_error = Some(problem.to_last_error());
         }
     }
 
@@ -91,6 +119,11 @@ pub fn observe(context: &Context, object: Arc<RegistryConnection>) -> Observed {
         status: object.status.clone().unwrap_or_default(),
         source: context.index.secret(&mapper::source(&object)),
         target: context.index.secret(&target_key),
+        authority: mapper::authority(&object).map(|(kind, key)| Authority {
+            kind,
+            sighting: context.index.authority(kind, &key),
+            key,
+        }),
         memory,
         target_key,
         object,
@@ -108,7 +141,6 @@ mod tests {
         controller::{
             due::{Due, due},
             fixture::{connection, created, delivered, minutes_later, observed, present},
-            memory::Refusal,
         },
         domain::credential::{Credential, Fingerprints},
         problem::Problem,
@@ -118,7 +150,8 @@ mod tests {
     #[test]
     fn a_refusal_that_could_not_be_written_still_counts() {
         let object = delivered(|_| {});
-        let registry = connection(&object).registry;
+        let endpoint = connection(&object).endpoint;
+        let registry = endpoint.registry.clone();
         let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
         let input = ObservedInput {
             kind: "Secret".into(),
@@ -129,16 +162,21 @@ mod tests {
         let memory = Memory {
             tested: Some(Tested {
                 registry: registry.clone(),
-                fingerprint: Fingerprints::default().of(&registry, &wrong),
-                test: LastTest { time: Time(minutes_later(3)), verdict: Reason::InvalidCredentials },
-                refusal: Some(Refusal { problem: Problem::new(Reason::InvalidCredentials, "refused"), input }),
+                question: Fingerprints::default().of(&registry, &wrong),
+                test: LastTest {
+                    time: Time(minutes_later(3)),
+                    verdict: Reason::InvalidCredentials,
+                    repositories: vec![],
+                },
+                problem: Some(Problem::new(Reason::InvalidCredentials, "refused")),
+                inputs: vec![input],
             }),
             ..Memory::default()
         };
         let mut observed = observed(object);
         observed.source = present("s", "2");
         observed.memory = memory;
-        observed.narrow_to(&registry);
+        observed.narrow_to(&endpoint);
         assert_eq!(due(&connection(&observed.object), &observed, created(), minutes_later(4)), Due::Nothing);
     }
 
@@ -148,17 +186,18 @@ mod tests {
             object["metadata"]["generation"] = 2.into();
             object["spec"]["provider"]["generic"]["registryUrl"] = "https://other.example".into();
         });
-        let elsewhere = connection(&delivered(|_| {})).registry;
+        let elsewhere = connection(&delivered(|_| {})).endpoint.registry;
         let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
         let mut observed = observed(here);
         observed.memory.tested = Some(Tested {
-            fingerprint: Fingerprints::default().of(&elsewhere, &wrong),
+            question: Fingerprints::default().of(&elsewhere, &wrong),
             registry: elsewhere,
-            test: LastTest { time: Time(minutes_later(3)), verdict: Reason::InvalidCredentials },
-            refusal: None,
+            test: LastTest { time: Time(minutes_later(3)), verdict: Reason::InvalidCredentials, repositories: vec![] },
+            problem: None,
+            inputs: vec![],
         });
         let connection = connection(&observed.object);
-        observed.narrow_to(&connection.registry);
+        observed.narrow_to(&connection.endpoint);
         assert_eq!((&observed.status.last_test, &observed.status.credential), (&None, &None));
         assert!(matches!(due(&connection, &observed, created(), minutes_later(4)), Due::Test(_)));
     }

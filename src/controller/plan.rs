@@ -10,7 +10,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::me
 use serde_json::{Value, json};
 
 use super::{
-    secret_meta::{Marks, Ownership, SecretKey, SecretMeta},
+    secret_meta::{Marks, ObjectKey, Ownership, SecretMeta},
     sighting::SecretState,
     validate::{Connection, Target},
     verify::Proven,
@@ -58,7 +58,7 @@ pub struct Plan {
 /// A write and what it rests on.
 pub struct PlannedWrite {
     /// The Secret.
-    pub key: SecretKey,
+    pub key: ObjectKey,
     /// What is known of it.
     pub known: SecretState,
     /// What to do with it.
@@ -93,7 +93,7 @@ pub fn standing(connection: &Connection, state: &SecretState, revision: Option<&
 
 /// The writes that bring the target to `revision` of the credential.
 pub fn plan(connection: &Connection, proven: &Proven, revision: &str, state: &SecretState) -> Plan {
-    let config = DockerConfig::new(connection.registry.host(), proven.credential());
+    let config = DockerConfig::new(&connection.config_key, proven.credential());
     let wanted = marks(connection, revision);
     let write = match standing(connection, state, Some(revision)) {
         Standing::Missing => Some(Write::Create(Box::new(secret(&connection.target, wanted, &config)))),

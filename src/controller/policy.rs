@@ -106,6 +106,11 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
         let delivered = delivered(not_delivered(problem));
         let bad = (False, reason, message);
         return match reason.class() {
+            _ if reason.is_of_a_repository() => {
+                let progress = if *missing_for_long { ConditionType::Stalled } else { ConditionType::Reconciling };
+                let valid = valid(*verdict, host);
+                all(bad, (valid.0, valid.1, &valid.2), delivered, Some(progress))
+            }
             Class::UsersTurn if reason == Reason::InvalidCredentials => {
                 all(bad, bad, delivered, Some(ConditionType::Stalled))
             }
@@ -125,13 +130,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             Class::Wait => all(bad, (Unknown, reason, message), delivered, Some(ConditionType::Reconciling)),
         };
     }
-    let valid = match verdict {
-        Some(Reason::Unverified) => {
-            (Unknown, Reason::Unverified, format!("{host} answers without a login, so the login cannot be proven"))
-        }
-        Some(reason) => (True, *reason, format!("{host} accepted the login")),
-        None => (Unknown, Reason::Progressing, "the login was not tested yet".to_owned()),
-    };
+    let valid = valid(*verdict, host);
     let valid = (valid.0, valid.1, valid.2.as_str());
     match delivery {
         Delivery::Impossible(problem) => {
@@ -154,6 +153,26 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             let delivered = delivered((Reason::Delivered, String::new()));
             all((True, proof, &text), valid, delivered, None)
         }
+    }
+}
+
+/// What is known of the login itself.
+fn valid(verdict: Option<Reason>, host: &str) -> (ConditionStatus, Reason, String) {
+    use ConditionStatus::{True, Unknown};
+    match verdict {
+        Some(Reason::Unverified) => {
+            (Unknown, Reason::Unverified, format!("{host} lets in any login, so this one cannot be proven"))
+        }
+        Some(Reason::NotTested) => {
+            (Unknown, Reason::NotTested, "spec.test.mode is Off, so the login was not tested".to_owned())
+        }
+        Some(Reason::RepositoriesProven) => (
+            True,
+            Reason::RepositoriesProven,
+            format!("{host} accepted the login and let it read what spec.test.repositories lists"),
+        ),
+        Some(reason) => (True, reason, format!("{host} accepted the login")),
+        None => (Unknown, Reason::Progressing, "the login was not tested yet".to_owned()),
     }
 }
 
@@ -185,7 +204,9 @@ pub fn retry(problem: &Problem, count: u32, jitter: f64) -> Option<Duration> {
         }
         // Rights, policies and name resolution change without a sign that a watch could show.
         Class::Ours => Some(slowly),
-        Class::UsersTurn if problem.reason == Reason::AddressNotAllowed => Some(slowly),
+        Class::UsersTurn if matches!(problem.reason, Reason::AddressNotAllowed | Reason::TokenServerNotTrusted) => {
+            Some(slowly)
+        }
         Class::Good | Class::UnderWay | Class::Missing | Class::UsersTurn => None,
     }
 }
@@ -296,6 +317,26 @@ mod tests {
                 "waiting after a refusal, an older one delivered",
                 tell(Some(R::Unreachable), Some(R::InvalidCredentials), current(), false, false),
                 (False, R::Unreachable, Unknown, True, Some(Reconciling)),
+            ),
+            (
+                "a repository fails",
+                tell(Some(R::InsufficientScope), good, current(), false, true),
+                (False, R::InsufficientScope, True, True, Some(Reconciling)),
+            ),
+            (
+                "a repository fails for long, nothing delivered",
+                tell(Some(R::RepositoryNotFound), good, outstanding(), true, false),
+                (False, R::RepositoryNotFound, True, False, Some(Stalled)),
+            ),
+            (
+                "not tested, as the spec says",
+                tell(None, Some(R::NotTested), current(), false, false),
+                (True, R::NotTested, Unknown, True, None),
+            ),
+            (
+                "the token server is not trusted",
+                tell(Some(R::TokenServerNotTrusted), good, current(), false, true),
+                (False, R::TokenServerNotTrusted, Unknown, True, Some(Stalled)),
             ),
             (
                 "conflict",

@@ -28,7 +28,6 @@ use super::{
     report::{Outcome, delivery_as_told},
     resolve::resolve,
     revision::revision,
-    secret_meta::SecretMeta,
     sighting::{SecretState, Sighting},
     validate::{Connection, validate},
     verify::{Accepted, Verdict, verify},
@@ -36,7 +35,7 @@ use super::{
 };
 use crate::{
     api::{
-        RegistryConnection,
+        Reason, RegistryConnection,
         status::{LastTest, ObservedInput},
     },
     domain::credential::Credential,
@@ -77,7 +76,7 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
             return Ok(Action::await_change());
         }
     };
-    observed.narrow_to(&connection.registry);
+    observed.narrow_to(&connection.endpoint);
 
     let outcome = pass(&context, &mut observed, &connection, now).await?;
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
@@ -102,15 +101,20 @@ async fn pass(
         return Ok(Outcome::nothing_due(connection, observed, now));
     }
 
-    let issued = match resolve(&context.client, connection, observed).await {
-        Ok(issued) => issued,
-        Err(provider::Error::Unusable { problem, input }) => {
-            saw_source(context, observed, input.as_ref());
+    let resolved = match resolve(&context.client, connection, observed).await {
+        Ok(resolved) => resolved,
+        Err(provider::Error::Unusable { problem, inputs }) => {
+            saw(context, observed, &inputs, problem.reason);
+            // What was not read any more counts too, or it would look new the next time.
+            let inputs: Vec<ObservedInput> = match &observed.authority {
+                Some(authority) if inputs.len() < 2 => inputs.into_iter().chain(authority.input()).collect(),
+                Some(_) | None => inputs,
+            };
             context.memories.update(observed.uid(), |memory| {
-                (memory.judged, memory.attempt) = (input.clone(), None);
+                (memory.judged, memory.attempt) = (inputs.clone(), None);
             });
             let outcome = Outcome::unchanged(Some(*problem), delivery(connection, observed));
-            return Ok(Outcome { judged: input, ..outcome });
+            return Ok(Outcome { judged: inputs, ..outcome });
         }
         Err(provider::Error::Denied(problem)) => {
             let source = observed.source.sighting();
@@ -119,34 +123,61 @@ async fn pass(
         }
         Err(provider::Error::Api(error)) => return Err(Error::Read(ApiFailure::from(error))),
     };
-    saw_source(context, observed, Some(&issued.input));
+    let inputs = resolved.inputs.clone();
+    saw(context, observed, &inputs, Reason::Progressing);
 
-    let input = issued.input.clone();
-    let verified = verify(context, connection, observed, issued, due, now).await;
+    let verified = verify(context, connection, observed, resolved, due, now).await;
     let outcome = match verified.verdict {
         Verdict::Accepted(accepted) => {
             return deliver(context, observed, connection, accepted, verified.test, now).await;
         }
         Verdict::Rejected(problem) => {
-            context.memories.update(observed.uid(), |memory| {
-                (memory.judged, memory.attempt) = (Some(input.clone()), None);
-            });
             let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
-            let is_new = verified.test.is_some() || observed.is_edited();
-            Outcome { judged: is_new.then(|| input.clone()), test: verified.test, ..outcome }
+            judged(context, observed, outcome, verified.test, &inputs)
+        }
+        Verdict::Unfit(problem, accepted_before) => {
+            let outcome = keep(context, observed, connection, accepted_before, now).await?;
+            judged(context, observed, Outcome { problem: Some(problem), ..outcome }, verified.test, &inputs)
         }
         Verdict::Inconclusive(problem, accepted_before) => {
-            let outcome = match accepted_before {
-                Some(accepted) => deliver(context, observed, connection, accepted, None, now).await?,
-                None => Outcome::unchanged(None, delivery(connection, observed)),
-            };
-            Outcome { problem: Some(problem), judged: None, ..outcome }
+            let outcome = keep(context, observed, connection, accepted_before, now).await?;
+            Outcome { problem: Some(problem), judged: vec![], ..outcome }
         }
     };
     if let (Some(doubt), Some(problem)) = (&verified.doubt, &outcome.problem) {
-        context.failed(observed, sighting(&input), Trouble::Credential(problem.clone()), doubt, now);
+        let source = observed.source.sighting();
+        context.failed(observed, source, Trouble::Credential(problem.clone()), doubt, now);
     }
     Ok(outcome)
+}
+
+/// The outcome of a pass that judged the credential for good, and found it wanting.
+fn judged(
+    context: &Context,
+    observed: &Observed,
+    outcome: Outcome,
+    test: Option<LastTest>,
+    inputs: &[ObservedInput],
+) -> Outcome {
+    context.memories.update(observed.uid(), |memory| {
+        (memory.judged, memory.attempt) = (inputs.to_vec(), None);
+    });
+    let is_new = test.is_some() || observed.is_edited();
+    Outcome { judged: if is_new { inputs.to_vec() } else { vec![] }, test, ..outcome }
+}
+
+/// Keeps in place what was delivered before, if it may be.
+async fn keep(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    accepted_before: Option<Accepted>,
+    now: Timestamp,
+) -> Result<Outcome, Error> {
+    match accepted_before {
+        Some(accepted) => deliver(context, observed, connection, accepted, None, now).await,
+        None => Ok(Outcome::unchanged(None, delivery(connection, observed))),
+    }
 }
 
 /// Brings the target to an accepted credential. A new revision is recorded in the status before any target carries it,
@@ -165,7 +196,7 @@ async fn deliver(
     let mut outcome = Outcome {
         problem: None,
         test,
-        judged: is_worth_recording.then(|| accepted.input.clone()),
+        judged: if is_worth_recording { accepted.inputs.clone() } else { vec![] },
         revision: Some(revision.clone()),
         delivery: Delivery::Outstanding,
     };
@@ -173,8 +204,8 @@ async fn deliver(
         publish(context, observed, Some(connection), &outcome, now).await?;
     }
     context.memories.update(observed.uid(), |memory| {
-        memory.judged = Some(accepted.input.clone());
-        memory.accepted = Some(accepted.fingerprint);
+        memory.judged.clone_from(&accepted.inputs);
+        memory.accepted = Some(accepted.rendered);
         memory.attempt = None;
     });
 
@@ -189,7 +220,8 @@ async fn deliver(
         if let Some(denied) = applied.denied().first() {
             let problem = told(denied, accepted.proven.credential());
             let cause = denied.pause_like.map_or_else(|| problem.clone(), |reason| Problem::new(reason, ""));
-            context.failed(observed, sighting(&accepted.input), Trouble::Delivery(problem.clone()), &cause, now);
+            let source = observed.source.sighting();
+            context.failed(observed, source, Trouble::Delivery(problem.clone()), &cause, now);
             outcome.delivery = Delivery::Impossible(problem);
             return Ok(outcome);
         }
@@ -218,21 +250,31 @@ fn delivery(connection: &Connection, observed: &Observed) -> Delivery {
     Delivery::from(standing(connection, &observed.target, revision))
 }
 
-/// Tells the index what a read of the source showed, in case the watch passed it by before anyone referred to it.
-fn saw_source(context: &Context, observed: &Observed, input: Option<&ObservedInput>) {
-    let state = match input {
-        Some(input) => SecretState::Present(Arc::new(SecretMeta {
-            uid: input.uid.clone(),
-            resource_version: input.resource_version.clone(),
-            ..SecretMeta::default()
-        })),
-        None => SecretState::Absent,
+/// Tells the index what reads showed, in case the watch passed it by before anyone referred to it, and takes note of it for
+/// this pass: a pause rests on what was read.
+fn saw(context: &Context, observed: &mut Observed, inputs: &[ObservedInput], reason: Reason) {
+    let seen = |kind: &str, name: &str| {
+        let input = inputs.iter().find(|input| input.kind == kind && input.name == name);
+        input
+            .map(|input| Sighting::Present { uid: input.uid.clone(), resource_version: input.resource_version.clone() })
     };
-    if context.index.secret(&mapper::source(&observed.object)) == SecretState::Unknown {
-        context.index.learn(&mapper::source(&observed.object), state);
+    let source = mapper::source(&observed.object);
+    let sighting = seen("Secret", &source.name).or((reason == Reason::SecretNotFound).then_some(Sighting::Absent));
+    if let Some(sighting) = sighting {
+        let state = SecretState::from(sighting);
+        if observed.source.sighting() != state.sighting() {
+            if context.index.secret(&source) == SecretState::Unknown {
+                context.index.learn(&source, state.clone());
+            }
+            observed.source = state;
+        }
     }
-}
-
-fn sighting(input: &ObservedInput) -> Sighting {
-    Sighting::Present { uid: input.uid.clone(), resource_version: input.resource_version.clone() }
+    let Some(authority) = &mut observed.authority else { return };
+    let sighting = seen(authority.kind.as_str(), &authority.key.name);
+    // The key may be missing in one that exists; then it was read.
+    let sighting = sighting.or((reason == Reason::CaNotFound).then_some(Sighting::Absent));
+    if let Some(sighting) = sighting.filter(|sighting| *sighting != authority.sighting) {
+        context.index.learn_authority(authority.kind, &authority.key, sighting.clone());
+        authority.sighting = sighting;
+    }
 }

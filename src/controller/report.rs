@@ -39,8 +39,8 @@ pub struct Outcome {
     pub problem: Option<Problem>,
     /// The login of this pass, if it led to a definite verdict.
     pub test: Option<LastTest>,
-    /// The source, if this pass judged it for good.
-    pub judged: Option<ObservedInput>,
+    /// What was read, if this pass judged it for good.
+    pub judged: Vec<ObservedInput>,
     /// The revision that the target holds or is about to hold; none if it stays as it was.
     pub revision: Option<String>,
     /// How the target stands.
@@ -50,7 +50,7 @@ pub struct Outcome {
 impl Outcome {
     /// A pass that changed nothing.
     pub fn unchanged(problem: Option<Problem>, delivery: Delivery) -> Self {
-        Self { problem, test: None, judged: None, revision: None, delivery }
+        Self { problem, test: None, judged: vec![], revision: None, delivery }
     }
 
     /// A pass in which nothing was due: what was in the way still is.
@@ -76,15 +76,15 @@ pub fn status(
     let mut status = observed.status.clone();
     if let Some(connection) = connection {
         status.provider = Some(connection.provider.key().to_owned());
-        status.registry_host = Some(connection.registry.host().to_string());
+        status.registry_host = Some(connection.endpoint.shown_host().to_string());
         status.secret_name = Some(connection.target.key.name.clone());
     }
     if let Some(test) = &outcome.test {
         status.last_refresh_at = Some(test.time.clone());
         status.last_test = Some(test.clone());
     }
-    if let Some(input) = &outcome.judged {
-        status.observed_inputs = vec![input.clone()];
+    if !outcome.judged.is_empty() {
+        status.observed_inputs.clone_from(&outcome.judged);
     } else if status.observed_generation != Some(observed.generation()) {
         // The recorded verdict is about another spec; a fresh process must not take it for one about this.
         status.observed_inputs.clear();
@@ -102,7 +102,7 @@ pub fn status(
 
     let facts = Facts {
         problem: outcome.problem.as_ref(),
-        verdict: status.last_test.as_ref().map(|test| test.verdict).filter(|verdict| is_verdict(*verdict)),
+        verdict: status.last_test.as_ref().map(|test| test.verdict).filter(|verdict| verdict.is_verdict()),
         delivery: &outcome.delivery,
         subject: (status.registry_host.as_deref().unwrap_or("the registry"), &observed.target_key.name),
         missing_for_long: missing_since(&observed.status)
@@ -171,7 +171,9 @@ pub fn missing_since(status: &RegistryConnectionStatus) -> Option<Timestamp> {
     [(ConditionType::Reconciling, SignedDuration::ZERO), (ConditionType::Stalled, MISSING_BECOMES_STALLED)]
         .into_iter()
         .filter_map(|(kind, already)| Some((condition::find(&status.conditions, kind)?, already)))
-        .find(|(condition, _)| class_of(condition) == Some(Class::Missing))
+        .find(|(condition, _)| {
+            class_of(condition) == Some(Class::Missing) || reason_of(condition) == Some(Reason::InsufficientScope)
+        })
         .and_then(|(condition, already)| condition.last_transition_time.0.checked_sub(already).ok())
 }
 
@@ -186,11 +188,6 @@ fn without_stale_progress(old: &[Condition], desired: &[Desired]) -> Vec<Conditi
         wanted.is_some_and(|wanted| class_of(condition) != Some(wanted.reason.class()))
     };
     old.iter().filter(|condition| !is_stale(condition)).cloned().collect()
-}
-
-/// Whether a reason is one that a login can lead to; a status by a newer operator may hold another.
-pub fn is_verdict(reason: Reason) -> bool {
-    matches!(reason, Reason::LoginProven | Reason::Unverified | Reason::InvalidCredentials)
 }
 
 fn class_of(condition: &Condition) -> Option<Class> {
@@ -297,7 +294,7 @@ mod tests {
     #[test]
     fn a_refresh_that_finds_everything_as_it_was_changes_only_the_times() {
         let observed = settled(&unchanged(None, Delivery::Current));
-        let test = LastTest { time: Time(minutes_later(30)), verdict: Reason::LoginProven };
+        let test = LastTest { time: Time(minutes_later(30)), verdict: Reason::LoginProven, repositories: vec![] };
         let outcome = Outcome { test: Some(test), ..unchanged(None, Delivery::Current) };
         let mut status = after(&observed, &outcome, 30);
         assert_eq!(status.last_refresh_at, Some(Time(minutes_later(30))));
@@ -364,7 +361,7 @@ mod tests {
             object["metadata"]["generation"] = 2.into();
             object["spec"]["provider"]["generic"]["registryUrl"] = "https://other.example".into();
         }));
-        observed.narrow_to(&connection(&observed.object).registry);
+        observed.narrow_to(&connection(&observed.object).endpoint);
         let status = after(&observed, &unchanged(Some(Reason::Unreachable), Delivery::Outstanding), 1);
         assert_eq!((status.credential, status.last_test), (None, None));
         assert!(!condition::is_true(&status.conditions, ConditionType::Ready));

@@ -1,19 +1,54 @@
-//! Fourth step: the credential, from its source. IO.
+//! Fourth step: the credential, from its source, and the certificates to trust when it is tested. IO.
 
 use kube::Client;
 
-use super::{observe::Observed, sighting::SecretState, validate::Connection};
-use crate::provider::{CredentialSource, Error, Io, Issued, secret_not_found};
+use super::{
+    observe::{Authority, Observed},
+    sighting::{SecretState, Sighting},
+    validate::Connection,
+};
+use crate::{
+    api::status::ObservedInput,
+    domain::credential::Credential,
+    net::Certificates,
+    provider::{CredentialSource, Error, Io, Issued, authorities, secret_not_found, secret_ref_field},
+};
 
-/// Obtains the credential of a connection. A source that the watch shows to be absent costs no request.
+/// A credential that was not judged yet, and all that is needed to judge it.
+pub struct Resolved {
+    /// The credential.
+    pub credential: Credential,
+    /// Certificate authorities to trust besides the operator's.
+    pub authorities: Option<Certificates>,
+    /// What was read, as it was then.
+    pub inputs: Vec<ObservedInput>,
+}
+
+/// Obtains the credential of a connection. What the watch shows to be absent costs no request.
 ///
 /// # Errors
 /// The provider's [`Error`].
-pub async fn resolve(client: &Client, connection: &Connection, observed: &Observed) -> Result<Issued, Error> {
+pub async fn resolve(client: &Client, connection: &Connection, observed: &Observed) -> Result<Resolved, Error> {
     let io = Io::new(client, connection.reference.namespace());
+    let provider = &connection.provider;
     if observed.source == SecretState::Absent {
-        let name = &connection.provider.source_secret().name;
-        return Err(Error::Unusable { problem: Box::new(secret_not_found(io.namespace(), name)), input: None });
+        let problem = secret_not_found(secret_ref_field(provider), io.namespace(), &provider.source_secret().name);
+        return Err(Error::Unusable { problem: Box::new(problem), inputs: vec![] });
     }
-    connection.provider.issue(&io, connection.registry.host()).await
+    let Issued { credential, input } = provider.issue(&io, &connection.endpoint).await?;
+    let Some(reference) = provider.authorities() else {
+        return Ok(Resolved { credential, authorities: None, inputs: vec![input] });
+    };
+    if let Some(Authority { sighting: Sighting::Absent, .. }) = observed.authority {
+        let problem = Box::new(authorities::not_found(io.namespace(), reference));
+        return Err(Error::Unusable { problem, inputs: vec![input] });
+    }
+    match authorities::read(&io, reference).await {
+        Ok((certificates, of)) => Ok(Resolved { credential, authorities: Some(certificates), inputs: vec![input, of] }),
+        // The source was good, and is part of what this is about.
+        Err(Error::Unusable { problem, inputs: of }) => {
+            Err(Error::Unusable { problem, inputs: [input].into_iter().chain(of).collect() })
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -3,24 +3,20 @@
 use jiff::Timestamp;
 
 use super::{observe::Observed, verify::Accepted};
-use crate::api::Reason;
 
-/// The revision of an accepted credential: the recorded one if the credential is the one that was delivered, else a new
+/// The revision of an accepted credential: the recorded one if what it is rendered to is what was delivered, else a new
 /// one from the beginning of the connection's UID and the time.
 pub fn revision(observed: &Observed, accepted: &Accepted, now: Timestamp) -> String {
     let status = &observed.status;
     let is_delivered = observed.memory.accepted.map_or_else(
         || {
             // A fresh process: the same spec and the same source, accepted before, give the same credential.
-            let was_accepted = status
-                .last_test
-                .as_ref()
-                .is_some_and(|test| matches!(test.verdict, Reason::LoginProven | Reason::Unverified));
+            let was_accepted = status.last_test.as_ref().is_some_and(|test| test.verdict.is_acceptance());
             was_accepted
                 && status.observed_generation == Some(observed.generation())
-                && status.observed_inputs.contains(&accepted.input)
+                && accepted.inputs.iter().all(|input| status.observed_inputs.contains(input))
         },
-        |delivered| delivered == accepted.fingerprint,
+        |delivered| delivered == accepted.rendered,
     );
     match &status.credential {
         Some(credential) if is_delivered => credential.revision.clone(),

@@ -14,16 +14,16 @@ use crate::{
     domain::reference::ConnectionReference,
 };
 
-/// Namespace and name of a Secret.
+/// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SecretKey {
+pub struct ObjectKey {
     /// The namespace.
     pub namespace: String,
     /// The name.
     pub name: String,
 }
 
-impl std::fmt::Display for SecretKey {
+impl std::fmt::Display for ObjectKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}/{}", self.namespace, self.name)
     }
@@ -137,7 +137,7 @@ impl SecretMeta {
 
     /// Whose it is: label, connection in words and namespace must all agree. A missing label is forgiven where our entry
     /// in managedFields shows that we wrote the object.
-    pub fn ownership(&self, key: &SecretKey, reference: &ConnectionReference) -> Ownership {
+    pub fn ownership(&self, key: &ObjectKey, reference: &ConnectionReference) -> Ownership {
         let foreign = |clause: String| Ownership::Foreign(clause);
         match &self.unusable {
             Some(Unusable::WrongType(other)) => {
@@ -199,8 +199,8 @@ mod tests {
         ConnectionReference::namespaced("shop", "images")
     }
 
-    fn key() -> SecretKey {
-        SecretKey { namespace: "shop".into(), name: "images".into() }
+    fn key() -> ObjectKey {
+        ObjectKey { namespace: "shop".into(), name: "images".into() }
     }
 
     fn ours() -> serde_json::Value {

@@ -31,6 +31,19 @@ pub enum Sighting {
     },
 }
 
+/// All that a read of a source tells.
+impl From<Sighting> for SecretState {
+    fn from(sighting: Sighting) -> Self {
+        match sighting {
+            Sighting::Unknown => Self::Unknown,
+            Sighting::Absent => Self::Absent,
+            Sighting::Present { uid, resource_version } => {
+                Self::Present(Arc::new(SecretMeta { uid, resource_version, ..SecretMeta::default() }))
+            }
+        }
+    }
+}
+
 impl SecretState {
     /// Whether a look at a whole Secret showed nothing that was not known or assumed before.
     pub fn is_no_news_after(&self, known: &Self) -> bool {

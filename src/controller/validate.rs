@@ -3,29 +3,43 @@
 //! The API server checks most of it with the rules in the schema; they are repeated here because an object may have
 //! been stored under an older schema.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{mapper, schedule::Grid, secret_meta::SecretKey};
+use super::{mapper, schedule::Grid, secret_meta::ObjectKey};
 use crate::{
     api::{
         Reason, RegistryConnection,
-        connection::{DEFAULT_REFRESH_INTERVAL_MINUTES, MAX_REFRESH_INTERVAL_MINUTES, MIN_REFRESH_INTERVAL_MINUTES},
+        connection::{
+            DEFAULT_REFRESH_INTERVAL_MINUTES, DEFAULT_TEST_TIMEOUT_SECONDS, MAX_REFRESH_INTERVAL_MINUTES,
+            MAX_TEST_REPOSITORIES, MAX_TEST_TIMEOUT_SECONDS, MIN_REFRESH_INTERVAL_MINUTES, MIN_TEST_TIMEOUT_SECONDS,
+            Test, TestMode, TestRepository,
+        },
         names::{MANAGED_BY_LABEL, is_object_name},
         provider::Provider,
     },
-    domain::{host::RegistryUrl, reference::ConnectionReference},
+    domain::{
+        docker_config::ConfigKey,
+        image::{Reference, RepositoryName},
+        reference::ConnectionReference,
+    },
     problem::{Problem, field},
+    provider::{endpoint::Endpoint, secret_ref_field},
+    registry::Repository,
 };
 
 /// A connection whose spec makes sense.
 pub struct Connection {
     /// Kind, namespace and name.
     pub reference: ConnectionReference,
-    /// Where the registry is.
-    pub registry: RegistryUrl,
+    /// Where the registry is, and whom to trust there.
+    pub endpoint: Endpoint,
+    /// How the login is tested; none delivers it as it is given.
+    pub test: Option<TestPlan>,
+    /// Which images the login serves, as the entry of the docker config says it.
+    pub config_key: ConfigKey,
     /// How the credential is obtained.
     pub provider: Provider,
     /// What is written.
@@ -34,10 +48,19 @@ pub struct Connection {
     pub grid: Grid,
 }
 
+/// How a login is tested.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TestPlan {
+    /// The repositories it must be able to pull from.
+    pub repositories: Vec<Repository>,
+    /// How long the test may take.
+    pub timeout: Duration,
+}
+
 /// The Secret to write, without its credential.
 pub struct Target {
     /// Namespace and name.
-    pub key: SecretKey,
+    pub key: ObjectKey,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
     /// The user's annotations.
@@ -50,19 +73,14 @@ pub struct Target {
 /// A [`Problem`] of reason `InvalidSpec` that names the field.
 pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Connection, Problem> {
     let spec = &object.spec;
-    let Provider::Generic(generic) = &spec.provider;
-    let registry = RegistryUrl::parse(&generic.registry_url)
-        .map_err(|error| invalid(field::REGISTRY_URL, format!("registryUrl cannot be used: {error}")))?;
-    if registry.is_plain_http() && !registry.is_loopback() {
-        return Err(
-            invalid(field::REGISTRY_URL, "plain http is possible for loopback addresses only".into()).hint("use https")
-        );
-    }
-    if registry.is_loopback() && !allow_loopback {
-        return Err(invalid(field::REGISTRY_URL, "the operator does not connect to loopback addresses".into()).hint(
-            "use an address that Pods can reach; for tests on one machine start the operator with --allow-loopback",
-        ));
-    }
+    let endpoint = Endpoint::of(&spec.provider, allow_loopback)?;
+    let prefix = match &spec.repository_prefix {
+        None => None,
+        Some(text) => Some(RepositoryName::parse(text).ok_or_else(|| {
+            invalid(field::REPOSITORY_PREFIX, "repositoryPrefix is not a path of repositories, such as team".into())
+        })?),
+    };
+    let test = test_plan(spec.test.clone().unwrap_or_default(), &endpoint)?;
 
     let minutes = spec.refresh_interval_minutes.unwrap_or(DEFAULT_REFRESH_INTERVAL_MINUTES);
     if !(MIN_REFRESH_INTERVAL_MINUTES..=MAX_REFRESH_INTERVAL_MINUTES).contains(&minutes) {
@@ -74,12 +92,14 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     }
 
     let (source, key) = (mapper::source(object), mapper::target(object));
-    for (field, name) in [(field::SECRET_REF, &source.name), (field::SECRET_NAME, &key.name)] {
+    let authority = mapper::authority(object).map(|(_, key)| key);
+    let names = [(secret_ref_field(&spec.provider), &source), (field::SECRET_NAME, &key)].into_iter();
+    for (field, ObjectKey { name, .. }) in names.chain(authority.iter().map(|key| (field::CA_REF, key))) {
         if !is_object_name(name) {
-            return Err(invalid(field, format!("{name:.300?} is not the name of a Secret")));
+            return Err(invalid(field, format!("{name:.300?} is not the name of an object")));
         }
     }
-    if key == source {
+    if mapper::secrets(object).iter().filter(|read| **read == key).count() > 1 {
         return Err(invalid(field::SECRET_NAME, format!("Secret {:?} cannot be both read and written", key.name))
             .hint("choose another name in spec.secret.name; absent means the connection's name"));
     }
@@ -95,11 +115,49 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     Ok(Connection {
         reference: ConnectionReference::namespaced(object.namespace().unwrap_or_default(), object.name_any()),
-        registry,
+        config_key: ConfigKey::new(&endpoint.image_host, prefix.as_ref()),
+        endpoint,
+        test,
         provider: spec.provider.clone(),
         target: Target { key, labels, annotations },
         grid: Grid::new(created, uid, SignedDuration::from_mins(i64::from(minutes))),
     })
+}
+
+fn test_plan(test: Test, endpoint: &Endpoint) -> Result<Option<TestPlan>, Problem> {
+    let seconds = test.timeout_seconds.unwrap_or(DEFAULT_TEST_TIMEOUT_SECONDS);
+    if !(MIN_TEST_TIMEOUT_SECONDS..=MAX_TEST_TIMEOUT_SECONDS).contains(&seconds) {
+        let range = format!("{MIN_TEST_TIMEOUT_SECONDS} to {MAX_TEST_TIMEOUT_SECONDS}");
+        return Err(invalid(field::TEST_TIMEOUT, format!("timeoutSeconds is {seconds}, it may be {range}")));
+    }
+    let listed = test.repositories.unwrap_or_default();
+    if listed.len() > MAX_TEST_REPOSITORIES {
+        let message = format!("repositories has {} entries, it may have {MAX_TEST_REPOSITORIES}", listed.len());
+        return Err(invalid(field::TEST_REPOSITORIES, message));
+    }
+    let repositories = listed.into_iter().map(|listed| repository(listed, endpoint)).collect::<Result<_, _>>()?;
+    let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    Ok(match test.mode.unwrap_or(TestMode::Required) {
+        TestMode::Required => Some(TestPlan { repositories, timeout }),
+        TestMode::Off => None,
+    })
+}
+
+fn repository(listed: TestRepository, endpoint: &Endpoint) -> Result<Repository, Problem> {
+    let TestRepository { name, reference } = listed;
+    let unusable = |what: &str| invalid(field::TEST_REPOSITORIES, format!("{what} under test.repositories"));
+    // Docker Hub's own images are written without their namespace.
+    let name =
+        if endpoint.image_host.is_docker_hub() && !name.contains('/') { format!("library/{name}") } else { name };
+    let name = RepositoryName::parse(&name)
+        .ok_or_else(|| unusable(&format!("{name:.300?} is not a repository's name, such as team/web,")))?;
+    let reference = match reference {
+        None => None,
+        Some(text) => Some(
+            Reference::parse(&text).ok_or_else(|| unusable(&format!("{text:.300?} is neither a tag nor a digest")))?,
+        ),
+    };
+    Ok(Repository { name, reference })
 }
 
 fn invalid(field: &'static str, message: String) -> Problem {
@@ -128,7 +186,7 @@ mod tests {
     #[test]
     fn fills_in_what_the_user_left_out() {
         let connection = validate(&connection(|_| {}), false).unwrap_or_else(|problem| panic!("{problem:?}"));
-        assert_eq!(connection.target.key, SecretKey { namespace: "shop".into(), name: "images".into() });
+        assert_eq!(connection.target.key, ObjectKey { namespace: "shop".into(), name: "images".into() });
         assert_eq!(connection.reference.to_string(), "RegistryConnection/shop/images");
     }
 

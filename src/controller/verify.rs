@@ -1,26 +1,36 @@
-//! Fifth step: is the credential good? From the record where that is allowed, else by a login. IO.
+//! Fifth step: is the credential good? From the record where that is allowed, else by asking the registry. IO.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     Context,
-    due::{Cause, Due},
-    memory::{Refusal, Tested},
+    due::{Cause, Due, settled_problem},
+    memory::Tested,
     observe::Observed,
-    validate::Connection,
+    resolve::Resolved,
+    validate::{Connection, TestPlan},
 };
 use crate::{
     api::{
         Reason,
-        status::{LastTest, ObservedInput},
+        provider::Provider,
+        status::{LastTest, ObservedInput, RepositoryVerdict, TestedRepository},
     },
     clock::whole_seconds,
     domain::credential::{Credential, Fingerprint},
-    problem::{Problem, field},
-    provider::Issued,
-    registry::{self, Login},
+    problem::{Problem, field, shortened},
+    provider::secret_ref_field,
+    registry::{self, Findings, Found, Login, Question},
 };
+
+/// How long an earlier process's finding that a registry checks logins counts.
+const RECORD_COUNTS_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// The longest name of a repository in the status, in bytes.
+const MAX_SHOWN_NAME: usize = 100;
 
 /// A credential that may be delivered. Only [`verify`] makes one.
 pub struct Proven {
@@ -40,7 +50,7 @@ impl Proven {
         Self { credential, proof: Reason::LoginProven }
     }
 
-    /// What the test found: `LoginProven` or `Unverified`.
+    /// What the test found: a reason for which [`Reason::is_acceptance`] holds.
     pub fn proof(&self) -> Reason {
         self.proof
     }
@@ -50,10 +60,10 @@ impl Proven {
 pub struct Accepted {
     /// The credential.
     pub proven: Proven,
-    /// Stands for the credential at this registry.
-    pub fingerprint: Fingerprint,
-    /// The source it was read from.
-    pub input: ObservedInput,
+    /// Stands for the credential as it is rendered.
+    pub rendered: Fingerprint,
+    /// What it was read from.
+    pub inputs: Vec<ObservedInput>,
 }
 
 /// What is known of a credential.
@@ -62,6 +72,9 @@ pub enum Verdict {
     Accepted(Accepted),
     /// The registry refused it.
     Rejected(Problem),
+    /// The registry accepted it, but it cannot do what it must. What was delivered of it before may be delivered where it is
+    /// missing.
+    Unfit(Problem, Option<Accepted>),
     /// It could not be found out now. What was accepted before may still be delivered where it is missing.
     Inconclusive(Problem, Option<Accepted>),
 }
@@ -70,96 +83,246 @@ pub enum Verdict {
 pub struct Verified {
     /// The verdict.
     pub verdict: Verdict,
-    /// The login of this pass that led to a definite verdict; none if the verdict is the recorded one.
+    /// The test of this pass that led to a definite verdict; none if the verdict is the recorded one.
     pub test: Option<LastTest>,
     /// The pause to make before another try, told by what was in its way; none if there was a definite verdict.
     pub doubt: Option<Problem>,
 }
 
+/// A definite verdict that is on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Record {
+    Accepted(Reason),
+    Refused,
+    Unfit(Problem),
+}
+
 /// Judges a credential. The registry is asked if the time for a test has come, if the last try came to no verdict, or if
-/// the record is about another credential.
+/// the record is about another credential or another question.
 pub async fn verify(
     context: &Context,
     connection: &Connection,
     observed: &Observed,
-    issued: Issued,
+    resolved: Resolved,
     due: Due,
     now: Timestamp,
 ) -> Verified {
-    let Issued { credential, input } = issued;
-    let fingerprint = context.fingerprints.of(&connection.registry, &credential);
-    let record = recorded(observed, &input, fingerprint);
+    let Resolved { credential, authorities, inputs } = resolved;
+    let question = context.fingerprints.of((&connection.endpoint, &authorities, &connection.test), &credential);
+    let rendered = context.fingerprints.of(&connection.config_key, &credential);
+    let record = recorded(observed, &inputs, question);
     let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
     let accepted = |proof| {
         let proven = Proven { credential: credential.clone(), proof };
-        Accepted { proven, fingerprint, input: input.clone() }
+        Accepted { proven, rendered, inputs: inputs.clone() }
     };
-    if let Some(reason) = record.filter(|_| !must_ask) {
-        let verdict = match reason {
-            Reason::InvalidCredentials => Verdict::Rejected(refused(connection)),
-            proof => Verdict::Accepted(accepted(proof)),
+    // One that cannot do what it must is not delivered anew, but what is delivered of it is kept in place.
+    let delivered = || (observed.memory.accepted == Some(rendered)).then(|| accepted(Reason::LoginProven));
+    let Some(plan) = &connection.test else {
+        let is_recorded = record == Some(Record::Accepted(Reason::NotTested));
+        let test = (!is_recorded).then(|| last_test(Reason::NotTested, &[], now));
+        remember(context, connection, observed, question, test.as_ref(), None, &inputs);
+        return Verified { verdict: Verdict::Accepted(accepted(Reason::NotTested)), test, doubt: None };
+    };
+    if let Some(record) = record.clone().filter(|_| !must_ask) {
+        let verdict = match record {
+            Record::Accepted(proof) => Verdict::Accepted(accepted(proof)),
+            Record::Refused => Verdict::Rejected(refused_before(connection, observed)),
+            Record::Unfit(problem) => Verdict::Unfit(problem, delivered()),
         };
         return Verified { verdict, test: None, doubt: None };
     }
 
-    let login = registry::login(&context.http, &connection.registry, &credential).await;
-    context.metrics.login(&login);
-    let reason = match login {
-        Login::Proven => Reason::LoginProven,
-        Login::Unverified => Reason::Unverified,
-        Login::Refused => Reason::InvalidCredentials,
-        Login::Inconclusive(doubt) => {
-            let problem = Problem::new(doubt.reason, doubt.message).at(field::REGISTRY_URL).hint(doubt.reason.fix());
-            let doubt = Problem { retry_after: doubt.retry_after, ..problem };
+    let findings = ask(context, connection, observed, plan, &credential, authorities, now).await;
+    let (reason, problem) = match conclude(connection, &findings) {
+        Ok(conclusion) => conclusion,
+        Err(doubt) => {
             let verdict = match record {
                 // The last word on this very credential was no.
-                Some(Reason::InvalidCredentials) => Verdict::Rejected(refused(connection)),
-                record => Verdict::Inconclusive(doubt.clone(), record.map(accepted)),
+                Some(Record::Refused) => Verdict::Rejected(refused_before(connection, observed)),
+                Some(Record::Unfit(problem)) => Verdict::Unfit(problem, delivered()),
+                Some(Record::Accepted(proof)) => Verdict::Inconclusive(doubt.clone(), Some(accepted(proof))),
+                None => Verdict::Inconclusive(doubt.clone(), None),
             };
             return Verified { verdict, test: None, doubt: Some(doubt) };
         }
     };
-    let test = LastTest { time: Time(whole_seconds(now)), verdict: reason };
-    let verdict = match reason {
-        Reason::InvalidCredentials => Verdict::Rejected(refused(connection)),
-        proof => Verdict::Accepted(accepted(proof)),
+    let test = last_test(reason, &findings.repositories, now);
+    remember(context, connection, observed, question, Some(&test), problem.as_ref(), &inputs);
+    let verdict = match problem {
+        None => Verdict::Accepted(accepted(reason)),
+        Some(problem) if reason == Reason::InvalidCredentials => Verdict::Rejected(problem),
+        Some(problem) => Verdict::Unfit(problem, delivered()),
     };
-    let refusal = match &verdict {
-        Verdict::Rejected(problem) => Some(Refusal { problem: problem.clone(), input }),
-        Verdict::Accepted(_) | Verdict::Inconclusive(..) => None,
-    };
-    context.memories.update(observed.uid(), |memory| {
-        memory.tested =
-            Some(Tested { registry: connection.registry.clone(), fingerprint, test: test.clone(), refusal });
-    });
     Verified { verdict, test: Some(test), doubt: None }
 }
 
-/// The recorded verdict, if the record is about this credential at this registry: by what this process remembers, or, in
-/// a fresh process, because spec and source are the objects of the record.
-fn recorded(observed: &Observed, input: &ObservedInput, fingerprint: Fingerprint) -> Option<Reason> {
-    let status = &observed.status;
-    let verdict = status.last_test.as_ref()?.verdict;
-    if !matches!(verdict, Reason::InvalidCredentials | Reason::LoginProven | Reason::Unverified) {
-        // No other reason is ever a verdict; a record that says so is none.
-        return None;
-    }
-    let is_about_it = match &observed.memory.tested {
-        Some(tested) => tested.fingerprint == fingerprint,
-        None => status.observed_generation == Some(observed.generation()) && status.observed_inputs.contains(input),
+async fn ask(
+    context: &Context,
+    connection: &Connection,
+    observed: &Observed,
+    plan: &TestPlan,
+    credential: &Credential,
+    authorities: Option<crate::net::Certificates>,
+    now: Timestamp,
+) -> Findings {
+    let TestPlan { repositories, timeout } = plan;
+    let question = Question {
+        registry: &connection.endpoint.registry,
+        token_hosts: &connection.endpoint.token_hosts,
+        authorities,
+        credential,
+        repositories,
+        reads_quota: matches!(connection.provider, Provider::Dockerhub(_)),
+        checks_logins: recorded_habit(observed, now),
+        timeout: Duration::max(*timeout, Duration::from_secs(1)),
     };
-    is_about_it.then_some(verdict)
+    let findings = registry::ask(&context.http, &context.habits, &question, now).await;
+    context.metrics.login(&findings.login);
+    if let Some(quota) = findings.quota {
+        context.metrics.quota(connection.reference.namespace(), connection.reference.name(), quota);
+    }
+    findings
 }
 
-fn refused(connection: &Connection) -> Problem {
-    let host = connection.registry.host();
-    let name = &connection.provider.source_secret().name;
-    Problem::new(Reason::InvalidCredentials, format!("the registry {host} refused the login in Secret {name:?} (401)"))
-        .at(field::SECRET_REF)
-        .hint(format!(
-            "put the right user name and password into Secret {name:?}; they are tried at once. The same ones are tried \
-             again after 30 minutes"
-        ))
+/// What an earlier process found of the registry's way with logins, not long ago.
+fn recorded_habit(observed: &Observed, now: Timestamp) -> Option<bool> {
+    let last = observed.status.last_test.as_ref()?;
+    let is_recent = now.duration_since(last.time.0).abs() < RECORD_COUNTS_FOR;
+    match last.verdict {
+        Reason::LoginProven => Some(true),
+        Reason::Unverified => Some(false),
+        _ => None,
+    }
+    .filter(|_| is_recent)
+}
+
+/// The verdict that findings lead to, with what to tell the user if it is a bad one.
+///
+/// # Errors
+/// The [`Problem`] that kept it from being found out.
+fn conclude(connection: &Connection, findings: &Findings) -> Result<(Reason, Option<Problem>), Problem> {
+    let login = match &findings.login {
+        Login::Proven => Reason::LoginProven,
+        Login::Unverified => Reason::Unverified,
+        Login::Refused(refusal) => {
+            let message = format!("{refusal}; it is the one in Secret {:?}", source_name(connection));
+            return Ok((Reason::InvalidCredentials, Some(refused(connection, message))));
+        }
+        Login::Inconclusive(problem) => return Err(located(connection, problem.clone())),
+    };
+    let failed: Vec<&Problem> = problems(findings).filter(|problem| problem.reason.is_of_a_repository()).collect();
+    if let Some(first) = failed.first() {
+        let message = match failed.len() - 1 {
+            0 => first.message.clone(),
+            more => format!("{}; {more} more under test.repositories failed too", first.message),
+        };
+        let problem = Problem { message, ..Problem::clone(first) }.at(field::TEST_REPOSITORIES);
+        return Ok((login, Some(problem)));
+    }
+    if let Some(doubt) = problems(findings).next() {
+        return Err(located(connection, doubt.clone()));
+    }
+    let is_proven = findings.repositories.iter().any(|found| found.verdict == RepositoryVerdict::PullProven);
+    Ok((if is_proven { Reason::RepositoriesProven } else { login }, None))
+}
+
+fn problems(findings: &Findings) -> impl Iterator<Item = &Problem> {
+    findings.repositories.iter().filter_map(|found| found.problem.as_ref())
+}
+
+/// The same problem, pointing to the field that says where the registry is, if it points to none and there is one.
+fn located(connection: &Connection, problem: Problem) -> Problem {
+    match (&connection.provider, problem.field) {
+        (Provider::Generic(_), None) => problem.at(field::REGISTRY_URL),
+        (Provider::Generic(_), Some(_)) => problem,
+        (Provider::Dockerhub(_), _) => Problem { field: None, ..problem },
+    }
+}
+
+fn last_test(verdict: Reason, found: &[Found], now: Timestamp) -> LastTest {
+    let repositories = found.iter().map(|found| TestedRepository {
+        name: shortened(found.name.to_string(), MAX_SHOWN_NAME),
+        verdict: found.verdict,
+    });
+    LastTest { time: Time(whole_seconds(now)), verdict, repositories: repositories.collect() }
+}
+
+fn remember(
+    context: &Context,
+    connection: &Connection,
+    observed: &Observed,
+    question: Fingerprint,
+    test: Option<&LastTest>,
+    problem: Option<&Problem>,
+    inputs: &[ObservedInput],
+) {
+    let Some(test) = test else { return };
+    let registry = connection.endpoint.registry.clone();
+    let (test, problem, inputs) = (test.clone(), problem.cloned(), inputs.to_vec());
+    context.memories.update(observed.uid(), |memory| {
+        memory.tested = Some(Tested { registry, question, test, problem, inputs });
+    });
+}
+
+/// The recorded verdict, if the record is about this credential and this question: by what this process remembers, or, in
+/// a fresh process, because the spec and what was read are those of the record.
+fn recorded(observed: &Observed, inputs: &[ObservedInput], question: Fingerprint) -> Option<Record> {
+    let status = &observed.status;
+    let last = status.last_test.as_ref()?;
+    let is_about_it = match &observed.memory.tested {
+        Some(tested) => tested.question == question,
+        None => {
+            status.observed_generation == Some(observed.generation())
+                && inputs.iter().all(|input| status.observed_inputs.contains(input))
+        }
+    };
+    let unfit = settled_problem(status).filter(|problem| problem.reason.is_of_a_repository());
+    match (last.verdict, unfit) {
+        _ if !is_about_it => None,
+        (Reason::InvalidCredentials, _) => Some(Record::Refused),
+        (verdict, None) if verdict.is_acceptance() && !has_failed(last) => Some(Record::Accepted(verdict)),
+        (verdict, Some(problem)) if verdict.is_acceptance() => Some(Record::Unfit(problem)),
+        // No other reason is ever a verdict; a record that says so is none.
+        _ => None,
+    }
+}
+
+fn has_failed(test: &LastTest) -> bool {
+    test.repositories.iter().any(|repository| {
+        matches!(
+            repository.verdict,
+            RepositoryVerdict::InsufficientScope
+                | RepositoryVerdict::RepositoryNotFound
+                | RepositoryVerdict::Inconclusive
+        )
+    })
+}
+
+fn source_name(connection: &Connection) -> &str {
+    &connection.provider.source_secret().name
+}
+
+fn refused(connection: &Connection, message: String) -> Problem {
+    let name = source_name(connection);
+    let account = match connection.provider {
+        Provider::Generic(_) => "user name",
+        Provider::Dockerhub(_) => "Docker ID (not the e-mail address)",
+    };
+    Problem::new(Reason::InvalidCredentials, message).at(secret_ref_field(&connection.provider)).hint(format!(
+        "put the right {account} and password into Secret {name:?}; they are tried at once. The same ones are tried again \
+         after 30 minutes"
+    ))
+}
+
+/// The refusal that is on record, in the words of then if they are still there.
+fn refused_before(connection: &Connection, observed: &Observed) -> Problem {
+    let told = settled_problem(&observed.status).filter(|problem| problem.reason == Reason::InvalidCredentials);
+    told.unwrap_or_else(|| {
+        let host = connection.endpoint.shown_host();
+        let message = format!("login: {host} refused the login in Secret {:?}", source_name(connection));
+        refused(connection, message)
+    })
 }
 
 #[cfg(test)]
@@ -182,7 +345,7 @@ mod tests {
     #[test]
     fn the_record_speaks_only_for_the_credential_it_is_about() {
         let fingerprints = Fingerprints::default();
-        let registry = connection(&delivered(|_| {})).registry;
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
         let of = |password: &str| fingerprints.of(&registry, &Credential::new("user".into(), password.into()).unwrap());
         let (good, bad) = (of("good"), of("bad"));
         let refused = |object: &mut serde_json::Value| {
@@ -192,39 +355,39 @@ mod tests {
 
         let accepted = observed(delivered(|_| {}));
         assert_eq!(
-            recorded(&accepted, &input("1"), good),
-            Some(Reason::LoginProven),
+            recorded(&accepted, &[input("1")], good),
+            Some(Record::Accepted(Reason::LoginProven)),
             "a fresh process, the same source"
         );
-        assert_eq!(recorded(&accepted, &input("2"), good), None, "a fresh process, another version of the source");
-        assert_eq!(recorded(&observed(delivered(edited)), &input("1"), good), None, "a fresh process, another spec");
+        assert_eq!(recorded(&accepted, &[input("2")], good), None, "a fresh process, another version of the source");
+        assert_eq!(recorded(&observed(delivered(edited)), &[input("1")], good), None, "a fresh process, another spec");
 
         let tested = |fingerprint, verdict| {
-            let test = LastTest { time: Time(minutes_later(0)), verdict };
-            Some(Tested { registry: registry.clone(), fingerprint, test, refusal: None })
+            let test = LastTest { time: Time(minutes_later(0)), verdict, repositories: vec![] };
+            Some(Tested { registry: registry.clone(), question: fingerprint, test, problem: None, inputs: vec![] })
         };
         let mut remembered = observed(delivered(edited));
         remembered.memory.tested = tested(good, Reason::LoginProven);
-        assert_eq!(recorded(&remembered, &input("2"), good), Some(Reason::LoginProven), "touched, but the same login");
-        assert_eq!(recorded(&remembered, &input("1"), bad), None, "another login");
+        assert_eq!(
+            recorded(&remembered, &[input("2")], good),
+            Some(Record::Accepted(Reason::LoginProven)),
+            "touched, but the same login"
+        );
+        assert_eq!(recorded(&remembered, &[input("1")], bad), None, "another login");
 
         let mut remembered = observed(delivered(refused));
-        assert_eq!(
-            recorded(&remembered, &input("1"), bad),
-            Some(Reason::InvalidCredentials),
-            "refused before a restart"
-        );
+        assert_eq!(recorded(&remembered, &[input("1")], bad), Some(Record::Refused), "refused before a restart");
         remembered.memory.tested = tested(bad, Reason::InvalidCredentials);
-        assert_eq!(recorded(&remembered, &input("2"), bad), Some(Reason::InvalidCredentials), "refused and touched");
-        assert_eq!(recorded(&remembered, &input("2"), good), None, "an earlier login is proven anew after a refusal");
+        assert_eq!(recorded(&remembered, &[input("2")], bad), Some(Record::Refused), "refused and touched");
+        assert_eq!(recorded(&remembered, &[input("2")], good), None, "an earlier login is proven anew after a refusal");
     }
 
     #[test]
     fn a_record_by_an_unknown_version_is_no_proof() {
         let unknown = observed(delivered(|object| object["status"]["lastTest"]["verdict"] = "FromTheFuture".into()));
         let fingerprints = Fingerprints::default();
-        let registry = connection(&delivered(|_| {})).registry;
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
         let fingerprint = fingerprints.of(&registry, &Credential::new("a".into(), "b".into()).unwrap());
-        assert_eq!(recorded(&unknown, &input("1"), fingerprint), None);
+        assert_eq!(recorded(&unknown, &[input("1")], fingerprint), None);
     }
 }

@@ -1,13 +1,13 @@
-//! The watches: connections first, then the metadata of Secrets, and out of both the connections to look at.
+//! The watches: connections first, then the metadata of Secrets and ConfigMaps, and out of all the connections to look at.
 //!
-//! Connections are listed before Secrets, so that the list of Secrets can be sifted as it passes: what no connection
-//! reads or writes is dropped at once.
+//! Connections are listed before the others, so that their lists can be sifted as they pass: what no connection is about
+//! is dropped at once.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use backon::ExponentialBuilder;
-use futures::{Stream, StreamExt, channel::oneshot, future, stream};
-use k8s_openapi::api::core::v1::Secret;
+use futures::{Stream, StreamExt, channel::oneshot, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client, Resource,
     core::{DeserializeGuard, PartialObjectMeta},
@@ -38,8 +38,12 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
     let connections = {
         let context = Arc::clone(&context);
         follow::<DeserializeGuard<RegistryConnection>>(context.client.clone(), "connections").map(move |event| {
+            let Some(event) = event else { return stream::iter(vec![]) };
             if let Event::Delete(gone) = &event {
-                context.memories.forget(gone.meta().uid.as_deref().unwrap_or_default());
+                let meta = gone.meta();
+                context.memories.forget(meta.uid.as_deref().unwrap_or_default());
+                let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+                context.metrics.forget(namespace.unwrap_or_default(), name.unwrap_or_default());
             }
             let is_listed = matches!(event, Event::InitDone);
             let wakes = context.index.apply_connection(event);
@@ -54,41 +58,50 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
             stream::iter(wakes)
         })
     };
-    let secrets = async move {
+    let others = async move {
         // An error means that the other stream was dropped, and this one with it.
         let _ = first_list.await;
-        follow::<PartialObjectMeta<Secret>>(context.client.clone(), "secrets")
-            .map(move |event| stream::iter(context.index.apply_secret(event)))
+        let secrets = {
+            let context = Arc::clone(&context);
+            follow::<PartialObjectMeta<Secret>>(context.client.clone(), "secrets")
+                .map(move |event| stream::iter(event.map_or_else(Vec::new, |event| context.index.apply_secret(event))))
+        };
+        let config_maps =
+            follow::<PartialObjectMeta<ConfigMap>>(context.client.clone(), "configmaps").map(move |event| {
+                stream::iter(match event {
+                    Some(event) => context.index.apply_config_map(event),
+                    None => context.index.config_maps_unavailable(),
+                })
+            });
+        stream::select(secrets, config_maps)
     };
-    stream::select(connections.flatten(), stream::once(secrets).flatten().flatten())
+    stream::select(connections.flatten(), stream::once(others).flatten().flatten())
 }
 
-/// Follows all objects of a kind for ever. Failures are logged when they begin and when they end, not in between.
-fn follow<K>(client: Client, what: &'static str) -> impl Stream<Item = Event<K>> + Send
+/// Follows all objects of a kind for ever; none stands for a failure. Failures are logged when they begin and when they
+/// end, not in between.
+fn follow<K>(client: Client, what: &'static str) -> impl Stream<Item = Option<Event<K>>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let api: Api<K> = Api::all(client);
     let mut failing: Option<String> = None;
-    listing(api, InitialListStrategy::StreamingList).filter_map(move |result| {
-        let event = match result {
-            Ok(event) => {
-                // Init only says that a try began.
-                if !matches!(event, Event::Init) && failing.take().is_some() {
-                    tracing::info!(what, "the watch works again");
-                }
-                Some(event)
+    listing(api, InitialListStrategy::StreamingList).map(move |result| match result {
+        Ok(event) => {
+            // Init only says that a try began.
+            if !matches!(event, Event::Init) && failing.take().is_some() {
+                tracing::info!(what, "the watch works again");
             }
-            Err(error) => {
-                let kind = summary(&error);
-                if failing.as_ref() != Some(&kind) {
-                    tracing::warn!(what, error = kind, "the watch failed; it is tried again until it works");
-                    failing = Some(kind);
-                }
-                None
+            Some(event)
+        }
+        Err(error) => {
+            let kind = summary(&error);
+            if failing.as_ref() != Some(&kind) {
+                tracing::warn!(what, error = kind, "the watch failed; it is tried again until it works");
+                failing = Some(kind);
             }
-        };
-        future::ready(event)
+            None
+        }
     })
 }
 

@@ -1,11 +1,9 @@
 //! A user name and a password, and the promise that neither is ever printed.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
-
-use super::host::RegistryUrl;
 
 /// The longest user name or password, in bytes. Real ones reach a few KiB (tokens); more is a mistake or an attack.
 pub const MAX_LENGTH: usize = 16 * 1024;
@@ -111,8 +109,8 @@ fn beginning(text: &str) -> &str {
     &text[..end]
 }
 
-/// Stands for one credential at one registry within this process, so that two can be compared without being kept. It
-/// is keyed anew in every process and must not leave it.
+/// Stands for one credential and what it is used for within this process, so that two can be compared without being
+/// kept. It is keyed anew in every process and must not leave it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 
@@ -121,15 +119,16 @@ pub struct Fingerprint(u64);
 pub struct Fingerprints(RandomState);
 
 impl Fingerprints {
-    /// The fingerprint of a credential used at a registry.
-    pub fn of(&self, registry: &RegistryUrl, credential: &Credential) -> Fingerprint {
-        Fingerprint(self.0.hash_one((registry, credential.username(), credential.password())))
+    /// The fingerprint of a credential and its use: where it is tested, or what is made of it.
+    pub fn of(&self, used_for: impl Hash, credential: &Credential) -> Fingerprint {
+        Fingerprint(self.0.hash_one((used_for, credential.username(), credential.password())))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::host::RegistryUrl;
 
     #[test]
     fn refuses_logins_that_no_registry_could_accept() {
@@ -180,7 +179,7 @@ mod tests {
         let fingerprints = Fingerprints::default();
         let of = |url: &str, username: &str, password: &str| {
             fingerprints
-                .of(&RegistryUrl::parse(url).unwrap(), &Credential::new(username.into(), password.into()).unwrap())
+                .of(RegistryUrl::parse(url).unwrap(), &Credential::new(username.into(), password.into()).unwrap())
         };
         let base = of("https://a", "user", "password");
         assert!(base == of("https://a/", "user", "password"));

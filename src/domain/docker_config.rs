@@ -10,18 +10,42 @@ use std::collections::BTreeMap;
 use super::{
     credential::{Credential, InvalidCredential},
     host::{RegistryHost, host_of_docker_config_key},
+    image::RepositoryName,
 };
+
+/// The key of an entry: which images its login serves, as the kubelet reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConfigKey(String);
+
+impl ConfigKey {
+    /// The key for the images of a host, or of the repositories below a prefix of it.
+    ///
+    /// With a prefix it ends in a slash, because the kubelet compares plain strings: without it, `team` would serve
+    /// `team-b/app` too. For all of Docker Hub every client expects one old address.
+    pub fn new(host: &RegistryHost, prefix: Option<&RepositoryName>) -> Self {
+        Self(match prefix {
+            Some(prefix) => format!("{host}/{prefix}/"),
+            None if host.is_docker_hub() => "https://index.docker.io/v1/".to_owned(),
+            None => host.to_string(),
+        })
+    }
+
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A complete docker config with one entry, ready for a Secret.
 #[derive(Clone)]
 pub struct DockerConfig(SecretSlice<u8>);
 
 impl DockerConfig {
-    /// The config that serves images of `host` with `credential`.
+    /// The config with `credential` as the entry of `key`.
     ///
     /// It holds `username`, `password` and `auth`: the docker client reads only `auth`, several tools inside clusters
     /// only the other two, and the kubelet prefers `auth`.
-    pub fn new(host: &RegistryHost, credential: &Credential) -> Self {
+    pub fn new(key: &ConfigKey, credential: &Credential) -> Self {
         #[derive(Serialize)]
         struct Entry<'a> {
             username: &'a str,
@@ -30,7 +54,7 @@ impl DockerConfig {
         }
         let (username, password) = (credential.username(), credential.password());
         let auth = STANDARD.encode(format!("{username}:{password}"));
-        let config = BTreeMap::from([("auths", BTreeMap::from([(host.as_str(), Entry { username, password, auth })]))]);
+        let config = BTreeMap::from([("auths", BTreeMap::from([(key.as_str(), Entry { username, password, auth })]))]);
         // Maps with string keys and string values always serialise.
         Self(SecretSlice::from(serde_json::to_vec(&config).unwrap_or_default()))
     }
@@ -139,8 +163,21 @@ mod tests {
     fn reads_back_what_it_writes() {
         let host = host("registry.example.com:5000");
         let credential = Credential::new("user".into(), "pa:ss \"word\"".into()).unwrap();
-        let config = DockerConfig::new(&host, &credential);
+        let config = DockerConfig::new(&ConfigKey::new(&host, None), &credential);
         assert_eq!(login(read(config.expose(), &host)), Ok(("user".into(), "pa:ss \"word\"".into())));
+    }
+
+    #[test]
+    fn keys_are_those_that_the_kubelet_matches() {
+        let team = RepositoryName::parse("team").unwrap();
+        for (host, prefix, expected) in [
+            (host("registry.example.com:5000"), None, "registry.example.com:5000"),
+            (host("registry.example.com"), Some(&team), "registry.example.com/team/"),
+            (RegistryHost::docker_hub(), None, "https://index.docker.io/v1/"),
+            (RegistryHost::docker_hub(), Some(&team), "docker.io/team/"),
+        ] {
+            assert_eq!(ConfigKey::new(&host, prefix).as_str(), expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,15 @@
 //! Registry addresses: what a user may write, and the one normal form of it.
 
-use url::{Host, Url};
+use url::{Host, Origin, Url};
+
+/// Docker Hub as it stands in image names.
+const DOCKER_HUB: &str = "docker.io";
+
+/// Where Docker Hub's API is.
+const DOCKER_HUB_API: &str = "registry-1.docker.io";
+
+/// All names by which Docker Hub goes in URLs and docker config keys. None but `docker.io` begins an image name.
+const DOCKER_HUB_NAMES: [&str; 5] = [DOCKER_HUB, "index.docker.io", DOCKER_HUB_API, "hub.docker.com", "auth.docker.io"];
 
 /// A registry's host as it stands in image names and in docker config keys: lower case, IDNA applied, with the port only
 /// if it is not the scheme's own.
@@ -8,9 +17,39 @@ use url::{Host, Url};
 pub struct RegistryHost(String);
 
 impl RegistryHost {
+    /// Docker Hub.
+    pub fn docker_hub() -> Self {
+        Self(DOCKER_HUB.to_owned())
+    }
+
+    /// Reads a host with an optional port, without scheme and path.
+    ///
+    /// # Errors
+    /// [`InvalidRegistryUrl`] names the rule that is broken.
+    pub fn parse(text: &str) -> Result<Self, InvalidRegistryUrl> {
+        if text.contains('/') {
+            return Err(InvalidRegistryUrl::NotAHost);
+        }
+        RegistryUrl::parse(text).map(|url| url.host)
+    }
+
+    /// The host of any URL, in the same form; none if it has none.
+    pub fn of(url: &Url) -> Option<Self> {
+        let host = url.host_str()?;
+        Some(match url.port() {
+            Some(port) => Self(format!("{host}:{port}")),
+            None => Self(host.to_owned()),
+        })
+    }
+
     /// The host in its normal form.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// True if it is Docker Hub by any of its names.
+    pub fn is_docker_hub(&self) -> bool {
+        DOCKER_HUB_NAMES.contains(&self.as_str())
     }
 }
 
@@ -45,19 +84,38 @@ pub enum InvalidRegistryUrl {
     /// Query or fragment in it.
     #[error("it contains a query or a fragment")]
     Query,
+    /// A scheme or a path where only a host belongs.
+    #[error("it must be a host with an optional port, without a scheme and a path")]
+    NotAHost,
     /// A path, which registries do not have.
     #[error("it has a path; a registry is a host with an optional port (only /v1 and /v2 are ignored)")]
     Path,
 }
 
 impl RegistryUrl {
+    /// Docker Hub's API.
+    ///
+    /// # Errors
+    /// None: the address is a constant, which a test reads.
+    pub fn docker_hub() -> Result<Self, InvalidRegistryUrl> {
+        Self::parse(DOCKER_HUB_API)
+    }
+
     /// Reads what a user wrote. Without a scheme https is meant.
     ///
     /// # Errors
     /// [`InvalidRegistryUrl`] names the rule that is broken.
     pub fn parse(text: &str) -> Result<Self, InvalidRegistryUrl> {
+        Self::parse_as(text, "https")
+    }
+
+    /// The same with another scheme for those who write none.
+    ///
+    /// # Errors
+    /// [`InvalidRegistryUrl`] names the rule that is broken.
+    pub fn parse_as(text: &str, scheme: &str) -> Result<Self, InvalidRegistryUrl> {
         let with_scheme =
-            if text.contains("://") { text.trim().to_owned() } else { format!("https://{}", text.trim()) };
+            if text.contains("://") { text.trim().to_owned() } else { format!("{scheme}://{}", text.trim()) };
         let mut url = Url::parse(&with_scheme).map_err(|error| match error {
             url::ParseError::EmptyHost => InvalidRegistryUrl::NoHost,
             _ => InvalidRegistryUrl::NotAUrl,
@@ -80,11 +138,20 @@ impl RegistryUrl {
             return Err(InvalidRegistryUrl::NoHost);
         }
         url.set_host(Some(&host)).map_err(|_| InvalidRegistryUrl::NotAUrl)?;
-        let host = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host,
-        };
-        Ok(Self { url, host: RegistryHost(host) })
+        let host = RegistryHost::of(&url).ok_or(InvalidRegistryUrl::NoHost)?;
+        Ok(Self { url, host })
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> Origin {
+        self.url.origin()
+    }
+
+    /// The address of something below the registry's API, such as `team/web/tags/list`.
+    pub fn below_api(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("/v2/{path}"));
+        url
     }
 
     /// The host for image names and docker config keys.
@@ -94,9 +161,7 @@ impl RegistryUrl {
 
     /// The address of the registry's API, always ending in `/v2/`.
     pub fn api(&self) -> Url {
-        let mut api = self.url.clone();
-        api.set_path("/v2/");
-        api
+        self.below_api("")
     }
 
     /// True if the connection would not be encrypted.
@@ -118,7 +183,8 @@ impl RegistryUrl {
 /// The host that a docker config key stands for, in the same normal form as [`RegistryHost`]; none if the key is scoped
 /// to a path or no address at all. The forms are those that docker and the kubelet write and read.
 pub fn host_of_docker_config_key(key: &str) -> Option<RegistryHost> {
-    RegistryUrl::parse(key).ok().map(|url| url.host)
+    let host = RegistryUrl::parse(key).ok()?.host;
+    Some(if host.is_docker_hub() { RegistryHost::docker_hub() } else { host })
 }
 
 #[cfg(test)]
@@ -168,6 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn reads_hosts_without_scheme_and_path() {
+        for (text, expected) in [
+            ("Auth.Example.com", Ok("auth.example.com")),
+            ("auth.example.com:443", Ok("auth.example.com")),
+            ("auth.example.com:5001", Ok("auth.example.com:5001")),
+            ("https://auth.example.com", Err(InvalidRegistryUrl::NotAHost)),
+            ("auth.example.com/token", Err(InvalidRegistryUrl::NotAHost)),
+            ("user@auth.example.com", Err(InvalidRegistryUrl::UserInfo)),
+        ] {
+            let host = RegistryHost::parse(text);
+            assert_eq!(host.as_ref().map(RegistryHost::as_str), expected.as_ref().map(|host| *host), "{text}");
+        }
+    }
+
+    #[test]
+    fn docker_hub_is_one_registry_with_two_names() {
+        let url = RegistryUrl::docker_hub().unwrap();
+        assert_eq!(url.api().as_str(), "https://registry-1.docker.io/v2/");
+        assert!(url.host().is_docker_hub() && RegistryHost::docker_hub().is_docker_hub());
+    }
+
+    #[test]
     fn knows_loopback_in_every_spelling() {
         for (text, loopback) in [
             ("http://127.0.0.1:5000", true),
@@ -189,6 +277,8 @@ mod tests {
             ("https://registry.example.com/v1/", Some("registry.example.com")),
             ("https://registry.example.com/v2/", Some("registry.example.com")),
             ("registry.example.com:5000", Some("registry.example.com:5000")),
+            ("https://index.docker.io/v1/", Some("docker.io")),
+            ("docker.io", Some("docker.io")),
             ("registry.example.com/team", None),
             ("", None),
         ] {

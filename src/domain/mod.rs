@@ -3,5 +3,6 @@
 pub mod credential;
 pub mod docker_config;
 pub mod host;
+pub mod image;
 pub mod reference;
 pub mod token;

@@ -21,6 +21,11 @@ impl ConnectionReference {
         &self.namespace
     }
 
+    /// The connection's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The value of the label on everything that belongs to the connection: the first 32 hexadecimal digits of the
     /// SHA-256 of the reference in words. A label value holds at most 63 characters, a reference may have more.
     pub fn label_value(&self) -> String {

@@ -13,8 +13,16 @@ use super::Error;
 const MAX_CERTIFICATES: usize = 512;
 
 /// Certificates of certificate authorities.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificates(Vec<CertificateDer<'static>>);
+
+impl std::hash::Hash for Certificates {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        for certificate in &self.0 {
+            certificate.as_ref().hash(state);
+        }
+    }
+}
 
 /// Why a text is no list of certificates. The texts never quote the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

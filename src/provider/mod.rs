@@ -1,23 +1,30 @@
 //! Obtaining a credential: one file per provider.
 
+pub mod authorities;
+mod dockerhub;
+pub mod endpoint;
 mod generic;
+mod login_secret;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client, Resource, core::NamespaceResourceScope};
+use serde::de::DeserializeOwned;
 
 use crate::{
     api::{Reason, provider::Provider, status::ObservedInput},
-    domain::{credential::Credential, host::RegistryHost},
+    domain::credential::Credential,
     problem::{Problem, field},
 };
 
+use endpoint::Endpoint;
+
 /// One way to obtain a registry credential.
 pub trait CredentialSource {
-    /// Obtains the credential for `registry`.
+    /// Obtains the credential for a registry.
     ///
     /// # Errors
     /// [`Error`] says who has to move.
-    fn issue(&self, io: &Io<'_>, registry: &RegistryHost) -> impl Future<Output = Result<Issued, Error>> + Send;
+    fn issue(&self, io: &Io<'_>, endpoint: &Endpoint) -> impl Future<Output = Result<Issued, Error>> + Send;
 }
 
 /// A credential and what it was made from.
@@ -36,18 +43,28 @@ pub enum Error {
     Unusable {
         /// What is wrong with it.
         problem: Box<Problem>,
-        /// What was read; none if it does not exist.
-        input: Option<ObservedInput>,
+        /// What was read; nothing if it does not exist.
+        inputs: Vec<ObservedInput>,
     },
     /// The API server refused the read.
     #[error("{}", .0.message)]
     Denied(Box<Problem>),
     /// The API server did not answer as expected; trying again may help.
-    #[error("failed to read the referenced Secret")]
+    #[error("failed to read a referenced object")]
     Api(#[source] kube::Error),
 }
 
-/// What a provider may use, and nothing else: one Secret by name, in one namespace.
+impl Error {
+    /// The same error, pointing to a field.
+    fn at(self, field: &'static str) -> Self {
+        match self {
+            Self::Denied(problem) => Self::Denied(Box::new(problem.at(field))),
+            other @ (Self::Unusable { .. } | Self::Api(_)) => other,
+        }
+    }
+}
+
+/// What a provider may use, and nothing else: Secrets and ConfigMaps by name, in one namespace.
 pub struct Io<'a> {
     client: &'a Client,
     namespace: &'a str,
@@ -64,37 +81,56 @@ impl<'a> Io<'a> {
         self.namespace
     }
 
-    /// Reads a Secret.
-    async fn secret(&self, name: &str) -> Result<(Secret, ObservedInput), Error> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
-        match secrets.get_opt(name).await {
-            Ok(Some(secret)) => {
+    /// Reads a Secret; none if it does not exist.
+    async fn secret(&self, name: &str) -> Result<Option<(Secret, ObservedInput)>, Error> {
+        self.read("Secret", "secrets", name).await
+    }
+
+    /// Reads a ConfigMap; none if it does not exist.
+    async fn config_map(&self, name: &str) -> Result<Option<(ConfigMap, ObservedInput)>, Error> {
+        self.read("ConfigMap", "configmaps", name).await
+    }
+
+    async fn read<K>(&self, kind: &str, resource: &str, name: &str) -> Result<Option<(K, ObservedInput)>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let objects: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
+        match objects.get_opt(name).await {
+            Ok(None) => Ok(None),
+            Ok(Some(object)) => {
                 let input = ObservedInput {
-                    kind: "Secret".into(),
+                    kind: kind.into(),
                     name: name.into(),
-                    uid: secret.metadata.uid.clone().unwrap_or_default(),
-                    resource_version: secret.metadata.resource_version.clone().unwrap_or_default(),
+                    uid: object.meta().uid.clone().unwrap_or_default(),
+                    resource_version: object.meta().resource_version.clone().unwrap_or_default(),
                 };
-                Ok((secret, input))
+                Ok(Some((object, input)))
             }
-            Ok(None) => Err(Error::Unusable { problem: Box::new(secret_not_found(self.namespace, name)), input: None }),
             Err(kube::Error::Api(status)) if status.is_forbidden() => Err(Error::Denied(Box::new(
                 Problem::new(
                     Reason::Forbidden,
-                    format!("the operator may not read Secret {name:?}: {}", status.message),
+                    format!("the operator may not read {kind} {name:?}: {}", status.message),
                 )
-                .at(field::SECRET_REF)
-                .hint("grant the operator's ServiceAccount the verb get on secrets in this namespace"),
+                .hint(format!("grant the operator's ServiceAccount the verb get on {resource} in this namespace")),
             ))),
             Err(error) => Err(Error::Api(error)),
         }
     }
 }
 
+/// The field that names the Secret with the login.
+pub fn secret_ref_field(provider: &Provider) -> &'static str {
+    match provider {
+        Provider::Generic(_) => field::SECRET_REF,
+        Provider::Dockerhub(_) => field::DOCKERHUB_SECRET_REF,
+    }
+}
+
 /// The problem of a Secret that does not exist.
-pub fn secret_not_found(namespace: &str, name: &str) -> Problem {
+pub fn secret_not_found(field: &'static str, namespace: &str, name: &str) -> Problem {
     Problem::new(Reason::SecretNotFound, format!("Secret {name:?} does not exist in namespace {namespace:?}"))
-        .at(field::SECRET_REF)
+        .at(field)
         .hint(format!(
             "create it: kubectl create secret generic {name} --namespace {namespace} --from-literal=username=... \
              --from-literal=password=..."
@@ -102,9 +138,10 @@ pub fn secret_not_found(namespace: &str, name: &str) -> Problem {
 }
 
 impl CredentialSource for Provider {
-    async fn issue(&self, io: &Io<'_>, registry: &RegistryHost) -> Result<Issued, Error> {
+    async fn issue(&self, io: &Io<'_>, endpoint: &Endpoint) -> Result<Issued, Error> {
         match self {
-            Self::Generic(generic) => generic.issue(io, registry).await,
+            Self::Generic(generic) => generic.issue(io, endpoint).await,
+            Self::Dockerhub(docker_hub) => docker_hub.issue(io, endpoint).await,
         }
     }
 }

@@ -1,6 +1,28 @@
-//! Asking a registry whether it accepts a credential.
+//! Asking a registry what a credential is worth. Nothing here knows Kubernetes.
+//!
+//! ```text
+//! reach ─▶ challenge ─▶ login ─▶ token ─▶ repositories
+//! ```
+//!
+//! * `challenge`, `trust`, `grant`, `fault`, `judge`: pure; what an answer means, and where a login may go
+//! * `control`: whether a host lets in anybody, remembered so that it is asked at most once a day
+//! * `ladder`, `login`, `repository`, `quota`: IO; one rung each
+//! * [`probe`]: the ladder as a whole, with its time limit
 
 pub mod challenge;
+pub mod control;
+mod fault;
+pub mod grant;
+mod judge;
+mod known;
+mod ladder;
+mod login;
 pub mod probe;
+mod quota;
+mod repository;
+mod trust;
 
-pub use probe::{Doubt, Login, login};
+pub use control::Habits;
+pub use probe::{Findings, Login, Question, ask};
+pub use quota::Quota;
+pub use repository::{Found, Repository};

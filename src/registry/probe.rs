@@ -1,190 +1,125 @@
-//! The login test: the same request without and with the credential. A 401 is never a pass, and an answer that says
-//! nothing about the credential is never a refusal.
+//! The ladder as a whole. A 401 is never a pass, what everybody may do proves nothing, and an answer that says nothing of
+//! the login is never a refusal.
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
 
-use super::challenge::{Offered, offered};
+use super::{
+    control::Habits,
+    judge::{Rung, problem},
+    ladder::Ladder,
+    login::{login, reach},
+    quota::{self, Quota},
+    repository::{Found, Repository, check},
+    trust::origins,
+};
 use crate::{
     api::Reason,
-    domain::{credential::Credential, host::RegistryUrl},
-    net::{Answer, Authorization, Failure, Http, Request, Scope, retry_after},
+    domain::{
+        credential::Credential,
+        host::{RegistryHost, RegistryUrl},
+    },
+    net::{Certificates, Http, Scope},
+    problem::Problem,
 };
 
-/// The pause after a login that was answered with a client error other than 401.
-const PAUSE_AFTER_DOUBTFUL_LOGIN: Duration = Duration::from_secs(30 * 60);
+/// What to find out.
+pub struct Question<'a> {
+    /// Where the registry is.
+    pub registry: &'a RegistryUrl,
+    /// Hosts besides the registry's own that may have the login.
+    pub token_hosts: &'a [RegistryHost],
+    /// Certificate authorities to trust besides the operator's.
+    pub authorities: Option<Certificates>,
+    /// The login.
+    pub credential: &'a Credential,
+    /// Repositories that the login must be able to pull from.
+    pub repositories: &'a [Repository],
+    /// Whether to read the pull quota, which only Docker Hub has.
+    pub reads_quota: bool,
+    /// What an earlier process found: the registry refuses wrong logins.
+    pub checks_logins: Option<bool>,
+    /// How long the whole test may take.
+    pub timeout: Duration,
+}
 
-/// What a test login found out.
+/// What was found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// What the login is worth.
+    pub login: Login,
+    /// What it can do with each repository; empty unless the login was accepted.
+    pub repositories: Vec<Found>,
+    /// The pull quota, if it was asked for and could be read.
+    pub quota: Option<Quota>,
+}
+
+/// What a login is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// The registry refused the request without the credential and accepted it with it.
+    /// The registry accepted it, and would not have accepted another.
     Proven,
-    /// The registry accepts the request without any credential, so nothing can be proven.
+    /// The registry accepted it, and would have accepted anything.
     Unverified,
-    /// The registry refused the credential.
-    Refused,
-    /// Nothing was learned about the credential.
-    Inconclusive(Doubt),
+    /// The registry refused it: who, and with which status.
+    Refused(String),
+    /// Nothing was learned about it.
+    Inconclusive(Problem),
 }
 
-/// Why nothing was learned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// The cause.
-    pub reason: Reason,
-    /// The cause in a sentence, beginning with the step that failed.
-    pub message: String,
-    /// The pause the registry asked for.
-    pub retry_after: Option<Duration>,
-}
-
-impl Login {
-    fn inconclusive(reason: Reason, message: impl Into<String>) -> Self {
-        Self::Inconclusive(Doubt { reason, message: message.into(), retry_after: None })
-    }
-}
-
-/// Tests a credential with a login: `GET /v2/` alone, then with Basic authentication.
+/// Climbs the ladder: reach, challenge, login, token, repositories.
 ///
-/// The credential is sent to the registry itself only, and only after the registry asked for Basic authentication.
-pub async fn login(http: &Http, registry: &RegistryUrl, credential: &Credential) -> Login {
-    let api = registry.api();
-    let Ok(session) = http.session(Scope { origins: vec![api.origin()], authorities: None }) else {
-        return Login::inconclusive(Reason::TlsFailed, "TLS could not be set up");
+/// The login goes to the registry itself and to the token servers that the question trusts, and nowhere else. Dropping
+/// the future ends the test and leaves nothing behind.
+pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Timestamp) -> Findings {
+    let trusted = origins(question.registry, question.token_hosts);
+    let scope = Scope { origins: trusted.clone(), authorities: question.authorities.clone() };
+    let session = match http.session(scope) {
+        Ok(session) => session,
+        Err(error) => return Findings::of(Login::Inconclusive(problem(Reason::TlsFailed, error.to_string()))),
     };
-    let get = async |authorization| {
-        session.send(Request { method: Method::GET, url: &api, authorization, accept: None, body_limit: 1 << 16 }).await
-    };
-    let anonymous = match get(Authorization::None).await {
-        Ok(answer) => answer,
-        Err(failure) => return unanswered("could not reach the registry", &failure),
-    };
-    match anonymous.status {
-        StatusCode::OK if is_page(&anonymous.headers) => {
-            return Login::inconclusive(
-                Reason::NotARegistry,
-                "the host answers with a web page, not as a registry does",
-            );
-        }
-        StatusCode::OK => return Login::Unverified,
-        StatusCode::UNAUTHORIZED => {}
-        _ => return no_verdict("the first request, without a login,", &anonymous),
-    }
-    match offered(&anonymous.headers) {
-        Offered { basic: true, .. } => {}
-        Offered { bearer: true, .. } => {
-            return Login::inconclusive(
-                Reason::ProtocolError,
-                "the registry asks for token authentication, which this version of the operator cannot test",
-            );
-        }
-        Offered { .. } => {
-            return Login::inconclusive(
-                Reason::ProtocolError,
-                "the registry answered 401 without a WWW-Authenticate header that names Basic authentication",
-            );
-        }
-    }
-    match get(Authorization::Basic(credential)).await {
-        Ok(Answer { status: StatusCode::OK, .. }) => Login::Proven,
-        Ok(Answer { status: StatusCode::UNAUTHORIZED, .. }) => Login::Refused,
-        Ok(answer) => rested(no_verdict("the login", &answer), answer.status),
-        Err(failure) => unanswered("the login got no answer", &failure),
+    let ladder = Ladder::new(session, question, trusted, now);
+    match tokio::time::timeout(question.timeout, climb(&ladder, habits)).await {
+        Ok(findings) => findings,
+        Err(_) => Findings::of(Login::Inconclusive(took_too_long(&ladder))),
     }
 }
 
-fn unanswered(step: &str, failure: &Failure) -> Login {
-    let reason = match failure {
-        Failure::AddressNotAllowed(_) => Reason::AddressNotAllowed,
-        Failure::Tls(_) => Reason::TlsFailed,
-        Failure::TooLong | Failure::OutOfScope => Reason::ProtocolError,
-        Failure::NotResolved | Failure::TimedOut | Failure::ConnectionRefused | Failure::Broken => Reason::Unreachable,
+async fn climb(ladder: &Ladder<'_>, habits: &Habits) -> Findings {
+    let question = ladder.question;
+    let way = match reach(ladder).await {
+        Ok(way) => way,
+        Err(problem) => return Findings::of(Login::Inconclusive(problem)),
     };
-    Login::inconclusive(reason, format!("{step}: {failure}"))
+    let login = login(ladder, &way, habits).await;
+    let mut findings = Findings::of(login);
+    if matches!(findings.login, Login::Refused(_) | Login::Inconclusive(_)) {
+        return findings;
+    }
+    for repository in question.repositories {
+        findings.repositories.push(check(ladder, &way, repository).await);
+    }
+    if question.reads_quota {
+        findings.quota = quota::read(ladder, &way).await;
+    }
+    findings
 }
 
-/// The verdict on an answer that is neither a pass nor a 401.
-fn no_verdict(step: &str, answer: &Answer) -> Login {
-    let status = answer.status;
-    let (reason, meaning) = match status {
-        StatusCode::TOO_MANY_REQUESTS => (Reason::RateLimited, "the registry asks to be called less often"),
-        StatusCode::FORBIDDEN => (Reason::AccessBlocked, "the registry refuses to talk to the operator"),
-        StatusCode::NOT_FOUND => (Reason::NotARegistry, "there is no registry at this address"),
-        StatusCode::REQUEST_TIMEOUT => (Reason::UpstreamError, "the registry has a fault of its own"),
-        _ if status.is_server_error() => (Reason::UpstreamError, "the registry has a fault of its own"),
-        _ if status.is_redirection() => (Reason::NotARegistry, "the host redirects elsewhere, which is not followed"),
-        _ => (Reason::ProtocolError, "the answer is not one a registry gives"),
+impl Findings {
+    fn of(login: Login) -> Self {
+        Self { login, repositories: vec![], quota: None }
+    }
+}
+
+fn took_too_long(ladder: &Ladder<'_>) -> Problem {
+    let seconds = ladder.question.timeout.as_secs();
+    let at = match ladder.reached() {
+        Rung::Reach => "reach: the registry did not answer",
+        Rung::Login => "login: there was no verdict on the login",
+        Rung::Token => "token: the registry did not say whether it accepts the token",
+        Rung::Repository => "repository: not all repositories were answered for",
     };
-    Login::Inconclusive(Doubt {
-        reason,
-        message: format!("{step} was answered with status {}: {meaning}", status.as_u16()),
-        retry_after: retry_after::pause(&answer.headers, Timestamp::UNIX_EPOCH),
-    })
-}
-
-/// The same doubt with the pause that a login which may count as failed calls for: registries lock accounts, and some
-/// say so with a 403.
-fn rested(login: Login, status: StatusCode) -> Login {
-    match login {
-        Login::Inconclusive(doubt) if status.is_client_error() && doubt.reason != Reason::RateLimited => {
-            let retry_after = Some(doubt.retry_after.unwrap_or_default().max(PAUSE_AFTER_DOUBTFUL_LOGIN));
-            Login::Inconclusive(Doubt { retry_after, ..doubt })
-        }
-        login => login,
-    }
-}
-
-/// Whether an answer is meant for people: a login page, a maintenance page, any web server.
-fn is_page(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    media_type.trim_start().to_ascii_lowercase().starts_with("text/html")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, retry_after: Option<&str>) -> Answer {
-        let mut headers = HeaderMap::new();
-        if let Some(value) = retry_after {
-            headers.insert(http::header::RETRY_AFTER, value.parse().unwrap());
-        }
-        Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: crate::net::Body::new(vec![]) }
-    }
-
-    #[test]
-    fn an_answer_that_says_nothing_of_the_credential_is_never_a_refusal() {
-        for (status, reason) in [
-            (429, Reason::RateLimited),
-            (403, Reason::AccessBlocked),
-            (404, Reason::NotARegistry),
-            (301, Reason::NotARegistry),
-            (307, Reason::NotARegistry),
-            (408, Reason::UpstreamError),
-            (500, Reason::UpstreamError),
-            (503, Reason::UpstreamError),
-            (599, Reason::UpstreamError),
-            (204, Reason::ProtocolError),
-            (400, Reason::ProtocolError),
-            (418, Reason::ProtocolError),
-        ] {
-            match no_verdict("the login", &answer(status, None)) {
-                Login::Inconclusive(doubt) => assert_eq!(doubt.reason, reason, "{status}"),
-                other => panic!("{status}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_login_that_may_count_as_failed_is_not_repeated_soon() {
-        for (status, pause) in [(403, Some(1800)), (400, Some(1800)), (429, None), (503, None)] {
-            let answer = answer(status, None);
-            match rested(no_verdict("the login", &answer), answer.status) {
-                Login::Inconclusive(doubt) => assert_eq!(doubt.retry_after, pause.map(Duration::from_secs), "{status}"),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
+    Problem::new(Reason::Unreachable, format!("{at} within the {seconds} s that the whole test may take"))
+        .hint("check host name, port and network policies, or allow more with spec.test.timeoutSeconds")
 }

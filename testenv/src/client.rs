@@ -9,7 +9,7 @@ use crate::confine::Confine;
 use crate::control_plane::ControlPlane;
 
 /// What an operator reads cluster-wide and must see from its own test only.
-pub const CONFINED: [&str; 2] = ["secrets", "registryconnections"];
+pub const CONFINED: [&str; 3] = ["secrets", "configmaps", "registryconnections"];
 
 impl ControlPlane {
     /// An administrator's client that records into `calls` and sees the [`CONFINED`] resources of `namespace` only.

@@ -100,7 +100,7 @@ async fn every_odd_answer_has_its_reason_and_is_no_refusal() -> Result<()> {
             "http",
             "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://127.0.0.1:1/t\"\r\nContent-Length: 0\r\n\r\n",
             "False",
-            Reason::ProtocolError,
+            Reason::TokenServerNotTrusted,
         ),
         ("noise", "http", "SSH-2.0-OpenSSH_9.9\r\n", "False", Reason::Unreachable),
         ("no-tls", "https", "HTTP/1.1 400 Bad Request\r\n\r\n", "False", Reason::TlsFailed),

@@ -32,10 +32,74 @@ fn object(scenario: &Scenario) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
     let scenario = Scenario::prepare("schema").await?;
-    let cases: [(&str, Change, &[&str]); 18] = [
+    let cases: [(&str, Change, &[&str]); 32] = [
         ("no provider", |o| o["spec"]["provider"] = json!({}), &["spec.provider", "exactly one provider", "generic"]),
         ("provider absent", |o| o["spec"] = json!({}), &["spec.provider"]),
-        ("two providers", |o| o["spec"]["provider"]["dockerhub"] = json!({}), &["spec.provider.dockerhub"]),
+        (
+            "two providers",
+            |o| o["spec"]["provider"]["dockerhub"] = json!({"secretRef": {"name": "x"}}),
+            &["spec.provider", "exactly one provider", "dockerhub, generic"],
+        ),
+        ("unknown provider", |o| o["spec"]["provider"]["other"] = json!({}), &["spec.provider.other"]),
+        (
+            "target named as source of Docker Hub",
+            |o| {
+                o["spec"]["provider"] = json!({"dockerhub": {"secretRef": {"name": "login"}}});
+                o["spec"]["secret"] = json!({"name": "login"});
+            },
+            &["spec.secret.name", "spec.provider.dockerhub.secretRef.name"],
+        ),
+        (
+            "https and insecure",
+            |o| {
+                o["spec"]["provider"]["generic"]["registryUrl"] = "https://r.example".into();
+                o["spec"]["provider"]["generic"]["insecure"] = true.into();
+            },
+            &["spec.provider.generic.insecure", "caRef"],
+        ),
+        (
+            "scheme in the image host",
+            |o| o["spec"]["provider"]["generic"]["imageHost"] = "https://r.example".into(),
+            &["spec.provider.generic.imageHost", "no scheme"],
+        ),
+        (
+            "path in a token host",
+            |o| o["spec"]["provider"]["generic"]["trustedTokenHosts"] = json!(["a.example", "b.example/token"]),
+            &["spec.provider.generic.trustedTokenHosts", "no path"],
+        ),
+        (
+            "too many token hosts",
+            |o| o["spec"]["provider"]["generic"]["trustedTokenHosts"] = json!(vec!["a.example"; 9]),
+            &["spec.provider.generic.trustedTokenHosts", "8"],
+        ),
+        (
+            "kind of the authority",
+            |o| o["spec"]["provider"]["generic"]["caRef"] = json!({"kind": "Pod", "name": "x"}),
+            &["spec.provider.generic.caRef.kind", "ConfigMap"],
+        ),
+        ("upper case in the prefix", |o| o["spec"]["repositoryPrefix"] = "Team".into(), &["spec.repositoryPrefix"]),
+        ("slash behind the prefix", |o| o["spec"]["repositoryPrefix"] = "team/".into(), &["spec.repositoryPrefix"]),
+        ("mode of the test", |o| o["spec"]["test"] = json!({"mode": "Maybe"}), &["spec.test.mode", "Required"]),
+        (
+            "time limit of the test",
+            |o| o["spec"]["test"] = json!({"timeoutSeconds": 31}),
+            &["spec.test.timeoutSeconds", "30"],
+        ),
+        (
+            "path tricks in a repository",
+            |o| o["spec"]["test"] = json!({"repositories": [{"name": "a/../b"}]}),
+            &["spec.test.repositories[0].name"],
+        ),
+        (
+            "tag that is none",
+            |o| o["spec"]["test"] = json!({"repositories": [{"name": "a", "reference": "a/b"}]}),
+            &["spec.test.repositories[0].reference"],
+        ),
+        (
+            "too many repositories",
+            |o| o["spec"]["test"] = json!({"repositories": vec![json!({"name": "a"}); 9]}),
+            &["spec.test.repositories", "8"],
+        ),
         (
             "interval too short",
             |o| o["spec"]["refreshIntervalMinutes"] = 4.into(),
@@ -112,7 +176,7 @@ async fn refuses_to_change_the_provider() -> Result<()> {
         (
             "another one",
             json!({"generic": null, "dockerhub": {"secretRef": {"name": "login"}}}),
-            "spec.provider.dockerhub",
+            "the provider cannot be changed",
         ),
         ("none", json!({"generic": null}), "the provider cannot be changed"),
     ] {

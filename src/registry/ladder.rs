@@ -1,0 +1,171 @@
+//! What all rungs share: the way to the servers, the question, and how far the test has come.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::Method;
+use jiff::Timestamp;
+use url::{Origin, Url};
+
+use super::{
+    challenge::Bearer,
+    grant::{self, TokenScope, token, token_url},
+    judge::{Place, Rung, Server, problem, unanswered},
+    probe::Question,
+};
+use crate::{
+    api::Reason,
+    domain::{credential::Credential, token::Token},
+    net::{Answer, Authorization, Request, Session},
+    problem::Problem,
+};
+
+/// How much of any other answer is read, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// The manifests a client asks for: OCI image index and manifest, and Docker's older forms of both.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+                         application/vnd.docker.distribution.manifest.list.v2+json, \
+                         application/vnd.docker.distribution.manifest.v2+json";
+
+/// One test under way.
+pub(super) struct Ladder<'a> {
+    pub(super) session: Session,
+    pub(super) question: &'a Question<'a>,
+    /// Where a login may go.
+    pub(super) trusted: Vec<Origin>,
+    pub(super) now: Timestamp,
+    reached: AtomicU8,
+}
+
+/// A token server that may have the login.
+#[derive(Clone, Debug)]
+pub(super) struct TokenServer {
+    pub(super) realm: Url,
+    pub(super) bearer: Bearer,
+}
+
+/// What a token server did.
+pub(super) enum Asked {
+    /// It issued a token.
+    Token(Token),
+    /// It answered with anything but 200.
+    Other(Answer),
+}
+
+impl<'a> Ladder<'a> {
+    pub(super) fn new(session: Session, question: &'a Question<'a>, trusted: Vec<Origin>, now: Timestamp) -> Self {
+        Self { session, question, trusted, now, reached: AtomicU8::new(0) }
+    }
+
+    /// The registry at a rung.
+    pub(super) fn registry(&self, rung: Rung) -> Place {
+        self.at(rung);
+        Place { rung, who: format!("the registry {}", self.question.registry.host()) }
+    }
+
+    /// A token server at a rung.
+    pub(super) fn token_server(&self, rung: Rung, server: &TokenServer) -> Place {
+        self.at(rung);
+        Place { rung, who: format!("the token server {}", server.host()) }
+    }
+
+    fn at(&self, rung: Rung) {
+        self.reached.store(rung as u8, Ordering::Relaxed);
+    }
+
+    /// The highest rung that was tried.
+    pub(super) fn reached(&self) -> Rung {
+        let reached = self.reached.load(Ordering::Relaxed);
+        let rungs = [Rung::Reach, Rung::Login, Rung::Token, Rung::Repository];
+        rungs.into_iter().find(|rung| *rung as u8 == reached).unwrap_or(Rung::Reach)
+    }
+
+    /// Asks the registry's API itself.
+    ///
+    /// # Errors
+    /// The [`Problem`] of a request without an answer.
+    pub(super) async fn ask_api(&self, place: &Place, authorization: Authorization<'_>) -> Result<Answer, Problem> {
+        let url = self.question.registry.api();
+        self.send(
+            place,
+            Request { method: Method::GET, url: &url, authorization, accept: None, body_limit: BODY_LIMIT },
+        )
+        .await
+    }
+
+    /// Asks for the manifest of a reference without its content, which registries do not count as a pull.
+    ///
+    /// # Errors
+    /// The [`Problem`] of a request without an answer.
+    pub(super) async fn head_manifest(
+        &self,
+        place: &Place,
+        path: &str,
+        authorization: Authorization<'_>,
+    ) -> Result<Answer, Problem> {
+        let url = self.question.registry.below_api(path);
+        let accept = Some(MANIFESTS);
+        self.send(place, Request { method: Method::HEAD, url: &url, authorization, accept, body_limit: BODY_LIMIT })
+            .await
+    }
+
+    /// Asks for one tag of a repository.
+    ///
+    /// # Errors
+    /// The [`Problem`] of a request without an answer.
+    pub(super) async fn list_tags(
+        &self,
+        place: &Place,
+        repository: &str,
+        authorization: Authorization<'_>,
+    ) -> Result<Answer, Problem> {
+        let mut url = self.question.registry.below_api(&format!("{repository}/tags/list"));
+        url.set_query(Some("n=1"));
+        self.send(
+            place,
+            Request { method: Method::GET, url: &url, authorization, accept: None, body_limit: BODY_LIMIT },
+        )
+        .await
+    }
+
+    /// Asks a token server for a token, with or without a login.
+    ///
+    /// # Errors
+    /// The [`Problem`] of a request without an answer, or of a 200 without a token.
+    pub(super) async fn ask_token(
+        &self,
+        place: &Place,
+        server: &TokenServer,
+        scope: &TokenScope,
+        login: Option<&Credential>,
+    ) -> Result<Asked, Problem> {
+        let url = token_url(&server.realm, &server.bearer, scope);
+        let authorization = login.map_or(Authorization::None, Authorization::Basic);
+        let body_limit = grant::BODY_LIMIT;
+        let request = Request { method: Method::GET, url: &url, authorization, accept: None, body_limit };
+        let answer = self.send(place, request).await?;
+        if answer.status != http::StatusCode::OK {
+            return Ok(Asked::Other(answer));
+        }
+        token(answer.body.expose()).map(Asked::Token).ok_or_else(|| {
+            let message = format!("{}: {} answered with status 200, but with no usable token", place.rung, place.who);
+            problem(Reason::ProtocolError, message)
+        })
+    }
+
+    async fn send(&self, place: &Place, request: Request<'_>) -> Result<Answer, Problem> {
+        self.session.send(request).await.map_err(|failure| unanswered(place, &failure))
+    }
+}
+
+impl TokenServer {
+    /// The host, for messages.
+    fn host(&self) -> String {
+        crate::domain::host::RegistryHost::of(&self.realm).map(|host| host.to_string()).unwrap_or_default()
+    }
+
+    /// GitLab's token servers have the same path everywhere.
+    pub(super) fn kind(&self) -> Server {
+        if self.realm.path().ends_with("/jwt/auth") { Server::GitLab } else { Server::Token }
+    }
+}
