@@ -4,6 +4,7 @@
 mod clients;
 mod control_plane;
 mod judges;
+mod listener;
 mod outliving;
 mod registry;
 
