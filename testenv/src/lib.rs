@@ -21,6 +21,7 @@ pub mod registry;
 pub mod request;
 pub mod scratch;
 pub mod settled;
+pub mod token_server;
 pub mod tools;
 pub mod wait;
 
@@ -34,4 +35,5 @@ pub use listener::{Listener, Reply, Seen};
 pub use registry::Registry;
 pub use scratch::Scratch;
 pub use settled::Snapshot;
+pub use token_server::{TokenRequest, TokenServer};
 pub use wait::{eventually, namespace};
