@@ -11,12 +11,13 @@ use base64::prelude::BASE64_STANDARD;
 pub fn ask(host: &str, request: &str, headers: &str, body: &[u8]) -> String {
     let mut connection = TcpStream::connect(host).unwrap();
     let length = body.len();
-    write!(connection, "{request} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{headers}\r\n").unwrap();
-    connection.write_all(body).unwrap();
+    let head = format!("{request} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{headers}\r\n");
+    // In one piece: a server may answer before it has seen all, and close.
+    connection.write_all(&[head.as_bytes(), body].concat()).unwrap();
     let mut answer = BufReader::new(connection);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        answer.read_line(&mut head).unwrap();
+        assert!(answer.read_line(&mut head).unwrap() > 0, "half an answer: {head}");
     }
     let mut body = vec![0; header(&head, "Content-Length").map_or(0, |length| length.parse().unwrap())];
     answer.read_exact(&mut body).unwrap();

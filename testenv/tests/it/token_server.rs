@@ -43,6 +43,12 @@ fn bearer(answer: &str) -> String {
     format!("Authorization: Bearer {}\r\n", answer["token"].as_str().unwrap())
 }
 
+/// Crane would not notice: on loopback it falls back to plain http.
+fn refuses_plain_http(registry: &Registry) {
+    let answer = ask(&registry.host(), "GET /v2/", "", b"");
+    assert_eq!(status(&answer), 400, "{answer}");
+}
+
 #[tokio::test]
 async fn pushes_and_pulls_through_a_token_server_with_tls() {
     let (server, registry) = secured().await;
@@ -51,6 +57,7 @@ async fn pushes_and_pulls_through_a_token_server_with_tls() {
     server.set_password("alice", "right");
     assert_eq!(registry.url(), format!("https://{host}"));
     assert!(server.realm().starts_with("https://localhost:"));
+    refuses_plain_http(&registry);
 
     let pushed = crane.push(&image, "alice", "right").await.unwrap();
     let pulled = crane.pull(&image, &docker_config(&host, "alice", "right")).await.unwrap();
@@ -81,7 +88,11 @@ async fn tls_and_passwords_go_together() {
     let (host, crane) = (registry.host(), registry.crane());
     let image = format!("{host}/app:v1");
     registry.set_password("alice", "right").unwrap();
+    refuses_plain_http(&registry);
     let pushed = crane.push(&image, "alice", "right").await.unwrap();
+    let stranger = crane.trusting(Authority::new().unwrap().certificate());
+    let refused = stranger.pull(&image, &docker_config(&host, "alice", "right")).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("x509"), "{refused:#}");
     crane.pull(&image, &docker_config(&host, "alice", "wrong")).await.unwrap_err();
     assert!(registry.failed_logins("alice").unwrap() > 0);
 
