@@ -20,18 +20,33 @@ pub struct Access {
     /// The answer's status.
     pub status: u16,
     /// Whether the request carried a Basic login, accepted or not. The registry does not tell any other
-    /// `Authorization` header from none, and does not look at logins for paths that are not its API's.
+    /// `Authorization` header from none, and does not look at logins for paths that are not its API's. Never with a token
+    /// server: then the registry does not look at Basic logins.
     pub authorization: bool,
-    /// The user of a Basic login, accepted or not. `None` also if it was refused because the registry does not know
-    /// the user: it keeps such names to itself.
+    /// Whether the request carried a Bearer token, accepted or not. Never without a token server: then the registry does
+    /// not look at tokens.
+    pub bearer: bool,
+    /// The user of a Basic login, accepted or not, or of an accepted token. `None` also if a login was refused because
+    /// the registry does not know the user: it keeps such names to itself; if a token was refused; and if a token was
+    /// made for somebody without a login.
     pub user: Option<String>,
 }
 
 impl Access {
-    /// Whether somebody tried to log in and was refused; a first, anonymous try is none.
+    /// Whether somebody tried to log in and was refused; a first, anonymous try is none, and neither is a token that was
+    /// refused, because it is too old or allows too little. With a token server this is never so: ask that.
     pub fn is_failed_login(&self) -> bool {
         self.status == 401 && self.authorization
     }
+}
+
+/// By what a registry lets in. Its log does not say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scheme {
+    /// By Basic logins, with htpasswd.
+    Basic,
+    /// By Bearer tokens, from a token server.
+    Bearer,
 }
 
 /// What a log says so far.
@@ -55,7 +70,7 @@ struct Line {
     uri: String,
     #[serde(rename = "http.response.status")]
     status: Option<u16>,
-    /// The user whose login was accepted.
+    /// The user whose login was accepted; empty for a token without a user.
     #[serde(rename = "auth.user.name")]
     accepted: Option<String>,
     /// The user whose login was refused, if the registry knows one of that name.
@@ -74,30 +89,37 @@ struct Begun {
     /// `None` until it is decided, and for the few answers whose status only the access line has.
     status: Option<u16>,
     authorization: bool,
+    bearer: bool,
     user: Option<String>,
 }
 
 impl Begun {
-    fn note(&mut self, line: Line) -> Result<()> {
+    fn note(&mut self, line: Line, scheme: Scheme) -> Result<()> {
         self.status = line.status.or(self.status);
+        let carried = match scheme {
+            Scheme::Basic => &mut self.authorization,
+            Scheme::Bearer => &mut self.bearer,
+        };
         if let Some(user) = line.accepted.or(line.refused) {
-            self.authorization = true;
-            self.user = Some(user);
+            *carried = true;
+            self.user = Some(user).filter(|user| !user.is_empty());
         }
         if let Some(cause) = line.msg.strip_prefix("error authorizing context: ") {
             self.status = Some(401);
-            if cause.ends_with("authentication failure") {
-                self.authorization = true;
-            } else if !cause.ends_with("invalid authorization credential") {
-                bail!("the registry could not judge a login: {cause}");
-            }
+            *carried = match scheme {
+                Scheme::Basic if cause.ends_with("authentication failure") => true,
+                Scheme::Basic if cause.ends_with("invalid authorization credential") => false,
+                Scheme::Basic => bail!("the registry could not judge a login: {cause}"),
+                // Of all its causes the only one that is not about the token (registry/auth/token in distribution v3).
+                Scheme::Bearer => cause != "authorization token required",
+            };
         }
         Ok(())
     }
 }
 
 /// Reads a whole log. A last line without end is still being written and left out.
-pub(crate) fn read(text: &str) -> Result<Log> {
+pub(crate) fn read(text: &str, scheme: Scheme) -> Result<Log> {
     let mut life = 0;
     let mut begun: Vec<Begun> = Vec::new();
     let mut ids = HashMap::new();
@@ -115,7 +137,7 @@ pub(crate) fn read(text: &str) -> Result<Log> {
                 begun.push(Begun { id, life, request, ..Begun::default() });
                 begun.len() - 1
             });
-            begun[index].note(line)?;
+            begun[index].note(line, scheme)?;
         } else if text.starts_with("127.0.0.1 - ") {
             let (request, status) = access_line(text).with_context(|| format!("a line of the access log: {text}"))?;
             ended.push((life, request, status));
@@ -145,6 +167,7 @@ fn access(request: &str, status: u16, who: Option<&Begun>) -> Access {
         path: path.to_owned(),
         status,
         authorization: who.is_some_and(|who| who.authorization),
+        bearer: who.is_some_and(|who| who.bearer),
         user: who.and_then(|who| who.user.clone()),
     }
 }
@@ -162,6 +185,10 @@ mod tests {
     use super::*;
 
     const LISTENING: &str = "{\"msg\":\"listening on 127.0.0.1:5000\"}\n";
+
+    fn read(text: &str) -> Result<Log> {
+        super::read(text, Scheme::Basic)
+    }
 
     fn json(id: &str, uri: &str, msg: &str, more: &str) -> String {
         let request =
@@ -242,5 +269,23 @@ mod tests {
     fn a_login_that_could_not_be_judged_is_an_error() {
         let error = read(&json("1", "/v2/", "error authorizing context: no such file", "")).unwrap_err();
         assert_eq!(error.to_string(), "the registry could not judge a login: no such file");
+    }
+
+    #[test]
+    fn a_token_is_told_from_none_and_its_user_only_if_it_was_accepted() {
+        let mut text = LISTENING.to_owned();
+        for cause in ["authorization token required", "insufficient scope", "go-jose/go-jose: error"] {
+            text += &json(cause, "/v2/", &format!("error authorizing context: {cause}"), "");
+            text += &line("/v2/", 401);
+        }
+        for user in ["alice", ""] {
+            text += &(authorized(user, "/v2/", user) + &completed(user, "/v2/") + &line("/v2/", 200));
+        }
+        let log = super::read(&text, Scheme::Bearer).unwrap().answered;
+        assert!(log.iter().all(|access| !access.authorization && !access.is_failed_login()));
+        let told: Vec<_> = log.iter().map(|access| (access.status, access.bearer, access.user.as_deref())).collect();
+        let expected =
+            [(401, false, None), (401, true, None), (401, true, None), (200, true, Some("alice")), (200, true, None)];
+        assert_eq!(told, expected);
     }
 }

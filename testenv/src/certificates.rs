@@ -1,11 +1,12 @@
-//! The certificates of one control plane: an authority, the server's certificate, client certificates, and the key that
-//! signs ServiceAccount tokens.
+//! Certificates: authorities, server and client certificates under them, also such as a client must refuse, and the key
+//! that signs ServiceAccount tokens.
 //!
-//! All of it is made anew for every control plane and lives in its scratch folder; nothing here is ever trusted elsewhere.
+//! All of it is made anew for every control plane and every test; nothing here is ever trusted elsewhere.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use rcgen::{
@@ -20,6 +21,8 @@ pub struct Identity {
     pub certificate: String,
     /// The private key, PKCS #8.
     pub key: String,
+    /// The certificate of the authority that has signed it, PEM.
+    pub authority: String,
 }
 
 impl Identity {
@@ -36,7 +39,7 @@ impl Identity {
     }
 }
 
-/// A certificate authority that lives as long as its control plane.
+/// A certificate authority. Each has a key of its own, and all have the same name.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -68,11 +71,27 @@ impl Authority {
     /// # Errors
     /// The key or the certificate cannot be made.
     pub fn server(&self, names: &[&str]) -> Result<Identity> {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).context("names of a serving certificate")?;
-        params.distinguished_name.push(DnType::CommonName, "testenv-server");
+        let mut params = serving(names)?;
         params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params)
+    }
+
+    /// A serving certificate for exactly these DNS names and IP addresses, and not for 127.0.0.1 unless that is one.
+    ///
+    /// # Errors
+    /// The key or the certificate cannot be made.
+    pub fn server_named(&self, names: &[&str]) -> Result<Identity> {
+        self.sign(serving(names)?)
+    }
+
+    /// As [`Authority::server`], but valid only from `not_before` to `not_after`, both cut to whole seconds.
+    ///
+    /// # Errors
+    /// The key or the certificate cannot be made.
+    pub fn server_valid(&self, names: &[&str], not_before: SystemTime, not_after: SystemTime) -> Result<Identity> {
+        let mut params = serving(names)?;
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        (params.not_before, params.not_after) = (not_before.into(), not_after.into());
         self.sign(params)
     }
 
@@ -95,8 +114,16 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().context("make a key")?;
         let certificate = params.signed_by(&key, &self.issuer).context("sign a certificate")?.pem();
-        Ok(Identity { certificate, key: key.serialize_pem() })
+        Ok(Identity { certificate, key: key.serialize_pem(), authority: self.certificate.clone() })
     }
+}
+
+fn serving(names: &[&str]) -> Result<CertificateParams> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).context("names of a serving certificate")?;
+    params.distinguished_name.push(DnType::CommonName, "testenv-server");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
 }
 
 /// A fresh key pair to sign ServiceAccount tokens with and to check them by.

@@ -24,13 +24,27 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const TAIL: usize = 20;
 
 /// Environment variables by which a machine's own settings would get in.
-const FOREIGN_SETTINGS: [&str; 6] =
-    ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR"];
+const FOREIGN_SETTINGS: [&str; 8] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "REGISTRY_AUTH_FILE",
+    "XDG_RUNTIME_DIR",
+    AUTHORITIES_FILE,
+    AUTHORITIES_FOLDER,
+];
+
+/// Where Go looks for authorities, instead of the machine's own places (crypto/x509, root_unix.go).
+const AUTHORITIES_FILE: &str = "SSL_CERT_FILE";
+const AUTHORITIES_FOLDER: &str = "SSL_CERT_DIR";
 
 /// A client, see the module.
 #[derive(Clone, Debug)]
 pub struct Crane {
     program: PathBuf,
+    /// The certificates of the authorities it trusts, PEM; `None` for those that the machine trusts.
+    authorities: Option<String>,
     /// Each call has a folder of its own in here.
     scratch: Arc<Scratch>,
 }
@@ -52,7 +66,13 @@ impl Crane {
     }
 
     pub(crate) fn new(program: PathBuf) -> Result<Self> {
-        Ok(Self { program, scratch: Arc::new(Scratch::new("testenv-crane")?) })
+        Ok(Self { program, authorities: None, scratch: Arc::new(Scratch::new("testenv-crane")?) })
+    }
+
+    /// The same client, trusting these authorities (PEM, one or several) and no others.
+    #[must_use]
+    pub fn trusting(&self, authorities: &str) -> Self {
+        Self { authorities: Some(authorities.to_owned()), ..self.clone() }
     }
 
     /// Pushes a small image, different for every name, and returns its digest. No network but the registry is used.
@@ -101,6 +121,11 @@ impl Crane {
         command.args(arguments(folder)?).env("DOCKER_CONFIG", folder).env("HOME", folder);
         for name in FOREIGN_SETTINGS {
             command.env_remove(name);
+        }
+        if let Some(authorities) = &self.authorities {
+            let file = folder.join("authorities.crt");
+            fs::write(&file, authorities).context("write certificates")?;
+            command.env(AUTHORITIES_FILE, file).env(AUTHORITIES_FOLDER, folder.join("none"));
         }
         let process = Process::spawn("crane", &command, &folder.join("log"))?;
         tokio::task::spawn_blocking(move || {

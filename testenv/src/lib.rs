@@ -1,7 +1,8 @@
 //! Real parts on loopback, for the tests, the demo and the benchmark of regcred.
 //!
-//! A real control plane, a real registry, a real client, and the kubelet's and Flux's own code as judges. Nothing here
-//! knows the operator; nothing here outlives the process that started it.
+//! A real control plane, a real registry, a token server that it believes, a real client, and the kubelet's and Flux's
+//! own code as judges; and servers by script for what no real part does on demand. Nothing here knows the operator;
+//! nothing here outlives the process that started it.
 
 pub mod access;
 pub mod audit;
@@ -14,12 +15,14 @@ pub mod control_plane;
 pub mod crane;
 pub mod judges;
 pub mod kubeconfig;
+pub mod listener;
 mod parts;
 pub mod process;
 pub mod registry;
 pub mod request;
 pub mod scratch;
 pub mod settled;
+pub mod token_server;
 pub mod tools;
 pub mod wait;
 
@@ -29,7 +32,9 @@ pub use confine::Confine;
 pub use control_plane::ControlPlane;
 pub use crane::Crane;
 pub use judges::{Conditions, Judgement, Keyring};
+pub use listener::{Listener, Reply, Seen};
 pub use registry::Registry;
 pub use scratch::Scratch;
 pub use settled::Snapshot;
+pub use token_server::{TokenRequest, TokenServer};
 pub use wait::{eventually, namespace};

@@ -3,9 +3,12 @@
 
 mod clients;
 mod control_plane;
+mod http;
 mod judges;
+mod listener;
 mod outliving;
 mod registry;
+mod token_server;
 
 use std::time::Duration;
 

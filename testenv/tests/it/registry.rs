@@ -1,13 +1,13 @@
 //! The registry is a real one, and what tests do to it takes effect at once.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::thread;
 
 use sha2::{Digest as _, Sha256};
 use testenv::crane::docker_config;
 use testenv::{Access, Registry};
+
+use crate::http::{ask, header};
 
 /// `alice:right`
 const RIGHT: &str = "Authorization: Basic YWxpY2U6cmlnaHQ=\r\n";
@@ -17,26 +17,6 @@ const WRONG: &str = "Authorization: Basic YWxpY2U6d3Jvbmc=\r\n";
 
 /// `mallory:right`
 const STRANGER: &str = "Authorization: Basic bWFsbG9yeTpyaWdodA==\r\n";
-
-/// Sends one request and returns the answer's head once its last byte is there; the connection stays open meanwhile.
-fn ask(host: &str, request: &str, headers: &str, body: &[u8]) -> String {
-    let mut connection = TcpStream::connect(host).unwrap();
-    let length = body.len();
-    write!(connection, "{request} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{headers}\r\n").unwrap();
-    connection.write_all(body).unwrap();
-    let mut answer = BufReader::new(connection);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        answer.read_line(&mut head).unwrap();
-    }
-    let length = header(&head, "Content-Length").map_or(0, |length| length.parse().unwrap());
-    answer.read_exact(&mut vec![0; length]).unwrap();
-    head
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-}
 
 /// Uploads `content` as alice and returns the blob's address.
 fn upload(registry: &Registry, content: &[u8]) -> String {
@@ -119,7 +99,7 @@ async fn tells_who_was_refused_as_far_as_the_registry_does() {
     ask(&host, "GET /elsewhere", RIGHT, b"");
     let access = |status, authorization, user: Option<&str>| {
         let (method, path, user) = ("GET".to_owned(), "/v2/".to_owned(), user.map(str::to_owned));
-        Access { method, path, status, authorization, user }
+        Access { method, path, status, authorization, bearer: false, user }
     };
     let mut log = registry.access_log().unwrap();
     let elsewhere = log.pop().unwrap();

@@ -1,25 +1,30 @@
-//! A real distribution registry on loopback, with passwords that tests change and an access log that they assert on.
+//! A real distribution registry on loopback, with logins that tests change and an access log that they assert on.
 //!
-//! Plain http, as every client expects of a loopback registry. It can be away for a while and come back at the same
-//! address with what it stores. What its log means is not decided here.
+//! Plain http, as every client expects of a loopback registry, or TLS; logins are judged by itself or by a token server.
+//! It can be away for a while and come back at the same address with what it stores. What its log means is not decided
+//! here.
 
-use std::collections::BTreeMap;
+mod htpasswd;
+mod settings;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
 
-use crate::access::{self, Access, Log};
+use crate::access::{self, Access, Log, Scheme};
 use crate::crane::Crane;
 use crate::process::Process;
 use crate::scratch::Scratch;
 use crate::tools::{self, Tool};
 use crate::wait::eventually;
+use htpasswd::Htpasswd;
+pub use settings::{Authentication, Options};
+use settings::{Login, Settings};
 
 /// How long it may take until it listens.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -28,49 +33,48 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const FINISHED: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(2);
 
-/// Stands in place of a hash that no password has.
-const LOCKED: &str = "*";
-
-/// The cheapest there is (2^4 rounds): every single request pays for it.
-const BCRYPT_COST: u32 = 4;
-
 /// How many lines of the log go into an error.
 const TAIL: usize = 20;
 
 /// A running registry, see the module. Dropping it ends it.
 #[derive(Debug)]
 pub struct Registry {
-    state: Mutex<State>,
+    process: Mutex<Option<Process>>,
     program: PathBuf,
     port: u16,
+    settings: Settings,
     crane: Crane,
     scratch: Scratch,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    process: Option<Process>,
-    /// User to bcrypt hash, or to [`LOCKED`].
-    users: BTreeMap<String, String>,
-    /// When the password file was last said to be written.
-    written: Option<SystemTime>,
-}
-
 impl Registry {
-    /// Starts one on a free port, without any user: nobody gets in before [`Registry::set_password`].
+    /// Starts one on a free port, with plain http and without any user: nobody gets in before
+    /// [`Registry::set_password`].
     ///
     /// # Errors
     /// A program cannot be built, or the registry does not come up; with the last lines of its log.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts one on a free port. Its client trusts the authorities of its certificate and of its token server.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub async fn start_with(options: Options) -> Result<Self> {
         let wanted = [Tool::Registry, Tool::Crane];
         let mut programs = tokio::task::spawn_blocking(move || tools::paths(&wanted)).await??;
         let (Some(crane), Some(program)) = (programs.pop(), programs.pop()) else {
             bail!("two programs were asked for")
         };
         let scratch = Scratch::new("testenv-registry")?;
-        let crane = Crane::new(crane)?;
-        let mut registry = Self { state: Mutex::default(), program, port: 0, crane, scratch };
-        registry.write_passwords(&mut registry.state())?;
+        let mut crane = Crane::new(crane)?;
+        let authorities = options.authorities().concat();
+        if !authorities.is_empty() {
+            crane = crane.trusting(&authorities);
+        }
+        let settings = Settings::new(options, scratch.path())?;
+        let mut registry = Self { process: Mutex::default(), program, port: 0, settings, crane, scratch };
         registry.port = registry.listen(0).await?;
         Ok(registry)
     }
@@ -78,6 +82,11 @@ impl Registry {
     /// Host and port, as they begin an image name.
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Scheme, host and port: `http://127.0.0.1:5000`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.settings.tls.is_some() { "https" } else { "http" }, self.host())
     }
 
     /// The client for this registry.
@@ -92,29 +101,24 @@ impl Registry {
 
     /// The process id; `None` while it is away.
     pub fn pid(&self) -> Option<u32> {
-        self.state().process.as_ref().map(Process::pid)
+        self.process().as_ref().map(Process::pid)
     }
 
     /// Lets `user` in with `password` and no other one. Holds for every request from now on.
     ///
     /// # Errors
-    /// The password file cannot be written.
+    /// The password file cannot be written, or a token server judges logins.
     pub fn set_password(&self, user: &str, password: &str) -> Result<()> {
-        let hash = bcrypt::hash(password, BCRYPT_COST).context("hash a password")?;
-        let mut state = self.state();
-        state.users.insert(user.to_owned(), hash);
-        self.write_passwords(&mut state)
+        self.htpasswd()?.set(user, password)
     }
 
     /// Lets `user` in no longer. Holds for every request from now on. Also for a stranger, whose refused logins can then
     /// be counted: the registry's log names only users it knows.
     ///
     /// # Errors
-    /// The password file cannot be written.
+    /// The password file cannot be written, or a token server judges logins.
     pub fn remove_user(&self, user: &str) -> Result<()> {
-        let mut state = self.state();
-        state.users.insert(user.to_owned(), LOCKED.to_owned());
-        self.write_passwords(&mut state)
+        self.htpasswd()?.lock(user)
     }
 
     /// Every answered request so far; none that a client has its answer to is missing.
@@ -144,9 +148,10 @@ impl Registry {
     /// How many logins of `user` were refused since it was first let in or removed.
     ///
     /// # Errors
-    /// See [`Registry::access_log`]; also if `user` never was let in or removed: the log does not name strangers.
+    /// See [`Registry::access_log`]; also if `user` never was let in or removed: the log does not name strangers. Also if
+    /// a token server judges logins, and counts them.
     pub fn failed_logins(&self, user: &str) -> Result<usize> {
-        if !self.state().users.contains_key(user) {
+        if !self.htpasswd()?.knows(user) {
             bail!("the registry does not name {user} in its log before set_password or remove_user")
         }
         let log = self.access_log()?;
@@ -157,7 +162,7 @@ impl Registry {
     /// so that nothing it has answered is missing in the log; what does not come to its end is cut off.
     pub fn pause(&self) {
         let _ = self.access_log();
-        self.state().process = None;
+        *self.process() = None;
     }
 
     /// Brings it back at the same address, with what it stored and who may log in.
@@ -177,7 +182,8 @@ impl Registry {
     /// Starts the program on `port`, or on a free one if that is 0, and returns the port it listens on.
     async fn listen(&self, port: u16) -> Result<u16> {
         let config = self.scratch.path().join("config.json");
-        fs::write(&config, self.config(port).to_string()).context("write the registry's configuration")?;
+        fs::write(&config, self.settings.configuration(port).to_string())
+            .context("write the registry's configuration")?;
         let seen = fs::read(self.log()).unwrap_or_default().len();
         let mut command = Command::new(&self.program);
         command.arg("serve").arg(&config);
@@ -195,51 +201,36 @@ impl Registry {
             Ok(listening_port(&String::from_utf8_lossy(&log[seen.min(log.len())..])).map(Ok))
         });
         let port = listening.await.with_context(|| process.tail(TAIL))??;
-        self.state().process = Some(process);
+        *self.process() = Some(process);
         Ok(port)
-    }
-
-    /// JSON, because every reader of YAML understands it.
-    fn config(&self, port: u16) -> serde_json::Value {
-        let folder = self.scratch.path();
-        json!({
-            "version": "0.1",
-            "log": { "level": "info", "formatter": "json" },
-            "storage": { "filesystem": { "rootdirectory": folder.join("storage") }, "delete": { "enabled": true } },
-            "http": { "addr": format!("127.0.0.1:{port}"), "secret": "testenv" },
-            "auth": { "htpasswd": { "realm": "testenv", "path": folder.join("htpasswd") } },
-        })
     }
 
     fn read_log(&self) -> Result<Log> {
         let text = fs::read(self.log()).context("read the registry's log")?;
-        access::read(&String::from_utf8_lossy(&text))
+        let scheme = match self.settings.login {
+            Login::Htpasswd(_) => Scheme::Basic,
+            Login::Token(..) => Scheme::Bearer,
+        };
+        access::read(&String::from_utf8_lossy(&text), scheme)
     }
 
     fn is_running(&self) -> bool {
-        self.state().process.as_ref().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+        self.process().as_ref().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
     }
 
     fn log(&self) -> PathBuf {
         self.scratch.path().join("registry.log")
     }
 
-    /// The registry reads the file again when its time has changed, and file systems keep time coarsely: so each
-    /// writing sets a later time than the one before. Renamed into place, so that no half file is ever read.
-    fn write_passwords(&self, state: &mut State) -> Result<()> {
-        let lines: Vec<String> = state.users.iter().map(|(user, hash)| format!("{user}:{hash}\n")).collect();
-        let next = self.scratch.path().join("htpasswd.next");
-        fs::write(&next, lines.concat()).context("write the password file")?;
-        let now = SystemTime::now();
-        let time = state.written.map_or(now, |before| now.max(before + Duration::from_secs(1)));
-        let file = fs::File::options().write(true).open(&next).context("open the password file")?;
-        file.set_modified(time).context("set the password file's time")?;
-        state.written = Some(time);
-        fs::rename(&next, self.scratch.path().join("htpasswd")).context("put the password file in place")
+    fn htpasswd(&self) -> Result<&Htpasswd> {
+        match &self.settings.login {
+            Login::Htpasswd(file) => Ok(file),
+            Login::Token(..) => bail!("the registry has no passwords: its token server has"),
+        }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

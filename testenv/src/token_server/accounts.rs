@@ -1,0 +1,158 @@
+//! Who may log in to a token server, until when, and what each may do.
+//!
+//! Pure: the time is passed in, and nothing here knows requests or tokens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use super::scope::{REPOSITORY, Scope};
+
+/// What everybody may do below a path of its own.
+const OWN_ACTIONS: [&str; 2] = ["pull", "push"];
+
+/// What everybody may do in a public repository.
+const PUBLIC_ACTION: &str = "pull";
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    /// By user. One that is not in here, or has none left, cannot log in.
+    passwords: BTreeMap<String, Vec<Password>>,
+    /// User, repository and action.
+    grants: BTreeSet<(String, String, String)>,
+    public: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Password {
+    text: String,
+    /// From then on it is refused.
+    expires: Option<SystemTime>,
+}
+
+impl Accounts {
+    pub(super) fn set(&mut self, user: &str, password: &str) {
+        self.passwords.remove(user);
+        self.add(user, password, None);
+    }
+
+    pub(super) fn add(&mut self, user: &str, password: &str, expires: Option<SystemTime>) {
+        let password = Password { text: password.to_owned(), expires };
+        self.passwords.entry(user.to_owned()).or_default().push(password);
+    }
+
+    pub(super) fn expire(&mut self, user: &str, at: SystemTime) {
+        for password in self.passwords.get_mut(user).into_iter().flatten() {
+            password.expires = Some(password.expires.map_or(at, |expires| expires.min(at)));
+        }
+    }
+
+    pub(super) fn revoke(&mut self, user: &str, is_meant: impl Fn(&str) -> bool) {
+        if let Some(passwords) = self.passwords.get_mut(user) {
+            passwords.retain(|password| !is_meant(&password.text));
+        }
+    }
+
+    pub(super) fn grant(&mut self, user: &str, repository: &str, actions: &[&str]) {
+        for action in actions {
+            self.grants.insert((user.to_owned(), repository.to_owned(), (*action).to_owned()));
+        }
+    }
+
+    pub(super) fn publish(&mut self, repository: &str) {
+        self.public.insert(repository.to_owned());
+    }
+
+    /// Whether this login is right at this time.
+    pub(super) fn admit(&self, user: &str, password: &str, now: SystemTime) -> bool {
+        let fits = |one: &Password| one.text == password && one.expires.is_none_or(|expires| now < expires);
+        self.passwords.get(user).is_some_and(|passwords| passwords.iter().any(fits))
+    }
+
+    /// That part of `asked` which `user`, or somebody without a login, may do; `None` if that is nothing.
+    pub(super) fn allowed(&self, user: Option<&str>, asked: &Scope) -> Option<Scope> {
+        let may = |action: &&String| {
+            asked.kind == REPOSITORY
+                && (*action == PUBLIC_ACTION && self.public.contains(&asked.name)
+                    || user.is_some_and(|user| self.may(user, &asked.name, action)))
+        };
+        let actions: Vec<String> = asked.actions.iter().filter(may).cloned().collect();
+        (!actions.is_empty()).then(|| Scope { actions, ..asked.clone() })
+    }
+
+    fn may(&self, user: &str, repository: &str, action: &str) -> bool {
+        let is_own = repository.strip_prefix(user).is_some_and(|rest| rest.starts_with('/'));
+        is_own && OWN_ACTIONS.contains(&action)
+            || self.grants.contains(&(user.to_owned(), repository.to_owned(), action.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    #[test]
+    fn a_user_gets_what_is_asked_and_allowed() {
+        let mut accounts = Accounts::default();
+        accounts.grant("alice", "team/app", &["pull"]);
+        accounts.publish("public/app");
+        for (user, asked, expected) in [
+            (Some("alice"), "repository:alice/app:pull,push", Some("repository:alice/app:pull,push")),
+            (Some("alice"), "repository:alice/app:pull,delete", Some("repository:alice/app:pull")),
+            (Some("alice"), "repository:alice:pull", None),
+            (Some("alice"), "repository:alicia/app:pull", None),
+            (Some("alice"), "repository:team/app:push,pull", Some("repository:team/app:pull")),
+            (Some("alice"), "repository:team/app/more:pull", None),
+            (Some("bob"), "repository:team/app:pull", None),
+            (Some("bob"), "repository:alice/app:pull", None),
+            (Some("bob"), "repository:public/app:pull,push", Some("repository:public/app:pull")),
+            (None, "repository:public/app:pull,push", Some("repository:public/app:pull")),
+            (None, "repository:team/app:pull", None),
+            (Some("registry"), "registry:catalog:*", None),
+            (Some("alice"), "registry:alice/app:pull", None),
+        ] {
+            let allowed = accounts.allowed(user, &Scope::parse(asked).unwrap());
+            assert_eq!(allowed.map(|scope| scope.to_string()).as_deref(), expected, "{user:?} {asked}");
+        }
+    }
+
+    #[test]
+    fn a_password_holds_until_it_expires_or_is_taken_away() {
+        let second = Duration::from_secs(1);
+        let mut accounts = Accounts::default();
+        let mut admitted = Vec::new();
+        let mut look = |accounts: &Accounts, now| {
+            let who = ["old", "new", "third"].map(|password| accounts.admit("alice", password, now));
+            admitted.push(who);
+        };
+        look(&accounts, NOW);
+        accounts.set("alice", "old");
+        accounts.add("alice", "new", Some(NOW + second));
+        look(&accounts, NOW);
+        look(&accounts, NOW + second);
+        accounts.expire("alice", NOW + 2 * second);
+        look(&accounts, NOW + second);
+        look(&accounts, NOW + 2 * second);
+        accounts.revoke("alice", |password| password == "old");
+        look(&accounts, NOW);
+        accounts.set("alice", "third");
+        look(&accounts, NOW + 2 * second);
+        accounts.revoke("alice", |_| true);
+        look(&accounts, NOW);
+        let expected = [
+            [false, false, false],
+            [true, true, false],
+            [true, false, false],
+            [true, false, false],
+            [false, false, false],
+            [false, true, false],
+            [false, false, true],
+            [false, false, false],
+        ];
+        assert_eq!(admitted, expected);
+    }
+}
