@@ -3,14 +3,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
-use regcred::api::{ConditionType, RegistryConnection, condition};
+use regcred::api::{ConditionType, RegistryConnection, condition, names::DOCKER_CONFIG_JSON_KEY};
 use serde_json::Value;
 use testenv::{Snapshot, eventually};
 
@@ -41,6 +42,18 @@ impl Seen {
     fn all(&self) -> Vec<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The name of an image that a Secret is meant to serve.
+fn image_of(secret: &Secret) -> Result<String> {
+    let data = secret.data.clone().unwrap_or_default();
+    let config: Value = serde_json::from_slice(&data.get(DOCKER_CONFIG_JSON_KEY).context("no docker config")?.0)?;
+    let keys: Vec<&String> = config["auths"].as_object().context("no auths")?.keys().collect();
+    let [key] = keys.as_slice() else { bail!("{} entries instead of one", keys.len()) };
+    Ok(match key.as_str() {
+        "https://index.docker.io/v1/" => "docker.io/library/app:v1".into(),
+        key => format!("{}/app:v1", key.trim_end_matches('/')),
+    })
 }
 
 impl Scenario {
@@ -95,8 +108,14 @@ impl Scenario {
         ensure!(judged > 0, "no status was seen");
         for secret in self.secrets().list(&Default::default()).await? {
             if secret.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "regcred") {
-                let found = self.shared.keyring.credentials(&self.image(), std::slice::from_ref(&secret))?;
-                ensure!(found.len() == 1, "the kubelet finds {} credentials in {}", found.len(), secret.name_any());
+                let image = image_of(&secret)?;
+                let found = self.shared.keyring.credentials(&image, std::slice::from_ref(&secret))?;
+                ensure!(
+                    found.len() == 1,
+                    "the kubelet finds {} logins for {image} in {}",
+                    found.len(),
+                    secret.name_any()
+                );
             }
         }
         Ok(())

@@ -1,16 +1,19 @@
 //! What users do in a scenario: create, edit and delete objects.
 
 use anyhow::Result;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+};
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 use testenv::Registry;
 
-use crate::scenario::{PASSWORD, Scenario};
+use crate::scenario::{PASSWORD, Scenario, Secure};
 
 impl Scenario {
     /// Writes a Secret with a login as users do.
@@ -95,6 +98,34 @@ impl Scenario {
         let registry = Registry::start().await?;
         registry.set_password(&self.namespace, PASSWORD)?;
         Ok(registry)
+    }
+
+    /// Writes a ConfigMap with an authority's certificate.
+    pub async fn write_authority(&self, name: &str, pem: &str) -> Result<()> {
+        let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}, "data": {"ca.crt": pem}}))?;
+        let parameters = PatchParams { field_manager: Some("test".into()), force: true, ..PatchParams::default() };
+        let patch = Patch::Apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": map.data,
+        }));
+        self.config_maps().patch(name, &parameters, &patch).await?;
+        Ok(())
+    }
+
+    /// Access to the namespace's ConfigMaps.
+    pub fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// An account at the registry with a token server, with its Secret and the ConfigMap `authority`; the spec that goes
+    /// with it.
+    pub async fn account_at(&self, secure: &Secure) -> Result<Value> {
+        secure.tokens.set_password(&self.namespace, PASSWORD);
+        self.write_login("login", PASSWORD).await?;
+        self.write_authority("authority", secure.authority.certificate()).await?;
+        Ok(json!({"provider": {"generic": {
+            "registryUrl": secure.registry.url(), "secretRef": {"name": "login"},
+            "caRef": {"kind": "ConfigMap", "name": "authority"}, "trustedTokenHosts": [secure.token_host()],
+        }}}))
     }
 
     /// The usual spec for another registry.

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{closing::Seen, fault::swallowing};
 pub use crate::{
-    shared::{DEADLINE, PASSWORD, Shared, WRONG, install_crds, shared},
+    shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install_crds, secure, shared},
     tell::{get, is_ready, tell, tell_all},
 };
 

@@ -6,7 +6,10 @@ use anyhow::Result;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, Client, api::PostParams};
 use regcred::api::{RegistryConnection, connection::crds};
-use testenv::{Conditions, ControlPlane, Keyring, Registry, eventually};
+use testenv::{
+    Conditions, ControlPlane, Keyring, Registry, TokenServer, certificates::Authority, eventually, registry,
+    token_server,
+};
 use tokio::sync::OnceCell;
 
 /// How long anything may take before a test gives up.
@@ -37,6 +40,36 @@ pub async fn shared() -> Result<&'static Shared> {
             Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
         })
         .await
+}
+
+/// A registry as most are: with a token server of its own, both over TLS by an authority that nobody else trusts.
+pub struct Secure {
+    pub authority: Authority,
+    pub tokens: TokenServer,
+    pub registry: Registry,
+}
+
+impl Secure {
+    /// One of its own, for tests that count what others must not add to.
+    pub async fn start() -> Result<Self> {
+        let authority = Authority::new()?;
+        let tls = Some(authority.server(&["localhost"])?);
+        let tokens = TokenServer::start_with(token_server::Options { tls: tls.clone(), ..Default::default() })?;
+        let options = registry::Options { authentication: tokens.trust().into(), tls };
+        Ok(Self { registry: Registry::start_with(options).await?, authority, tokens })
+    }
+
+    /// The host of the token server, as `trustedTokenHosts` lists it.
+    pub fn token_host(&self) -> String {
+        format!("localhost:{}", self.tokens.listener().port())
+    }
+}
+
+static SECURE: OnceCell<Secure> = OnceCell::const_new();
+
+/// The one that scenarios share.
+pub async fn secure() -> Result<&'static Secure> {
+    SECURE.get_or_try_init(Secure::start).await
 }
 
 /// Installs the CustomResourceDefinitions and waits until the API server serves them.
