@@ -24,6 +24,9 @@ use crate::{
     problem::{MAX_MESSAGE, Problem, shortened},
 };
 
+/// The longest status, in bytes: etcd keeps every version of it for a while, and every watcher gets each.
+const MAX_STATUS: usize = 4 * 1024;
+
 /// How the target stands as far as the status tells: all that is known while the spec makes no sense.
 pub fn delivery_as_told(observed: &Observed) -> Delivery {
     let was_delivered = condition::is_true(&observed.status.conditions, ConditionType::Delivered);
@@ -142,6 +145,21 @@ fn settle(
     let old = without_stale_progress(&observed.status.conditions, desired);
     status.conditions = transition(&old, desired, observed.generation(), now);
     status.observed_generation = Some(observed.generation());
+    if serde_json::to_vec(&status).is_ok_and(|text| text.len() > MAX_STATUS) { tightened(status) } else { status }
+}
+
+/// The same status with its texts cut to what fits even if all of them are as long as they can be.
+fn tightened(mut status: RegistryConnectionStatus) -> RegistryConnectionStatus {
+    for condition in &mut status.conditions {
+        condition.message = shortened(std::mem::take(&mut condition.message), 120);
+    }
+    if let Some(error) = &mut status.last_error {
+        error.message = shortened(std::mem::take(&mut error.message), 300);
+        error.hint = error.hint.take().map(|hint| shortened(hint, 200));
+    }
+    for repository in status.last_test.iter_mut().flat_map(|test| &mut test.repositories) {
+        repository.name = shortened(std::mem::take(&mut repository.name), 40);
+    }
     status
 }
 
@@ -255,9 +273,13 @@ fn looks_suspended(status: &RegistryConnectionStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{
-        fixture::{connection, delivered, minutes_later, object, observed},
-        sighting::SecretState,
+    use crate::{
+        api::status::{RepositoryVerdict, TestedRepository},
+        controller::{
+            fixture::{connection, delivered, minutes_later, object, observed},
+            sighting::SecretState,
+        },
+        problem::field,
     };
     use serde_json::json;
 
@@ -402,12 +424,30 @@ mod tests {
         let long = "ü".repeat(5000);
         let mut observed = observed(delivered(|object| object["metadata"]["name"] = "n".repeat(253).into()));
         observed.target = SecretState::Absent;
-        let outcome = Outcome::unchanged(
-            Some(Problem::new(Reason::SecretMalformed, long.clone()).hint(long.clone())),
-            Delivery::Impossible(Problem::new(Reason::TargetConflict, long)),
-        );
+        let repository = TestedRepository { name: "r".repeat(100), verdict: RepositoryVerdict::RepositoryNotFound };
+        let repositories = vec![repository; 8];
+        let outcome = Outcome {
+            test: Some(LastTest { time: Time(minutes_later(1)), verdict: Reason::RepositoriesProven, repositories }),
+            judged: vec![
+                ObservedInput {
+                    kind: "ConfigMap".into(),
+                    name: "n".repeat(253),
+                    uid: "u".repeat(36),
+                    resource_version: "9".repeat(20)
+                };
+                2
+            ],
+            ..Outcome::unchanged(
+                Some(
+                    Problem::new(Reason::SecretMalformed, long.clone())
+                        .hint(long.clone())
+                        .at(field::TRUSTED_TOKEN_HOSTS),
+                ),
+                Delivery::Impossible(Problem::new(Reason::TargetConflict, long)),
+            )
+        };
         let status = after(&observed, &outcome, 1);
         let size = serde_json::to_vec(&json!(status)).unwrap().len();
-        assert!(size <= 4 * 1024, "{size} bytes");
+        assert!(size <= MAX_STATUS, "{size} bytes");
     }
 }
