@@ -60,6 +60,8 @@ pub struct Scope {
     pub origins: Vec<Origin>,
     /// Certificate authorities to trust besides the operator's.
     pub authorities: Option<Certificates>,
+    /// Whether addresses of private networks may be reached.
+    pub private: bool,
 }
 
 /// What all sessions share.
@@ -120,7 +122,7 @@ impl Http {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let roots = tls::roots(&settings.authorities);
         let tls = tls::config(roots.clone())?;
-        let rules = AddressRules { allow_loopback: settings.allow_loopback, api_server: settings.api_server.into() };
+        let rules = AddressRules::new(settings.allow_loopback, &settings.api_server);
         Ok(Self { rules, lookup: settings.lookup, roots, tls })
     }
 
@@ -133,7 +135,8 @@ impl Http {
             None => self.tls.clone(),
             Some(authorities) => tls::config(tls::with(self.roots.clone(), authorities))?,
         };
-        let resolver = CheckedResolver::new(self.rules.clone(), Arc::clone(&self.lookup), &scope.origins);
+        let rules = self.rules.with_private(scope.private);
+        let resolver = CheckedResolver::new(rules.clone(), Arc::clone(&self.lookup), &scope.origins);
         #[expect(clippy::disallowed_methods, reason = "this is the one place that builds a client")]
         let client = reqwest::Client::builder()
             .user_agent(USER_AGENT)
@@ -147,7 +150,7 @@ impl Http {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(Error::Build)?;
-        Ok(Session { client, rules: self.rules.clone(), origins: scope.origins })
+        Ok(Session { client, rules, origins: scope.origins })
     }
 }
 

@@ -51,7 +51,7 @@ impl Login {
 /// The credential is sent to the registry itself only, and only after the registry asked for Basic authentication.
 pub async fn login(http: &Http, registry: &RegistryUrl, credential: &Credential) -> Login {
     let api = registry.api();
-    let Ok(session) = http.session(Scope { origins: vec![api.origin()], authorities: None }) else {
+    let Ok(session) = http.session(Scope { origins: vec![api.origin()], authorities: None, private: true }) else {
         return Login::inconclusive(Reason::TlsFailed, "TLS could not be set up");
     };
     let get = async |authorization| {
