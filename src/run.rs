@@ -70,6 +70,9 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock) -> anyhow
             authorities: Certificates::default(),
             api_server: vec![],
             lookup: Arc::new(SystemLookup),
+            forbid_private: false,
+            proxy: None,
+            clock: clock.clone(),
         })
         .context("failed to set up the HTTP client for registries")?,
         clock,

@@ -10,7 +10,7 @@ use super::challenge::{Offered, offered};
 use crate::{
     api::Reason,
     domain::{credential::Credential, host::RegistryUrl},
-    net::{Answer, Authorization, Failure, Http, Request, Scope, retry_after},
+    net::{Answer, Authorization, Failure, HeldCause, Http, Request, Scope, retry_after},
 };
 
 /// The pause after a login that was answered with a client error other than 401.
@@ -100,7 +100,10 @@ fn unanswered(step: &str, failure: &Failure) -> Login {
         Failure::AddressNotAllowed(_) => Reason::AddressNotAllowed,
         Failure::Tls(_) => Reason::TlsFailed,
         Failure::TooLong | Failure::OutOfScope => Reason::ProtocolError,
+        Failure::Held { cause: HeldCause::Asked, .. } => Reason::RateLimited,
+        Failure::Held { cause: HeldCause::Unanswered(last), .. } => return unanswered(step, last),
         Failure::NotResolved | Failure::TimedOut | Failure::ConnectionRefused | Failure::Broken => Reason::Unreachable,
+        Failure::NotConnected | Failure::Proxy(_) => Reason::Unreachable,
     };
     Login::inconclusive(reason, format!("{step}: {failure}"))
 }

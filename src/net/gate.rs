@@ -1,0 +1,611 @@
+//! How often the operator calls at one origin, whoever asks for it: a few requests at a time, none while the other side
+//! wants a pause, and hardly any while it gives no answer at all.
+//!
+//! Nothing runs here while nobody asks: times are compared when a request comes, and an origin is forgotten once there is
+//! nothing left to know about it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Origin;
+
+use super::{
+    Answer, Failure, HeldCause,
+    retry_after::{self, MAX_PAUSE},
+};
+use crate::clock::Clock;
+
+/// How many requests may be under way to one origin.
+const AT_ONCE: usize = 8;
+
+/// The pause after an answer that asks for one and does not say how long.
+const UNNAMED_PAUSE: Duration = Duration::from_secs(30);
+
+/// How many requests in a row have to fail until an origin is held.
+const FAILURES: u32 = 5;
+
+/// How long an origin is held at first; twice as long after every further failure.
+const FIRST_HOLD: Duration = Duration::from_secs(1);
+
+/// The longest time an origin is held for failing.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// When a failure is too old to say anything about the next request.
+const FORGET: Duration = Duration::from_secs(600);
+
+/// From how many origins on those are looked for that can be forgotten.
+const FIRST_SWEEP: usize = 64;
+
+/// What is known of all origins.
+pub(super) struct Gate {
+    clock: Clock,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    origins: HashMap<Origin, Place>,
+    /// How many origins there may be before the next sweep. It moves so that a sweep costs little per new origin.
+    sweep: usize,
+}
+
+/// One origin.
+struct Place {
+    seats: Arc<Semaphore>,
+    /// Requests that wait or are under way.
+    present: usize,
+    memory: Memory,
+}
+
+/// What the answers so far mean for the next request.
+#[derive(Default)]
+struct Memory {
+    /// The end of the pause that an answer asked for.
+    paused_until: Option<Timestamp>,
+    trouble: Option<Trouble>,
+}
+
+/// Failures in a row.
+struct Trouble {
+    last: Failure,
+    at: Timestamp,
+    failures: u32,
+    /// A request is under way that finds out whether it is over.
+    trying: bool,
+}
+
+/// The right to send one request. Dropped without a word, it changes nothing.
+pub(super) struct Turn<'a> {
+    /// Given back before the visit ends, so that an origin that is forgotten has nobody left. The semaphore is never
+    /// closed, so there is always one.
+    _seat: Option<OwnedSemaphorePermit>,
+    visit: Visit<'a>,
+    /// Whether this request finds out for all whether the origin answers again.
+    trial: bool,
+}
+
+/// Somebody who waits for a turn or has it.
+struct Visit<'a> {
+    gate: &'a Gate,
+    origin: Origin,
+}
+
+impl Gate {
+    /// A gate that knows nothing yet.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, known: Mutex::new(Known { origins: HashMap::new(), sweep: FIRST_SWEEP }) }
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// [`Failure::Held`] at once, or as soon as the turn comes, if no request may be sent to this origin now.
+    pub(super) async fn enter(&self, origin: Origin) -> Result<Turn<'_>, Failure> {
+        let (visit, seats) = self.visit(origin);
+        visit.look(|memory, now| memory.held(now))?;
+        let seat = seats.acquire_owned().await.ok();
+        let trial = visit.look(|memory, now| memory.admit(now))?;
+        Ok(Turn { _seat: seat, visit, trial })
+    }
+
+    fn visit(&self, origin: Origin) -> (Visit<'_>, Arc<Semaphore>) {
+        let mut known = self.lock();
+        if known.origins.len() >= known.sweep {
+            let now = self.clock.now();
+            known.origins.retain(|_, place| place.present > 0 || place.memory.matters(now));
+            known.sweep = (known.origins.len() * 2).max(FIRST_SWEEP);
+        }
+        let place = known.origins.entry(origin.clone()).or_insert_with(|| Place {
+            seats: Arc::new(Semaphore::new(AT_ONCE)),
+            present: 0,
+            memory: Memory::default(),
+        });
+        place.present += 1;
+        let seats = Arc::clone(&place.seats);
+        (Visit { gate: self, origin }, seats)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Nothing here panics halfway, so what a panic elsewhere left is whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Visit<'_> {
+    fn look<T>(&self, look: impl FnOnce(&mut Memory, Timestamp) -> T) -> T {
+        let now = self.gate.clock.now();
+        let mut known = self.gate.lock();
+        match known.origins.get_mut(&self.origin) {
+            Some(place) => look(&mut place.memory, now),
+            // Not possible while this visit lasts, and nothing would be known then.
+            None => look(&mut Memory::default(), now),
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let now = self.gate.clock.now();
+        let mut known = self.gate.lock();
+        let Some(place) = known.origins.get_mut(&self.origin) else { return };
+        place.present -= 1;
+        if place.present == 0 && !place.memory.matters(now) {
+            known.origins.remove(&self.origin);
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// The beginning of an answer has come. Others are held from here on if it asks for a pause.
+    pub(super) fn heard(&self, status: StatusCode, headers: &HeaderMap) {
+        if asks_for_pause(status, headers) {
+            self.visit.look(|memory, now| {
+                memory.pause(now, retry_after::pause(headers, now).unwrap_or(UNNAMED_PAUSE));
+            });
+        }
+    }
+
+    /// The request is over.
+    pub(super) fn over(self, result: &Result<Answer, Failure>) {
+        self.visit.look(|memory, now| match result {
+            Ok(answer) => {
+                memory.trouble = None;
+                let in_body = || retry_after::pause_in_body(answer.body.expose());
+                if let Some(pause) = asks_for_pause(answer.status, &answer.headers).then(in_body).flatten() {
+                    memory.pause(now, pause);
+                }
+            }
+            Err(failure) => match meaning(failure) {
+                Meaning::Reached => memory.trouble = None,
+                Meaning::Unreached => memory.failed(now, failure, self.trial),
+                Meaning::NotTried => {}
+            },
+        });
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.trial {
+            self.visit.look(|memory, _| {
+                if let Some(trouble) = &mut memory.trouble {
+                    trouble.trying = false;
+                }
+            });
+        }
+    }
+}
+
+/// What a failure says about the origin.
+enum Meaning {
+    /// Somebody is there, and to ask again costs little.
+    Reached,
+    /// The origin gave no answer.
+    Unreached,
+    /// Nothing was asked.
+    NotTried,
+}
+
+fn meaning(failure: &Failure) -> Meaning {
+    match failure {
+        Failure::Tls(_) | Failure::TooLong => Meaning::Reached,
+        Failure::NotResolved
+        | Failure::TimedOut
+        | Failure::ConnectionRefused
+        | Failure::NotConnected
+        | Failure::Proxy(_)
+        | Failure::Broken => Meaning::Unreached,
+        Failure::AddressNotAllowed(_) | Failure::OutOfScope | Failure::Held { .. } => Meaning::NotTried,
+    }
+}
+
+/// Whether an answer asks for a pause: by 429, by 503 if it says for how long, or by GitHub's 403.
+fn asks_for_pause(status: StatusCode, headers: &HeaderMap) -> bool {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::SERVICE_UNAVAILABLE => headers.contains_key(RETRY_AFTER),
+        StatusCode::FORBIDDEN => retry_after::is_exhausted(headers),
+        _ => false,
+    }
+}
+
+impl Memory {
+    /// Whether a request may be sent now.
+    fn held(&self, now: Timestamp) -> Result<(), Failure> {
+        if let Some(pause) = self.paused_until.and_then(|until| left(until, now)) {
+            return Err(Failure::Held { cause: HeldCause::Asked, pause });
+        }
+        let Some(trouble) = self.trouble.as_ref().filter(|trouble| trouble.matters(now)) else { return Ok(()) };
+        // How long a trial takes is not known.
+        match left(trouble.until(), now).or(trouble.trying.then_some(FIRST_HOLD)) {
+            Some(pause) => Err(Failure::Held { cause: HeldCause::Unanswered(Box::new(trouble.last.clone())), pause }),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets a request pass, and says whether it is the one that finds out for all.
+    fn admit(&mut self, now: Timestamp) -> Result<bool, Failure> {
+        self.held(now)?;
+        self.trouble.take_if(|trouble| !trouble.matters(now));
+        Ok(self.trouble.as_mut().filter(|trouble| trouble.failures >= FAILURES).is_some_and(|trouble| {
+            trouble.trying = true;
+            true
+        }))
+    }
+
+    fn pause(&mut self, now: Timestamp, pause: Duration) {
+        let until = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        self.paused_until = self.paused_until.max(Some(until));
+    }
+
+    /// Counts a failure. Of requests that were under way when the origin was closed only the trial counts: eight that
+    /// fail together are no eight rounds.
+    fn failed(&mut self, now: Timestamp, failure: &Failure, trial: bool) {
+        match &mut self.trouble {
+            Some(trouble) if trouble.failures >= FAILURES && !trial => {}
+            Some(trouble) => {
+                let failures = trouble.failures.saturating_add(1);
+                *trouble = Trouble { last: failure.clone(), at: now, failures, trying: false };
+            }
+            None => self.trouble = Some(Trouble { last: failure.clone(), at: now, failures: 1, trying: false }),
+        }
+    }
+
+    /// Whether there is anything that the next request has to know.
+    fn matters(&self, now: Timestamp) -> bool {
+        self.paused_until.is_some_and(|until| left(until, now).is_some())
+            || self.trouble.as_ref().is_some_and(|trouble| trouble.matters(now))
+    }
+}
+
+impl Trouble {
+    /// When the next request may be sent.
+    fn until(&self) -> Timestamp {
+        let hold = match self.failures.checked_sub(FAILURES) {
+            None => Duration::ZERO,
+            Some(further) => {
+                FIRST_HOLD.saturating_mul(1_u32.checked_shl(further).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
+            }
+        };
+        self.at.saturating_add(hold).unwrap_or(Timestamp::MAX)
+    }
+
+    fn matters(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at).unsigned_abs() < FORGET
+    }
+}
+
+/// How long it is until then; none if the time has come, and none if it is further away than any pause is: then somebody
+/// has set the clock back.
+fn left(until: Timestamp, now: Timestamp) -> Option<Duration> {
+    let left = Duration::try_from(until.duration_since(now)).ok()?;
+    (!left.is_zero() && left <= MAX_PAUSE).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, future::join_all};
+    use url::Url;
+
+    use super::*;
+    use crate::net::{
+        Body,
+        fixture::{self, Listener, failed, http, settings},
+    };
+
+    fn gate() -> Gate {
+        // Follows tokio's time, which these tests hold still.
+        Gate::new(Clock::running(1))
+    }
+
+    fn origin(host: &str) -> Origin {
+        format!("https://{host}/").parse::<Url>().unwrap().origin()
+    }
+
+    fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Answer {
+        let pair = |&(name, value): &(&'static str, &'static str)| (name.parse().unwrap(), value.parse().unwrap());
+        let headers = headers.iter().map(pair).collect();
+        Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Body::new(body.as_bytes().to_vec()) }
+    }
+
+    /// One request that ends so. The same as a session does.
+    async fn ends(gate: &Gate, host: &str, result: Result<Answer, Failure>) -> Result<(), Failure> {
+        let turn = gate.enter(origin(host)).await?;
+        if let Ok(answer) = &result {
+            turn.heard(answer.status, &answer.headers);
+        }
+        turn.over(&result);
+        Ok(())
+    }
+
+    async fn fails(gate: &Gate, host: &str) -> Result<(), Failure> {
+        ends(gate, host, Err(Failure::TimedOut)).await
+    }
+
+    async fn is_answered(gate: &Gate, host: &str) -> Result<(), Failure> {
+        ends(gate, host, Ok(answer(401, &[], ""))).await
+    }
+
+    /// For how many seconds the origin is held, and why.
+    async fn held(gate: &Gate, host: &str) -> Option<(f64, HeldCause)> {
+        match gate.enter(origin(host)).await.err()? {
+            Failure::Held { cause, pause } => Some(((pause.as_secs_f64() * 1e3).round() / 1e3, cause)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn wait(seconds: f64) {
+        tokio::time::advance(Duration::from_secs_f64(seconds)).await;
+    }
+
+    fn unanswered() -> HeldCause {
+        HeldCause::Unanswered(Box::new(Failure::TimedOut))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eight_go_at_once_and_the_others_wait_their_turn() {
+        let gate = gate();
+        let mut under_way = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
+        let mut ninth = gate.enter(origin("a")).boxed();
+        let mut tenth = gate.enter(origin("a")).boxed();
+        assert!(ninth.as_mut().now_or_never().is_none());
+        assert!(tenth.as_mut().now_or_never().is_none());
+        assert!(gate.enter(origin("b")).now_or_never().unwrap().is_ok(), "each origin for itself");
+        // Who gives up waiting does not stand in the way of the next.
+        drop(ninth);
+        under_way.pop();
+        assert!(tenth.now_or_never().unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_for_a_pause_holds_all_until_it_is_over() {
+        for (answer, expected) in [
+            (answer(429, &[("retry-after", "7")], ""), Some(7.0)),
+            (answer(429, &[], ""), Some(30.0)),
+            (answer(429, &[("retry-after", "soon")], ""), Some(30.0)),
+            (answer(429, &[("ratelimit-remaining", "0;w=21600")], ""), Some(30.0)),
+            (answer(429, &[("retry-after", "86400")], ""), Some(3600.0)),
+            (answer(429, &[], r#"{"error":{"details":[{"retryDelay":"57s"}]}}"#), Some(57.0)),
+            (answer(503, &[("retry-after", "7")], ""), Some(7.0)),
+            (answer(503, &[], ""), None),
+            (answer(403, &[("retry-after", "7")], ""), Some(7.0)),
+            (answer(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "45")], ""), Some(45.0)),
+            (answer(403, &[("x-ratelimit-remaining", "0")], ""), Some(30.0)),
+            (answer(403, &[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "45")], ""), None),
+            (answer(403, &[], ""), None),
+            (answer(200, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "45")], ""), None),
+            (answer(401, &[("retry-after", "7")], ""), None),
+        ] {
+            let gate = gate();
+            let name = format!("{} {:?}", answer.status, answer.headers);
+            ends(&gate, "a", Ok(answer)).await.unwrap();
+            assert_eq!(held(&gate, "a").await, expected.map(|seconds| (seconds, HeldCause::Asked)), "{name}");
+            assert_eq!(held(&gate, "b").await, None, "{name}");
+            let Some(pause) = expected else { continue };
+            wait(pause - 1.0).await;
+            assert_eq!(held(&gate, "a").await, Some((1.0, HeldCause::Asked)), "{name}");
+            wait(1.0).await;
+            assert_eq!(held(&gate, "a").await, None, "{name}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_those_who_wait_and_is_not_shortened_by_those_under_way() {
+        let gate = gate();
+        let mut under_way = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
+        let mut waiting = gate.enter(origin("a")).boxed();
+        assert!(waiting.as_mut().now_or_never().is_none());
+        for seconds in ["60", "5"] {
+            let answer = answer(429, &[("retry-after", seconds)], "");
+            let turn = under_way.pop().unwrap().unwrap();
+            turn.heard(answer.status, &answer.headers);
+            turn.over(&Ok(answer));
+        }
+        under_way.pop().unwrap().unwrap().over(&Ok(answer(200, &[], "")));
+        let Err(failure) = waiting.now_or_never().unwrap() else { panic!("it was let in") };
+        assert_eq!(failure, Failure::Held { cause: HeldCause::Asked, pause: Duration::from_secs(60) });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_passes_by_the_clock_it_was_given() {
+        let gate = Gate::new(Clock::running(60));
+        ends(&gate, "a", Ok(answer(429, &[("retry-after", "60")], ""))).await.unwrap();
+        assert_eq!(held(&gate, "a").await, Some((60.0, HeldCause::Asked)));
+        wait(0.5).await;
+        assert_eq!(held(&gate, "a").await, Some((30.0, HeldCause::Asked)));
+        wait(0.5).await;
+        assert_eq!(held(&gate, "a").await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn five_failures_in_a_row_hold_an_origin_and_each_further_one_for_longer() {
+        let gate = gate();
+        for _ in 0..5 {
+            assert_eq!(fails(&gate, "a").await, Ok(()));
+        }
+        for hold in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0] {
+            assert_eq!(held(&gate, "a").await, Some((hold, unanswered())));
+            assert_eq!(held(&gate, "b").await, None);
+            wait(hold).await;
+            assert_eq!(fails(&gate, "a").await, Ok(()), "one may try after {hold} s");
+        }
+        wait(60.0).await;
+        assert_eq!(is_answered(&gate, "a").await, Ok(()));
+        for _ in 0..4 {
+            assert_eq!(fails(&gate, "a").await, Ok(()), "the count begins anew");
+        }
+        assert_eq!(held(&gate, "a").await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_failures_that_say_nobody_is_there_count() {
+        use super::super::{ForbiddenAddress as A, ProxyFailure as P};
+        for (failure, counts) in [
+            (Failure::TimedOut, true),
+            (Failure::NotResolved, true),
+            (Failure::ConnectionRefused, true),
+            (Failure::NotConnected, true),
+            (Failure::Broken, true),
+            (Failure::Proxy(P::NotReached), true),
+            (Failure::Tls("the certificate has expired".into()), false),
+            (Failure::TooLong, false),
+            (Failure::AddressNotAllowed(A::Loopback), false),
+        ] {
+            let gate = gate();
+            for _ in 0..5 {
+                ends(&gate, "a", Err(failure.clone())).await.unwrap();
+            }
+            let expected = counts.then(|| (1.0, HeldCause::Unanswered(Box::new(failure))));
+            assert_eq!(held(&gate, "a").await, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_single_request_finds_out_whether_it_is_over() {
+        let gate = gate();
+        for _ in 0..5 {
+            fails(&gate, "a").await.unwrap();
+        }
+        wait(1.0).await;
+        let trial = gate.enter(origin("a")).await.unwrap();
+        assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())));
+        wait(30.0).await;
+        assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())), "however long it takes");
+        drop(trial);
+        let trial = gate.enter(origin("a")).await.unwrap();
+        assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())), "who gives up leaves it to the next");
+        trial.over(&Ok(answer(500, &[], "")));
+        let all = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
+        assert!(all.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_fail_together_are_one_round() {
+        let gate = gate();
+        let all = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
+        for turn in all {
+            turn.unwrap().over(&Err(Failure::TimedOut));
+        }
+        assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_is_forgotten_when_nothing_is_left_to_know() {
+        let gate = gate();
+        let count = || gate.lock().origins.len();
+        is_answered(&gate, "a").await.unwrap();
+        assert_eq!(count(), 0);
+        drop(gate.enter(origin("a")).await.unwrap());
+        assert_eq!(count(), 0);
+        for n in 0..5_000 {
+            fails(&gate, &format!("host-{n}")).await.unwrap();
+            wait(1.0).await;
+        }
+        assert!(count() < 4 * 600, "{} of 5000 origins are remembered", count());
+        wait(600.0).await;
+        for n in 0..5_000 {
+            is_answered(&gate, &format!("host-{n}")).await.unwrap();
+        }
+        assert_eq!(count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_holds_nobody() {
+        let mut memory = Memory::default();
+        let now = Timestamp::from_second(1_795_273_200).unwrap();
+        memory.pause(now, Duration::from_secs(60));
+        for _ in 0..5 {
+            memory.failed(now, &Failure::TimedOut, false);
+        }
+        assert!(memory.held(now).is_err());
+        let before = now - jiff::SignedDuration::from_hours(24);
+        assert_eq!(memory.held(before), Ok(()));
+        assert!(!memory.matters(before));
+    }
+
+    #[test]
+    fn the_sentence_is_the_same_whether_a_try_was_held_or_sent() {
+        let held = |cause, seconds| Failure::Held { cause, pause: Duration::from_secs(seconds) }.to_string();
+        assert_eq!(held(unanswered(), 1), Failure::TimedOut.to_string());
+        assert_eq!(held(HeldCause::Asked, 1), "the host asked to be called less often");
+        assert_eq!(held(HeldCause::Asked, 1), held(HeldCause::Asked, 2));
+    }
+
+    #[tokio::test]
+    async fn all_sessions_of_a_process_share_it_and_nothing_is_sent_while_it_is_closed() {
+        let listener = Listener::saying(fixture::answer("429 Too Many Requests", &["Retry-After: 60"])).await;
+        let http = http(settings());
+        let url = listener.url("/");
+        let (one, other) = (fixture::session(&http, &url), fixture::session(&http, &url));
+        assert_eq!(fixture::get_by(&one, &url).await.unwrap().status, StatusCode::TOO_MANY_REQUESTS);
+        match failed(fixture::get_by(&other, &url).await) {
+            Failure::Held { cause, pause } => {
+                assert_eq!(cause, HeldCause::Asked);
+                assert!(pause <= Duration::from_secs(60));
+            }
+            failure => panic!("{failure:?}"),
+        }
+        assert_eq!(listener.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_waits_at_the_gate_like_any_request() {
+        let headers = ["Location: /next", "Retry-After: 60", "X-RateLimit-Remaining: 0"];
+        let redirects = Listener::saying(fixture::answer("307 Temporary Redirect", &headers)).await;
+        let http = http(settings());
+        let url = redirects.url("/");
+        let session = fixture::session(&http, &url);
+        // Somebody else learns of a pause between the redirect and its target.
+        let gate = Arc::clone(&session.gate);
+        let other = gate.enter(url.parse::<Url>().unwrap().origin()).await.unwrap();
+        let (result, ()) = tokio::join!(fixture::get_by(&session, &url), async {
+            while redirects.connections() == 0 {
+                tokio::task::yield_now().await;
+            }
+            other.heard(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
+        });
+        assert!(matches!(failed(result), Failure::Held { cause: HeldCause::Asked, .. }));
+        assert_eq!(redirects.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_turn_does_not_count_as_time_of_the_request() {
+        let listener = Listener::saying(fixture::answer("200 OK", &[])).await;
+        let http = fixture::hasty(settings());
+        let url = listener.url("/");
+        let session = fixture::session(&http, &url);
+        let gate = Arc::clone(&session.gate);
+        let others = join_all((0..8).map(|_| gate.enter(url.parse::<Url>().unwrap().origin()))).await;
+        let (result, ()) = tokio::join!(fixture::get_by(&session, &url), async {
+            // Longer than the request itself may take.
+            tokio::time::sleep(http.timeouts.request * 2).await;
+            drop(others);
+        });
+        assert!(result.is_ok());
+    }
+}
