@@ -7,37 +7,18 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Origin;
 
-use super::{
-    Answer, Failure, HeldCause,
-    retry_after::{self, MAX_PAUSE},
-};
+use super::{Answer, Failure, memory::Memory};
 use crate::clock::Clock;
 
 /// How many requests may be under way to one origin.
 const AT_ONCE: usize = 8;
-
-/// The pause after an answer that asks for one and does not say how long.
-const UNNAMED_PAUSE: Duration = Duration::from_secs(30);
-
-/// How many requests in a row have to fail until an origin is held.
-const FAILURES: u32 = 5;
-
-/// How long an origin is held at first; twice as long after every further failure.
-const FIRST_HOLD: Duration = Duration::from_secs(1);
-
-/// The longest time an origin is held for failing.
-const LONGEST_HOLD: Duration = Duration::from_secs(60);
-
-/// When a failure is too old to say anything about the next request.
-const FORGET: Duration = Duration::from_secs(600);
 
 /// From how many origins on those are looked for that can be forgotten.
 const FIRST_SWEEP: usize = 64;
@@ -60,23 +41,6 @@ struct Place {
     /// Requests that wait or are under way.
     present: usize,
     memory: Memory,
-}
-
-/// What the answers so far mean for the next request.
-#[derive(Default)]
-struct Memory {
-    /// The end of the pause that an answer asked for.
-    paused_until: Option<Timestamp>,
-    trouble: Option<Trouble>,
-}
-
-/// Failures in a row.
-struct Trouble {
-    last: Failure,
-    at: Timestamp,
-    failures: u32,
-    /// A request is under way that finds out whether it is over.
-    trying: bool,
 }
 
 /// The right to send one request. Dropped without a word, it changes nothing.
@@ -163,158 +127,33 @@ impl Drop for Visit<'_> {
 impl Turn<'_> {
     /// The beginning of an answer has come. Others are held from here on if it asks for a pause.
     pub(super) fn heard(&self, status: StatusCode, headers: &HeaderMap) {
-        if asks_for_pause(status, headers) {
-            self.visit.look(|memory, now| {
-                memory.pause(now, retry_after::pause(headers, now).unwrap_or(UNNAMED_PAUSE));
-            });
-        }
+        self.visit.look(|memory, now| memory.heard(now, status, headers));
     }
 
     /// The request is over.
     pub(super) fn over(self, result: &Result<Answer, Failure>) {
-        self.visit.look(|memory, now| match result {
-            Ok(answer) => {
-                memory.trouble = None;
-                let in_body = || retry_after::pause_in_body(answer.body.expose());
-                if let Some(pause) = asks_for_pause(answer.status, &answer.headers).then(in_body).flatten() {
-                    memory.pause(now, pause);
-                }
-            }
-            Err(failure) => match meaning(failure) {
-                Meaning::Reached => memory.trouble = None,
-                Meaning::Unreached => memory.failed(now, failure, self.trial),
-                Meaning::NotTried => {}
-            },
-        });
+        self.visit.look(|memory, now| memory.over(now, result, self.trial));
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if self.trial {
-            self.visit.look(|memory, _| {
-                if let Some(trouble) = &mut memory.trouble {
-                    trouble.trying = false;
-                }
-            });
+            self.visit.look(|memory, _| memory.trial_over());
         }
     }
-}
-
-/// What a failure says about the origin.
-enum Meaning {
-    /// Somebody is there, and to ask again costs little.
-    Reached,
-    /// The origin gave no answer.
-    Unreached,
-    /// Nothing was asked.
-    NotTried,
-}
-
-fn meaning(failure: &Failure) -> Meaning {
-    match failure {
-        Failure::Tls(_) | Failure::TooLong => Meaning::Reached,
-        Failure::NotResolved
-        | Failure::TimedOut
-        | Failure::ConnectionRefused
-        | Failure::NotConnected
-        | Failure::Proxy(_)
-        | Failure::Broken => Meaning::Unreached,
-        Failure::AddressNotAllowed(_) | Failure::OutOfScope | Failure::Held { .. } => Meaning::NotTried,
-    }
-}
-
-/// Whether an answer asks for a pause: by 429, by 503 if it says for how long, or by GitHub's 403.
-fn asks_for_pause(status: StatusCode, headers: &HeaderMap) -> bool {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => true,
-        StatusCode::SERVICE_UNAVAILABLE => headers.contains_key(RETRY_AFTER),
-        StatusCode::FORBIDDEN => retry_after::is_exhausted(headers),
-        _ => false,
-    }
-}
-
-impl Memory {
-    /// Whether a request may be sent now.
-    fn held(&self, now: Timestamp) -> Result<(), Failure> {
-        if let Some(pause) = self.paused_until.and_then(|until| left(until, now)) {
-            return Err(Failure::Held { cause: HeldCause::Asked, pause });
-        }
-        let Some(trouble) = self.trouble.as_ref().filter(|trouble| trouble.matters(now)) else { return Ok(()) };
-        // How long a trial takes is not known.
-        match left(trouble.until(), now).or(trouble.trying.then_some(FIRST_HOLD)) {
-            Some(pause) => Err(Failure::Held { cause: HeldCause::Unanswered(Box::new(trouble.last.clone())), pause }),
-            None => Ok(()),
-        }
-    }
-
-    /// Lets a request pass, and says whether it is the one that finds out for all.
-    fn admit(&mut self, now: Timestamp) -> Result<bool, Failure> {
-        self.held(now)?;
-        self.trouble.take_if(|trouble| !trouble.matters(now));
-        Ok(self.trouble.as_mut().filter(|trouble| trouble.failures >= FAILURES).is_some_and(|trouble| {
-            trouble.trying = true;
-            true
-        }))
-    }
-
-    fn pause(&mut self, now: Timestamp, pause: Duration) {
-        let until = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-        self.paused_until = self.paused_until.max(Some(until));
-    }
-
-    /// Counts a failure. Of requests that were under way when the origin was closed only the trial counts: eight that
-    /// fail together are no eight rounds.
-    fn failed(&mut self, now: Timestamp, failure: &Failure, trial: bool) {
-        match &mut self.trouble {
-            Some(trouble) if trouble.failures >= FAILURES && !trial => {}
-            Some(trouble) => {
-                let failures = trouble.failures.saturating_add(1);
-                *trouble = Trouble { last: failure.clone(), at: now, failures, trying: false };
-            }
-            None => self.trouble = Some(Trouble { last: failure.clone(), at: now, failures: 1, trying: false }),
-        }
-    }
-
-    /// Whether there is anything that the next request has to know.
-    fn matters(&self, now: Timestamp) -> bool {
-        self.paused_until.is_some_and(|until| left(until, now).is_some())
-            || self.trouble.as_ref().is_some_and(|trouble| trouble.matters(now))
-    }
-}
-
-impl Trouble {
-    /// When the next request may be sent.
-    fn until(&self) -> Timestamp {
-        let hold = match self.failures.checked_sub(FAILURES) {
-            None => Duration::ZERO,
-            Some(further) => {
-                FIRST_HOLD.saturating_mul(1_u32.checked_shl(further).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
-            }
-        };
-        self.at.saturating_add(hold).unwrap_or(Timestamp::MAX)
-    }
-
-    fn matters(&self, now: Timestamp) -> bool {
-        now.duration_since(self.at).unsigned_abs() < FORGET
-    }
-}
-
-/// How long it is until then; none if the time has come, and none if it is further away than any pause is: then somebody
-/// has set the clock back.
-fn left(until: Timestamp, now: Timestamp) -> Option<Duration> {
-    let left = Duration::try_from(until.duration_since(now)).ok()?;
-    (!left.is_zero() && left <= MAX_PAUSE).then_some(left)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::{FutureExt, future::join_all};
     use url::Url;
 
     use super::*;
     use crate::net::{
-        Body,
+        Body, HeldCause,
         fixture::{self, Listener, failed, http, settings},
     };
 
@@ -532,20 +371,6 @@ mod tests {
             is_answered(&gate, &format!("host-{n}")).await.unwrap();
         }
         assert_eq!(count(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_set_back_holds_nobody() {
-        let mut memory = Memory::default();
-        let now = Timestamp::from_second(1_795_273_200).unwrap();
-        memory.pause(now, Duration::from_secs(60));
-        for _ in 0..5 {
-            memory.failed(now, &Failure::TimedOut, false);
-        }
-        assert!(memory.held(now).is_err());
-        let before = now - jiff::SignedDuration::from_hours(24);
-        assert_eq!(memory.held(before), Ok(()));
-        assert!(!memory.matters(before));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod gate;
+mod memory;
 mod proxy;
 mod resolver;
 pub mod retry_after;

@@ -11,6 +11,7 @@ use regcred::{
     cli::{LogFormat, RunArguments},
     clock::Clock,
     controller::{Context, PASS_LIMIT},
+    run::Outside,
 };
 use testenv::{Calls, eventually, namespace};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -94,12 +95,19 @@ impl Scenario {
         }
         let arguments = RunArguments {
             allow_loopback: true,
+            ca_file: None,
+            https_proxy: None,
+            no_proxy: None,
+            forbid_private_addresses: false,
             metrics_addr: "127.0.0.1:0".parse()?,
             log_format: LogFormat::Text,
             namespace: "regcred-system".into(),
         };
         let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
-        let context = regcred::run::context(client, &arguments, clock)?;
+        let api_server = &self.shared.plane.config().cluster_url;
+        let api_server = api_server.authority().context("the API server's address")?.as_str().parse()?;
+        let outside = Outside { api_server: vec![api_server], ..Outside::default() };
+        let context = regcred::run::context(client, &arguments, clock, outside)?;
         let context = Arc::new(Context { pass_limit: self.pass_limit, ..context });
         let listener = TcpListener::bind(arguments.metrics_addr).await?;
         self.metrics_addr = Some(listener.local_addr()?);
