@@ -63,9 +63,11 @@ impl Proxy {
     /// Whether requests to this URL go through the proxy.
     fn carries(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default().trim_end_matches('.');
-        // A host that cannot be written as a URI cannot be asked for either; it is nothing to make an exception of.
-        let target = Uri::builder().scheme(url.scheme()).authority(host).path_and_query("/").build();
-        url.scheme() == "https" && target.map_or(true, |target| self.matcher.intercept(&target).is_some())
+        match Uri::builder().scheme(url.scheme()).authority(host).path_and_query("/").build() {
+            Ok(target) => self.matcher.intercept(&target).is_some(),
+            // It cannot be asked for either, so it is nothing to make an exception of.
+            Err(_) => url.scheme() == "https",
+        }
     }
 }
 
@@ -285,6 +287,15 @@ mod tests {
         let failure = failed(get(&http, "https://registry.example/").await);
         assert_eq!(failure, Failure::Proxy(ProxyFailure::NotOpened));
         assert_eq!(listener.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_client_of_a_tunnel_resolves_the_name_of_the_proxy_only() {
+        let lookup = Names::new(&[("proxy.example", &[&["127.0.0.1"]]), ("registry.example", &[&["127.0.0.1"]])]);
+        let resolver = ProxyResolver { host: "proxy.example".into(), lookup };
+        assert!(resolver.resolve("proxy.example".parse().unwrap()).await.is_ok());
+        let refused = resolver.resolve("registry.example".parse().unwrap()).await.err().unwrap();
+        assert!(refused.is::<NotResolved>());
     }
 
     #[tokio::test]

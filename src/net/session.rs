@@ -65,8 +65,11 @@ impl Session {
     /// Sends a request and reads the whole answer. Redirects are followed within the same origin only; any other one is
     /// returned as the answer it is.
     ///
+    /// If many requests are under way to the origin, this one waits for its turn; the time limits begin after that.
+    ///
     /// # Errors
-    /// [`Failure`] says what went wrong before there was an answer; every status code is an answer.
+    /// [`Failure`] says what went wrong before there was an answer; every status code is an answer. [`Failure::Held`] means
+    /// that no request may be sent to the origin now.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
         let mut url = request.url.clone();
         let mut followed = 0;
