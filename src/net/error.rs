@@ -232,7 +232,10 @@ mod tests {
             half(format!("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{SENTINEL}")).await,
             half(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{SENTINEL}")).await,
         ] {
-            assert_eq!(failed(get(&hasty(settings()), &listener.url("/")).await), Failure::TimedOut);
+            assert_eq!(
+                failed(get(&hasty(settings(), Duration::from_millis(200)), &listener.url("/")).await),
+                Failure::TimedOut
+            );
         }
     }
 

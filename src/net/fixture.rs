@@ -166,10 +166,9 @@ pub(super) fn http(settings: Settings) -> Http {
     Http::new(settings).unwrap()
 }
 
-/// As [`http`], but impatient.
-pub(super) fn hasty(settings: Settings) -> Http {
-    let timeouts = Timeouts { connect: Duration::from_millis(300), request: Duration::from_millis(300) };
-    Http { timeouts, ..http(settings) }
+/// As [`http`], but nothing may take longer than this. What has to come in time needs seconds on a busy machine.
+pub(super) fn hasty(settings: Settings, patience: Duration) -> Http {
+    Http { timeouts: Timeouts { connect: patience, request: patience }, ..http(settings) }
 }
 
 /// A session that reaches the origin of this URL.

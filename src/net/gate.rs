@@ -421,14 +421,14 @@ mod tests {
     #[tokio::test]
     async fn waiting_for_a_turn_does_not_count_as_time_of_the_request() {
         let listener = Listener::saying(fixture::answer("200 OK", &[])).await;
-        let http = fixture::hasty(settings());
+        let http = fixture::hasty(settings(), Duration::from_secs(2));
         let url = listener.url("/");
         let session = fixture::session(&http, &url);
         let gate = Arc::clone(&session.gate);
         let others = join_all((0..8).map(|_| gate.enter(url.parse::<Url>().unwrap().origin()))).await;
         let (result, ()) = tokio::join!(fixture::get_by(&session, &url), async {
             // Longer than the request itself may take.
-            tokio::time::sleep(http.timeouts.request * 2).await;
+            tokio::time::sleep(http.timeouts.request.mul_f64(1.2)).await;
             drop(others);
         });
         assert!(result.is_ok());

@@ -308,7 +308,7 @@ mod tests {
         }
         let listener = Listener::saying(answer("502 Bad Gateway", &[])).await;
         let settings = Settings { proxy: proxy(&listener.url(""), ""), lookup: Arc::new(Never), ..settings() };
-        let failure = failed(get(&fixture::hasty(settings), "https://registry.example/").await);
+        let failure = failed(get(&fixture::hasty(settings, Duration::from_secs(2)), "https://registry.example/").await);
         assert_eq!(failure, Failure::Proxy(ProxyFailure::NotOpened));
     }
 }
