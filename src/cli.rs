@@ -1,8 +1,9 @@
 //! The command line. Every flag can also be given in the environment, as `REGCRED_` and the flag's name.
 
-use std::{ffi::OsString, net::SocketAddr};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use secrecy::SecretString;
 
 use crate::{api::names::DEFAULT_OPERATOR_NAMESPACE, run, telemetry};
 
@@ -31,6 +32,27 @@ pub struct RunArguments {
     /// Connect to registries at loopback addresses, over plain http too. For tests and demos on one machine.
     #[arg(long, env = "REGCRED_ALLOW_LOOPBACK", value_parser = FalseyValueParser::new())]
     pub allow_loopback: bool,
+
+    /// Trust these certificate authorities besides the system's: a file with certificates in PEM.
+    #[arg(long, env = "REGCRED_CA_FILE", value_name = "PATH")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Reach https addresses through this proxy: `http://[USER:PASSWORD@]HOST:PORT`, or `https://` for TLS to the proxy too.
+    ///
+    /// Plain http never goes through it, and HTTPS_PROXY is not read. Give a password in the environment, where no process
+    /// list shows it.
+    #[arg(long, env = "REGCRED_HTTPS_PROXY", value_name = "URL", hide_env_values = true)]
+    pub https_proxy: Option<SecretString>,
+
+    /// Do not use the proxy for these, separated by commas: names, which stand for their subdomains too, addresses, and
+    /// networks such as 10.0.0.0/8, as curl reads NO_PROXY.
+    #[arg(long, env = "REGCRED_NO_PROXY", value_name = "LIST")]
+    pub no_proxy: Option<String>,
+
+    /// Never connect to private networks (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, 198.18.0.0/15, fc00::/7)
+    /// for the connections of a namespace.
+    #[arg(long, env = "REGCRED_FORBID_PRIVATE_ADDRESSES", value_parser = FalseyValueParser::new())]
+    pub forbid_private_addresses: bool,
 
     /// Where to serve /livez, /readyz and /metrics. Port 0 takes a free one; the log names it.
     #[arg(long, env = "REGCRED_METRICS_ADDR", default_value = "0.0.0.0:8080", value_parser = parse_address)]
@@ -92,6 +114,16 @@ mod tests {
         assert_eq!(parse_address("127.0.0.1:9"), Ok("127.0.0.1:9".parse().unwrap()));
         assert_eq!(parse_address("[::]:9"), Ok("[::]:9".parse().unwrap()));
         assert!(parse_address("localhost").is_err());
+    }
+
+    #[test]
+    fn a_proxy_with_a_password_is_shown_nowhere() {
+        for url in ["http://user:s3ntinel@proxy.example:3128", "s3ntinel", "::s3ntinel"] {
+            let cli = Cli::try_parse_from(["regcred", "run", "--https-proxy", url]).unwrap();
+            assert!(!format!("{cli:?}").contains("s3ntinel"), "{cli:?}");
+            let wrong = Cli::try_parse_from(["regcred", "run", "--https-proxy", url, "--log-format", "loud"]);
+            assert!(!wrong.unwrap_err().to_string().contains("s3ntinel"));
+        }
     }
 
     #[test]

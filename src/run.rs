@@ -1,13 +1,15 @@
 //! The only wiring: from the command line to a running operator, and back to a clean end.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::{FutureExt, future::Shared};
+use http::Uri;
 use kube::{
     Client, Config,
     runtime::events::{Recorder, Reporter},
 };
+use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -19,10 +21,31 @@ use crate::{
     clock::Clock,
     controller::{self, Context},
     metrics::Metrics,
-    net::{Certificates, Http, Settings, SystemLookup},
+    net::{Certificates, Http, Lookup, Proxy, Settings, SystemLookup},
     registry::Habits,
     serve,
 };
+
+/// How long the look for the API server's addresses may delay the start.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The name by which Pods know the API server, at the port of its Service.
+const API_SERVER: (&str, u16) = ("kubernetes.default.svc", 443);
+
+/// What there is outside of the operator, as far as it can differ from run to run.
+pub struct Outside {
+    /// Where the API server listens: no request of a connection may go there.
+    pub api_server: Vec<SocketAddr>,
+    /// Who resolves names.
+    pub lookup: Arc<dyn Lookup>,
+}
+
+impl Default for Outside {
+    /// The system's resolver, and an API server that nobody has to be kept from.
+    fn default() -> Self {
+        Self { api_server: vec![], lookup: Arc::new(SystemLookup) }
+    }
+}
 
 /// How long the passes under way may take to finish after the signal to end.
 const GRACE: Duration = Duration::from_secs(4);
@@ -40,7 +63,10 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
     })?;
     // Retries are the policy's business; below it they would multiply.
     config.default_retry = false;
+    let lookup: Arc<dyn Lookup> = Arc::new(SystemLookup);
+    let api_server = api_server(&config.cluster_url, |name| std::env::var(name).ok(), lookup.as_ref()).await;
     let client = Client::try_from(config).context("failed to set up the client of the API server")?;
+    let context = Arc::new(context(client, &arguments, Clock::system(), Outside { api_server, lookup })?);
     let listener = TcpListener::bind(arguments.metrics_addr)
         .await
         .with_context(|| format!("failed to listen on {} for metrics and probes", arguments.metrics_addr))?;
@@ -51,15 +77,14 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
         "regcred starts"
     );
     let shutdown = ending()?.shared();
-    let context = Arc::new(context(client, &arguments, Clock::system())?);
     run(context, listener, shutdown).await
 }
 
 /// What the controller works with.
 ///
 /// # Errors
-/// If the HTTP client cannot be set up.
-pub fn context(client: Client, arguments: &RunArguments, clock: Clock) -> anyhow::Result<Context> {
+/// If the arguments name a file or a proxy that cannot be used, or if the HTTP client cannot be set up.
+pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: Outside) -> anyhow::Result<Context> {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| FIELD_MANAGER.to_owned());
     let reporter =
         Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(format!("{}/{host}", arguments.namespace)) };
@@ -68,9 +93,12 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock) -> anyhow
         client,
         http: Http::new(Settings {
             allow_loopback: arguments.allow_loopback,
-            authorities: Certificates::default(),
-            api_server: vec![],
-            lookup: Arc::new(SystemLookup),
+            forbid_private: arguments.forbid_private_addresses,
+            authorities: authorities(arguments.ca_file.as_deref())?,
+            api_server: outside.api_server,
+            proxy: proxy(arguments)?,
+            lookup: outside.lookup,
+            clock: clock.clone(),
         })
         .context("failed to set up the HTTP client for registries")?,
         clock,
@@ -82,6 +110,60 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock) -> anyhow
         allow_loopback: arguments.allow_loopback,
         pass_limit: controller::PASS_LIMIT,
     })
+}
+
+fn authorities(file: Option<&Path>) -> anyhow::Result<Certificates> {
+    let Some(file) = file else { return Ok(Certificates::default()) };
+    let what = || format!("failed to read certificate authorities from {} (--ca-file)", file.display());
+    Certificates::parse(&std::fs::read(file).with_context(what)?).with_context(what)
+}
+
+fn proxy(arguments: &RunArguments) -> anyhow::Result<Option<Proxy>> {
+    let exceptions = arguments.no_proxy.as_deref().unwrap_or_default();
+    // A variable that is set to nothing is as good as none.
+    let url = arguments.https_proxy.as_ref().filter(|url| !url.expose_secret().trim().is_empty());
+    url.map(|url| Proxy::parse(url, exceptions)).transpose().context("failed to use the URL of --https-proxy")
+}
+
+/// Where the API server listens, as far as this operator can know: at the URL of its own client, where the environment of a
+/// Pod says, and under the name that Pods use. What cannot be resolved is no reason not to start.
+async fn api_server(url: &Uri, variable: impl Fn(&str) -> Option<String>, lookup: &dyn Lookup) -> Vec<SocketAddr> {
+    let plain = url.scheme_str() == Some("http");
+    let mut places =
+        vec![(url.host().unwrap_or_default().to_owned(), url.port_u16().unwrap_or(if plain { 80 } else { 443 }))];
+    if let Some(host) = variable("KUBERNETES_SERVICE_HOST") {
+        let ports =
+            ["KUBERNETES_SERVICE_PORT", "KUBERNETES_SERVICE_PORT_HTTPS"].map(|name| variable(name)?.parse().ok());
+        places.extend(ports.into_iter().flatten().map(|port| (host.clone(), port)));
+        places.push((host, API_SERVER.1));
+    }
+    let known = futures::future::join_all(places.iter().map(async |(host, port)| {
+        let found = addresses(host, *port, lookup).await;
+        if found.is_empty() {
+            tracing::warn!(
+                host,
+                "failed to resolve the name of the API server; connections are not kept from its address"
+            );
+        }
+        found
+    }));
+    // Outside of a Pod nobody knows this name.
+    let (known, named) = tokio::join!(known, addresses(API_SERVER.0, API_SERVER.1, lookup));
+    let mut found: Vec<SocketAddr> = known.into_iter().flatten().chain(named).collect();
+    found.sort();
+    found.dedup();
+    tracing::debug!(addresses = ?found, "no connection may reach the API server");
+    found
+}
+
+async fn addresses(host: &str, port: u16, lookup: &dyn Lookup) -> Vec<SocketAddr> {
+    if let Ok(ip) = host.trim_matches(['[', ']']).parse() {
+        return vec![SocketAddr::new(ip, port)];
+    }
+    match tokio::time::timeout(LOOKUP_PATIENCE, lookup.lookup(host)).await {
+        Ok(Ok(found)) => found.into_iter().map(|at| SocketAddr::new(at.ip(), port)).collect(),
+        Ok(Err(_)) | Err(_) => vec![],
+    }
 }
 
 /// Runs the operator until `shutdown` completes, and at most [`GRACE`] longer.
@@ -123,4 +205,73 @@ fn ending() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => tracing::info!("SIGINT: ending"),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures::future::BoxFuture;
+
+    use super::*;
+
+    /// Knows some names; `hangs` takes forever.
+    struct Names(&'static [(&'static str, &'static str)]);
+
+    impl Lookup for Names {
+        fn lookup(&self, name: &str) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+            let found = self.0.iter().find(|(known, _)| *known == name).map(|(_, ip)| ip.parse().unwrap());
+            let hangs = name == "hangs";
+            Box::pin(async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Ok(vec![SocketAddr::new(found.ok_or(io::ErrorKind::NotFound)?, 0)])
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn finds_the_api_server_wherever_it_is_named() {
+        let names = Names(&[("kubernetes.default.svc", "10.96.0.1"), ("api.example", "192.0.2.7")]);
+        let pod = [
+            ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
+            ("KUBERNETES_SERVICE_PORT", "443"),
+            ("KUBERNETES_SERVICE_PORT_HTTPS", "6443"),
+        ];
+        for (url, environment, lookup, expected) in [
+            ("https://127.0.0.1:6443/", &[][..], &Names(&[]), &["127.0.0.1:6443"][..]),
+            ("https://[::1]:6443/", &[], &Names(&[]), &["[::1]:6443"]),
+            ("https://api.example/", &[], &names, &["10.96.0.1:443", "192.0.2.7:443"]),
+            ("https://api.example:6443/", &[], &names, &["10.96.0.1:443", "192.0.2.7:6443"]),
+            ("http://api.example/", &[], &names, &["10.96.0.1:443", "192.0.2.7:80"]),
+            ("https://10.96.0.1/", &pod, &names, &["10.96.0.1:443", "10.96.0.1:6443"]),
+            ("https://hangs/", &pod[..1], &Names(&[]), &["10.96.0.1:443"]),
+            ("https://unknown/", &[], &Names(&[]), &[]),
+        ] {
+            let variable =
+                |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
+            let found = api_server(&url.parse().unwrap(), variable, lookup).await;
+            let expected: Vec<SocketAddr> = expected.iter().map(|address| address.parse().unwrap()).collect();
+            assert_eq!(found, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn says_in_one_sentence_what_is_wrong_with_the_authorities() {
+        let error = |path: &str| format!("{:#}", authorities(Some(Path::new(path))).err().unwrap());
+        assert_eq!(
+            error("/nowhere/ca.pem"),
+            "failed to read certificate authorities from /nowhere/ca.pem (--ca-file): No such file or directory (os error 2)"
+        );
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let text = error(manifest);
+        assert!(
+            text.ends_with(
+                "(--ca-file): it holds no certificate (a block that begins with -----BEGIN CERTIFICATE-----)"
+            ),
+            "{text}"
+        );
+        assert!(authorities(None).is_ok());
+    }
 }

@@ -38,7 +38,7 @@ impl Answer {
 pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, Failure> {
     let (status, headers) = (response.status(), response.headers().clone());
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| Failure::of(&error, false))? {
         if bytes.len() + chunk.len() > limit {
             return Err(Failure::TooLong);
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::fault::{Fault, fault};
 use crate::{
     api::Reason,
-    net::{Answer, Failure, retry_after},
+    net::{Answer, Failure, HeldCause, retry_after},
     problem::Problem,
 };
 
@@ -94,7 +94,8 @@ pub(super) fn unclear(place: &Place, answer: &Answer, now: Timestamp) -> Problem
     let status = answer.status;
     let (reason, meaning) = reason(*rung, answer);
     let problem = problem(reason, format!("{rung}: {who} answered with status {}: {meaning}", status.as_u16()));
-    let asked = retry_after::pause(&answer.headers, now);
+    let asked = retry_after::pause(&answer.headers, now)
+        .or_else(|| retry_after::pause_in_body(answer.body.expose()).filter(|_| reason == Reason::RateLimited));
     let pause = if reason == Reason::AccessBlocked { asked.max(Some(PAUSE_WHILE_BLOCKED)) } else { asked };
     Problem { retry_after: pause, ..problem }
 }
@@ -131,20 +132,38 @@ fn is_transient(answer: &Answer, found: Fault) -> bool {
         || found.unavailable
 }
 
+/// By the status, by the registry's code for it, or, as at GitHub, by a 403 whose headers say so.
 fn is_rate_limit(answer: &Answer, found: Fault) -> bool {
-    answer.status == StatusCode::TOO_MANY_REQUESTS || (answer.status.is_client_error() && found.too_many_requests)
+    answer.status == StatusCode::TOO_MANY_REQUESTS
+        || (answer.status.is_client_error() && found.too_many_requests)
+        || (answer.status == StatusCode::FORBIDDEN && retry_after::is_exhausted(&answer.headers))
 }
 
 /// The problem of a request that got no answer.
 pub(super) fn unanswered(place: &Place, failure: &Failure) -> Problem {
-    let reason = match failure {
+    let pause = match failure {
+        Failure::Held { pause, .. } => Some(*pause),
+        _ => None,
+    };
+    let Place { rung, who } = place;
+    let problem = problem(reason_of(failure), format!("{rung}: {who} gave no usable answer: {failure}"));
+    Problem { retry_after: pause, ..problem }
+}
+
+fn reason_of(failure: &Failure) -> Reason {
+    match failure {
         Failure::AddressNotAllowed(_) => Reason::AddressNotAllowed,
         Failure::Tls(_) => Reason::TlsFailed,
         Failure::TooLong | Failure::OutOfScope => Reason::ProtocolError,
-        Failure::NotResolved | Failure::TimedOut | Failure::ConnectionRefused | Failure::Broken => Reason::Unreachable,
-    };
-    let Place { rung, who } = place;
-    problem(reason, format!("{rung}: {who} gave no usable answer: {failure}"))
+        Failure::NotResolved
+        | Failure::TimedOut
+        | Failure::ConnectionRefused
+        | Failure::NotConnected
+        | Failure::Proxy(_)
+        | Failure::Broken => Reason::Unreachable,
+        Failure::Held { cause: HeldCause::Asked, .. } => Reason::RateLimited,
+        Failure::Held { cause: HeldCause::Unanswered(failure), .. } => reason_of(failure),
+    }
 }
 
 /// A problem with the usual advice for its reason.

@@ -74,7 +74,12 @@ pub enum Login {
 /// the future ends the test and leaves nothing behind.
 pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Timestamp) -> Findings {
     let trusted = origins(question.registry, question.token_hosts);
-    let scope = Scope { origins: trusted.clone(), authorities: question.authorities.clone() };
+    let scope = Scope {
+        origins: trusted.clone(),
+        authorities: question.authorities.clone(),
+        // Every connection is a namespaced one.
+        private: !http.forbids_private(),
+    };
     let session = match http.session(scope) {
         Ok(session) => session,
         Err(error) => return Findings::of(Login::Inconclusive(problem(Reason::TlsFailed, error.to_string()))),

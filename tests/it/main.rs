@@ -7,6 +7,7 @@
 
 mod closing;
 mod fault;
+mod names;
 mod objects;
 mod scenario;
 mod shared;

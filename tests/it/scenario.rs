@@ -11,11 +11,12 @@ use regcred::{
     cli::{LogFormat, RunArguments},
     clock::Clock,
     controller::{Context, PASS_LIMIT},
+    run::Outside,
 };
 use testenv::{Calls, eventually, namespace};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::{closing::Seen, fault::swallowing};
+use crate::{closing::Seen, fault::swallowing, names::Names};
 pub use crate::{
     shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install_crds, secure, shared},
     tell::{get, is_ready, tell, tell_all},
@@ -32,6 +33,10 @@ pub struct Scenario {
     account: Option<kube::Config>,
     pub metrics_addr: Option<std::net::SocketAddr>,
     speed: u32,
+    /// How operators are started from now on.
+    pub arguments: RunArguments,
+    /// Host names made up for operators started from now on, and for those that run.
+    pub names: Arc<Names>,
     /// How long one pass of the operator may take.
     pub pass_limit: Duration,
     /// The first write of a status is never answered.
@@ -63,6 +68,17 @@ impl Scenario {
             account: None,
             metrics_addr: None,
             speed: 1,
+            arguments: RunArguments {
+                allow_loopback: true,
+                ca_file: None,
+                https_proxy: None,
+                no_proxy: None,
+                forbid_private_addresses: false,
+                metrics_addr: "127.0.0.1:0".parse()?,
+                log_format: LogFormat::Text,
+                namespace: "regcred-system".into(),
+            },
+            names: Arc::default(),
             pass_limit: PASS_LIMIT,
             swallow_first_status: false,
             seen,
@@ -92,16 +108,13 @@ impl Scenario {
         if self.swallow_first_status {
             client = swallowing(client, |uri| uri.path().ends_with("/status"));
         }
-        let arguments = RunArguments {
-            allow_loopback: true,
-            metrics_addr: "127.0.0.1:0".parse()?,
-            log_format: LogFormat::Text,
-            namespace: "regcred-system".into(),
-        };
         let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
-        let context = regcred::run::context(client, &arguments, clock)?;
+        let api_server = &self.shared.plane.config().cluster_url;
+        let api_server = api_server.authority().context("the API server's address")?.as_str().parse()?;
+        let outside = Outside { api_server: vec![api_server], lookup: self.names.clone() };
+        let context = regcred::run::context(client, &self.arguments, clock, outside)?;
         let context = Arc::new(Context { pass_limit: self.pass_limit, ..context });
-        let listener = TcpListener::bind(arguments.metrics_addr).await?;
+        let listener = TcpListener::bind(self.arguments.metrics_addr).await?;
         self.metrics_addr = Some(listener.local_addr()?);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { drop(stopped.await) }.boxed().shared();

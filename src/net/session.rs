@@ -1,0 +1,229 @@
+//! Requests within one scope.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode, header};
+use url::{Origin, Url};
+
+use super::{
+    Body, Failure,
+    address::AddressRules,
+    answer,
+    gate::{Gate, Turn},
+    proxy::Tunnel,
+};
+use crate::domain::{credential::Credential, token::Token};
+
+/// How many redirects within one origin are followed.
+const MAX_REDIRECTS: usize = 3;
+
+/// The way to the origins of one [`Scope`](super::Scope).
+pub struct Session {
+    pub(super) direct: reqwest::Client,
+    pub(super) tunnel: Option<Tunnel>,
+    pub(super) rules: AddressRules,
+    pub(super) origins: Vec<Origin>,
+    pub(super) gate: Arc<Gate>,
+}
+
+/// What proves the sender's identity.
+#[derive(Clone, Copy)]
+pub enum Authorization<'a> {
+    /// Nothing.
+    None,
+    /// A user name and a password.
+    Basic(&'a Credential),
+    /// A token from a token server.
+    Bearer(&'a Token),
+}
+
+/// One request.
+pub struct Request<'a> {
+    /// GET or HEAD.
+    pub method: Method,
+    /// Where to.
+    pub url: &'a Url,
+    /// From whom.
+    pub authorization: Authorization<'a>,
+    /// Which media types are welcome; none says nothing.
+    pub accept: Option<&'static str>,
+    /// How much of the body is read, in bytes. A longer one is a failure.
+    pub body_limit: usize,
+}
+
+/// An answer of any status, complete.
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
+impl Session {
+    /// Sends a request and reads the whole answer. Redirects are followed within the same origin only; any other one is
+    /// returned as the answer it is.
+    ///
+    /// If many requests are under way to the origin, this one waits for its turn; the time limits begin after that.
+    ///
+    /// # Errors
+    /// [`Failure`] says what went wrong before there was an answer; every status code is an answer. [`Failure::Held`] means
+    /// that no request may be sent to the origin now.
+    pub async fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
+        let mut url = request.url.clone();
+        let mut followed = 0;
+        loop {
+            let answer = self.send_once(&request, &url).await?;
+            match answer.redirected(&url).filter(|next| next.origin() == url.origin()) {
+                Some(next) if followed < MAX_REDIRECTS => (url, followed) = (next, followed + 1),
+                Some(_) | None => return Ok(answer),
+            }
+        }
+    }
+
+    async fn send_once(&self, request: &Request<'_>, url: &Url) -> Result<Answer, Failure> {
+        if !self.origins.contains(&url.origin()) {
+            return Err(Failure::OutOfScope);
+        }
+        self.rules.check_literal(url).map_err(Failure::AddressNotAllowed)?;
+        let turn = self.gate.enter(url.origin()).await?;
+        let result = self.exchange(request, url, &turn).await;
+        turn.over(&result);
+        result
+    }
+
+    async fn exchange(&self, request: &Request<'_>, url: &Url, turn: &Turn<'_>) -> Result<Answer, Failure> {
+        let tunnel = self.tunnel.as_ref().filter(|tunnel| tunnel.carries(url));
+        if let Some(tunnel) = tunnel {
+            tunnel.check_name(url, &self.rules).await?;
+        }
+        let client = tunnel.map_or(&self.direct, Tunnel::client);
+        let mut builder = client.request(request.method.clone(), url.clone());
+        if let Some(accept) = request.accept {
+            builder = builder.header(header::ACCEPT, accept);
+        }
+        // reqwest marks these headers as sensitive, so no layer below prints them.
+        builder = match request.authorization {
+            Authorization::None => builder,
+            Authorization::Basic(login) => builder.basic_auth(login.username(), Some(login.password())),
+            Authorization::Bearer(token) => builder.bearer_auth(token.expose()),
+        };
+        let response = builder.send().await.map_err(|error| Failure::of(&error, tunnel.is_some()))?;
+        turn.heard(response.status(), response.headers());
+        answer::read(response, request.body_limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{
+        ForbiddenAddress, Scope, Settings,
+        fixture::{self, Listener, Names, answer, failed, get, get_by, http, settings},
+    };
+
+    #[tokio::test]
+    async fn sends_nothing_beyond_its_scope() {
+        let (inside, outside) = (Listener::saying(answer("200 OK", &[])).await, Listener::silent().await);
+        let http = http(Settings { lookup: Names::new(&[("registry.example", &[&["127.0.0.1"]])]), ..settings() });
+        let session = fixture::session(&http, &inside.url("/"));
+        for url in [
+            outside.url("/"),
+            format!("https://{}/", inside.address),
+            format!("http://registry.example:{}/", inside.address.port()),
+            format!("http://registry.example:{}/", outside.address.port()),
+            "data:text/plain,1".into(),
+        ] {
+            assert_eq!(failed(get_by(&session, &url).await), Failure::OutOfScope, "{url}");
+        }
+        assert_eq!((inside.connections(), outside.connections()), (0, 0));
+        assert!(get_by(&session, &inside.url("/v2/")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn follows_redirects_within_the_origin_only() {
+        let other = Listener::silent().await;
+        for location in [
+            other.url("/"),
+            format!("https://{}/", other.address),
+            "http://user:s3ntinel@127.0.0.1/".into(),
+            "//user@127.0.0.1/".into(),
+            "http://[".into(),
+            "http:// /".into(),
+            "\u{e9}".into(),
+            "file:///etc/passwd".into(),
+        ] {
+            let listener =
+                Listener::saying(answer("307 Temporary Redirect", &[&format!("Location: {location}")])).await;
+            let answered = get(&http(settings()), &listener.url("/v2/")).await.unwrap();
+            assert_eq!((answered.status.as_u16(), listener.connections()), (307, 1), "{location}");
+        }
+        assert_eq!(other.connections(), 0);
+
+        // With a login in the address, though it is the same place.
+        let listener = Listener::new(|mut stream, asked| async move {
+            let host = format!("user@{}", stream.local_addr().unwrap());
+            let head = fixture::head(&mut stream).await;
+            asked.lock().unwrap().push(head);
+            let text = answer("302 Found", &[&format!("Location: http://{host}/")]);
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await;
+        });
+        let listener = listener.await;
+        assert_eq!(get(&http(settings()), &listener.url("/")).await.unwrap().status.as_u16(), 302);
+        assert_eq!(listener.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn leaves_a_redirect_loop_after_three_rounds() {
+        let listener = Listener::saying(answer("302 Found", &["Location: ../again"])).await;
+        let answered = get(&http(settings()), &listener.url("/v2/")).await.unwrap();
+        assert_eq!(answered.status.as_u16(), 302);
+        let paths: Vec<String> = listener.requests().iter().map(|head| head[..10].to_owned()).collect();
+        assert_eq!(paths, ["GET /v2/ H", "GET /again", "GET /again", "GET /again"]);
+    }
+
+    #[tokio::test]
+    async fn checks_a_name_each_time_it_connects() {
+        let listener = Listener::saying(answer("200 OK", &[])).await;
+        let names = Names::new(&[("registry.example", &[&["127.0.0.1"], &["169.254.169.254"]])]);
+        let http = http(Settings { lookup: names, ..settings() });
+        let url = format!("http://registry.example:{}/", listener.address.port());
+        let session = fixture::session(&http, &url);
+        assert!(get_by(&session, &url).await.is_ok());
+        let expected = Failure::AddressNotAllowed(ForbiddenAddress::LinkLocal);
+        assert_eq!(failed(get_by(&session, &url).await), expected);
+        assert_eq!(listener.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn refuses_a_name_with_one_forbidden_address_whole() {
+        let listener = Listener::saying(answer("200 OK", &[])).await;
+        for (private, addresses, expected) in [
+            (true, &["127.0.0.1", "169.254.169.254"], ForbiddenAddress::LinkLocal),
+            (true, &["127.0.0.1", "0.0.0.0"], ForbiddenAddress::Unspecified),
+            (false, &["127.0.0.1", "10.0.0.1"], ForbiddenAddress::Private),
+        ] {
+            let http = http(Settings { lookup: Names::new(&[("registry.example", &[addresses])]), ..settings() });
+            let url: Url = format!("http://registry.example:{}/", listener.address.port()).parse().unwrap();
+            let scope = Scope { origins: vec![url.origin()], authorities: None, private };
+            let session = http.session(scope).unwrap();
+            let failure = failed(get_by(&session, url.as_str()).await);
+            assert_eq!(failure, Failure::AddressNotAllowed(expected), "{addresses:?}");
+        }
+        assert_eq!(listener.connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn does_not_reach_the_api_server_under_any_name() {
+        let (api_server, beside) = (Listener::silent().await, Listener::saying(answer("200 OK", &[])).await);
+        let lookup = Names::new(&[("registry.example", &[&["127.0.0.1"]])]);
+        let http = http(Settings { lookup, api_server: vec![api_server.address], ..settings() });
+        for host in ["registry.example", "127.0.0.1", "[::ffff:127.0.0.1]"] {
+            let failure = failed(get(&http, &format!("http://{host}:{}/", api_server.address.port())).await);
+            assert_eq!(failure, Failure::AddressNotAllowed(ForbiddenAddress::ApiServer), "{host}");
+            assert!(get(&http, &format!("http://{host}:{}/", beside.address.port())).await.is_ok(), "{host}");
+        }
+        assert_eq!(api_server.connections(), 0);
+    }
+}
