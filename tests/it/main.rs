@@ -27,3 +27,4 @@ mod source;
 mod suspend;
 mod token;
 mod unproven;
+mod verdicts;
