@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::{Api, Client, ResourceExt, api::DynamicObject};
-use regcred::api::RegistryConnection;
+use regcred::api::{RegistryConnection, provider::Provider};
 use serde_json::{Value, json};
-use testenv::{ControlPlane, Registry, Scratch, eventually, namespace, process::Process};
+use testenv::{ControlPlane, Listener, Registry, Reply, Scratch, eventually, namespace, process::Process};
 
 use crate::{
     conflict::{QUOTING, deny},
@@ -22,6 +22,12 @@ use crate::{
 
 /// A password that would be noticed anywhere.
 const CANARY: &str = "c4nary+Pa55/word=never";
+
+/// A token that would be noticed anywhere.
+const TOKEN: &str = "t0ken-c4nary.never/shown+at~all";
+
+/// The password of a proxy, which would be noticed anywhere.
+const PROXY: &str = "pr0xy-c4nary-never";
 
 /// What every operator in these tests is told; by the environment, as a chart does it.
 const ON_LOOPBACK: [(&str, &str); 2] = [("REGCRED_ALLOW_LOOPBACK", "1"), ("REGCRED_METRICS_ADDR", "127.0.0.1:0")];
@@ -128,7 +134,7 @@ fn assert_clean(what: &str, text: &str, secrets: &[&str]) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_canary_password_appears_nowhere() -> Result<()> {
+async fn a_canary_appears_nowhere_be_it_a_password_a_token_or_the_login_of_a_proxy() -> Result<()> {
     let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
     let client = plane.client()?;
     install_crds(&client).await?;
@@ -136,9 +142,38 @@ async fn a_canary_password_appears_nowhere() -> Result<()> {
     let wrong = "an0ther+Canary/that-is=wrong";
     registry.set_password("canary", CANARY)?;
     write_login(&client, &namespace, "canary", CANARY).await?;
-    let running = Running::start(&plane.kubeconfig_path(), "trace", &ON_LOOPBACK)?;
+    // Both refuse what does not carry their canary, so each is really used.
+    let with_token = Listener::plain(|seen| {
+        let is_right = seen.basic().is_some_and(|(_, password)| password == CANARY);
+        if seen.path() == "/token" {
+            return if is_right { Reply::status(200).json(&json!({"token": TOKEN})) } else { Reply::status(401) };
+        }
+        if seen.bearer() == Some(TOKEN) {
+            return Reply::status(200);
+        }
+        let realm = format!("http://{}/token", seen.header("host").unwrap_or_default());
+        Reply::status(401).header("WWW-Authenticate", &format!("Bearer realm=\"{realm}\",service=\"x\""))
+    })?;
+    let proxy = Listener::plain(|_| Reply::status(403))?;
+    let proxy_url = format!("http://proxy-user:{PROXY}@{}", proxy.host());
+    let variables = [&ON_LOOPBACK[..], &[("REGCRED_HTTPS_PROXY", proxy_url.as_str())]].concat();
+    let running = Running::start(&plane.kubeconfig_path(), "trace", &variables)?;
     let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), &namespace);
     connections.create(&Default::default(), &connection(&namespace, &registry)?).await?;
+    for (name, url) in [("token", with_token.url()), ("proxied", "https://registry.example.com".to_owned())] {
+        let mut other = connection(&namespace, &registry)?;
+        other.metadata.name = Some(name.into());
+        let Provider::Generic(generic) = &mut other.spec.provider else { bail!("another provider") };
+        generic.registry_url = url;
+        connections.create(&Default::default(), &other).await?;
+    }
+    for (name, status, reason) in [("token", "True", "LoginProven"), ("proxied", "False", "Unreachable")] {
+        eventually(format!("{name}: {reason}"), DEADLINE, async || {
+            Ok(Some(connections.get(name).await?).filter(|now| is_ready(now, status, reason)))
+        })
+        .await?;
+    }
+    ensure!(proxy.was_told(PROXY), "the proxy was not told its login");
     let until = async |status: &str, reason: &str| {
         eventually(format!("Ready {status} {reason}"), DEADLINE, async || {
             Ok(Some(connections.get("images").await?).filter(|now| is_ready(now, status, reason)))
@@ -179,7 +214,7 @@ async fn a_canary_password_appears_nowhere() -> Result<()> {
     for source in ["kube_client", "hyper", "rustls"] {
         ensure!(log.lines().any(|line| line.contains(&format!(" {source}"))), "no line from {source} in the log");
     }
-    let known = [CANARY, wrong];
+    let known = [CANARY, wrong, TOKEN, PROXY];
     assert_clean("the log", &log, &known)?;
     assert_clean("the metrics", &metrics, &known)?;
     let events: Api<Event> = Api::namespaced(client.clone(), &namespace);

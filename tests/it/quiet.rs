@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use serde_json::json;
+use testenv::certificates::Authority;
 
 use crate::scenario::{PASSWORD, Scenario};
 
@@ -37,11 +39,33 @@ async fn a_restart_costs_no_write_no_login_and_no_read() -> Result<()> {
         scenario.connect(name, spec).await?;
         scenario.ready(name, "False", reason).await?;
     }
-    scenario.write_secret("keyless", "Opaque", serde_json::json!({"x": "y"})).await?;
+    scenario.write_secret("keyless", "Opaque", json!({"x": "y"})).await?;
     let mut spec = scenario.spec();
     spec["provider"]["generic"]["secretRef"]["name"] = "keyless".into();
     scenario.connect("no-key", spec).await?;
     scenario.ready("no-key", "False", "SecretKeyMissing").await?;
+    scenario.write_secret("ca", "Opaque", json!({"ca.crt": Authority::new()?.certificate()})).await?;
+    for (name, status, reason, change) in [
+        ("off", "True", "NotTested", json!({"test": {"mode": "Off"}})),
+        (
+            "no-ca",
+            "False",
+            "CaNotFound",
+            json!({"provider": {"generic": {"caRef": {"kind": "ConfigMap", "name": "x"}}}}),
+        ),
+        ("no-repo", "False", "RepositoryNotFound", json!({"test": {"repositories": [{"name": "nobodys/app"}]}})),
+        (
+            "with-ca",
+            "True",
+            "LoginProven",
+            json!({"provider": {"generic": {"caRef": {"kind": "Secret", "name": "ca"}}}}),
+        ),
+    ] {
+        let mut spec = scenario.spec();
+        json_patch::merge(&mut spec, &change);
+        scenario.connect(name, spec).await?;
+        scenario.ready(name, status, reason).await?;
+    }
 
     scenario.stop_operator().await?;
     scenario.calls.clear();

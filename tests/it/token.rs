@@ -122,6 +122,22 @@ async fn an_unknown_authority_is_a_tls_failure_that_names_the_field() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn plain_http_must_be_asked_for() -> Result<()> {
+    let scenario = Scenario::start("insecure").await?;
+    let port =
+        scenario.shared.registry.host().rsplit(':').next().map(str::parse::<u16>).transpose()?.unwrap_or_default();
+    scenario.names.set("registry.example.test", ([127, 0, 0, 1], port).into());
+    scenario.write_login("login", PASSWORD).await?;
+    scenario.connect("images", scenario.spec_at(&format!("http://registry.example.test:{port}"))).await?;
+    let connection = scenario.ready("images", "False", "InvalidSpec").await?;
+    let error = connection.status.and_then(|status| status.last_error).unwrap_or_else(|| panic!("no error"));
+    assert!(error.hint.is_some_and(|hint| hint.contains("spec.provider.generic.insecure")));
+    scenario.edit("images", json!({"spec": {"provider": {"generic": {"insecure": true}}}})).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_control_is_made_once_for_a_host_not_for_every_test() -> Result<()> {
     // Five minutes pass in two and a half seconds.
     let mut scenario = Scenario::prepare("control").await?;
