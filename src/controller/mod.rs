@@ -2,7 +2,7 @@
 
 pub mod api_failure;
 pub mod apply;
-mod config_maps;
+mod conclude;
 pub mod due;
 pub mod error;
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    Context, mapper,
+    Context,
+    index::Index,
+    mapper,
     memory::{Basis, Memory, Tested},
     secret_meta::ObjectKey,
     sighting::{SecretState, Sighting},
 };
 use crate::{
-    api::{RegistryConnection, RegistryConnectionStatus, provider::CaKind, status::ObservedInput},
+    api::{Reason, RegistryConnection, RegistryConnectionStatus, provider::CaKind, status::ObservedInput},
     provider::endpoint::Endpoint,
 };
 
@@ -105,6 +107,37 @@ impl Observed {
         }
     }
 
+    /// Tells the index what reads showed, in case the watch passed it by before anyone referred to it, and takes note of it for
+    /// this pass: a pause rests on what was read.
+    pub fn saw(&mut self, index: &Index, inputs: &[ObservedInput], reason: Reason) {
+        let seen = |kind: &str, name: &str| {
+            let input = inputs.iter().find(|input| input.kind == kind && input.name == name);
+            input.map(|input| Sighting::Present {
+                uid: input.uid.clone(),
+                resource_version: input.resource_version.clone(),
+            })
+        };
+        let source = mapper::source(&self.object);
+        let sighting = seen("Secret", &source.name).or((reason == Reason::SecretNotFound).then_some(Sighting::Absent));
+        if let Some(sighting) = sighting {
+            let state = SecretState::from(sighting);
+            if self.source.sighting() != state.sighting() {
+                if index.secret(&source) == SecretState::Unknown {
+                    index.learn(&source, state.clone());
+                }
+                self.source = state;
+            }
+        }
+        let Some(authority) = &mut self.authority else { return };
+        let sighting = seen(authority.kind.as_str(), &authority.key.name);
+        // The key may be missing in one that exists; then it was read.
+        let sighting = sighting.or((reason == Reason::CaNotFound).then_some(Sighting::Absent));
+        if let Some(sighting) = sighting.filter(|sighting| *sighting != authority.sighting) {
+            index.learn_authority(authority.kind, &authority.key, sighting.clone());
+            authority.sighting = sighting;
+        }
+    }
+
     /// True if no pass was ever completed.
     pub fn is_new(&self) -> bool {
         self.status.conditions.is_empty()
@@ -134,10 +167,7 @@ pub fn observe(context: &Context, object: Arc<RegistryConnection>) -> Observed {
 mod tests {
     use super::*;
     use crate::{
-        api::{
-            Reason,
-            status::{LastTest, ObservedInput},
-        },
+        api::status::LastTest,
         controller::{
             due::{Due, due},
             fixture::{connection, created, delivered, minutes_later, observed, present},

@@ -19,7 +19,6 @@ use super::{
     apply::{Denied, apply},
     due::{Due, due, pausing_trouble},
     error::Error,
-    mapper,
     memory::Trouble,
     observe::{Observed, observe},
     plan::{plan, standing},
@@ -28,7 +27,6 @@ use super::{
     report::{Outcome, delivery_as_told},
     resolve::resolve,
     revision::revision,
-    sighting::{SecretState, Sighting},
     validate::{Connection, validate},
     verify::{Accepted, Verdict, verify},
     wake::next_wake,
@@ -104,7 +102,7 @@ async fn pass(
     let resolved = match resolve(&context.client, connection, observed).await {
         Ok(resolved) => resolved,
         Err(provider::Error::Unusable { problem, inputs }) => {
-            saw(context, observed, &inputs, problem.reason);
+            observed.saw(&context.index, &inputs, problem.reason);
             // What was not read any more counts too, or it would look new the next time.
             let inputs: Vec<ObservedInput> = match &observed.authority {
                 Some(authority) if inputs.len() < 2 => inputs.into_iter().chain(authority.input()).collect(),
@@ -124,7 +122,7 @@ async fn pass(
         Err(provider::Error::Api(error)) => return Err(Error::Read(ApiFailure::from(error))),
     };
     let inputs = resolved.inputs.clone();
-    saw(context, observed, &inputs, Reason::Progressing);
+    observed.saw(&context.index, &inputs, Reason::Progressing);
 
     let verified = verify(context, connection, observed, resolved, due, now).await;
     let outcome = match verified.verdict {
@@ -248,33 +246,4 @@ fn told(denied: &Denied, credential: &Credential) -> Problem {
 fn delivery(connection: &Connection, observed: &Observed) -> Delivery {
     let revision = observed.status.credential.as_ref().map(|credential| credential.revision.as_str());
     Delivery::from(standing(connection, &observed.target, revision))
-}
-
-/// Tells the index what reads showed, in case the watch passed it by before anyone referred to it, and takes note of it for
-/// this pass: a pause rests on what was read.
-fn saw(context: &Context, observed: &mut Observed, inputs: &[ObservedInput], reason: Reason) {
-    let seen = |kind: &str, name: &str| {
-        let input = inputs.iter().find(|input| input.kind == kind && input.name == name);
-        input
-            .map(|input| Sighting::Present { uid: input.uid.clone(), resource_version: input.resource_version.clone() })
-    };
-    let source = mapper::source(&observed.object);
-    let sighting = seen("Secret", &source.name).or((reason == Reason::SecretNotFound).then_some(Sighting::Absent));
-    if let Some(sighting) = sighting {
-        let state = SecretState::from(sighting);
-        if observed.source.sighting() != state.sighting() {
-            if context.index.secret(&source) == SecretState::Unknown {
-                context.index.learn(&source, state.clone());
-            }
-            observed.source = state;
-        }
-    }
-    let Some(authority) = &mut observed.authority else { return };
-    let sighting = seen(authority.kind.as_str(), &authority.key.name);
-    // The key may be missing in one that exists; then it was read.
-    let sighting = sighting.or((reason == Reason::CaNotFound).then_some(Sighting::Absent));
-    if let Some(sighting) = sighting.filter(|sighting| *sighting != authority.sighting) {
-        context.index.learn_authority(authority.kind, &authority.key, sighting.clone());
-        authority.sighting = sighting;
-    }
 }

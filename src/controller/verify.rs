@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     Context,
+    conclude::{conclude, last_test, refused_before},
     due::{Cause, Due, settled_problem},
     memory::Tested,
     observe::Observed,
@@ -17,20 +17,16 @@ use crate::{
     api::{
         Reason,
         provider::Provider,
-        status::{LastTest, ObservedInput, RepositoryVerdict, TestedRepository},
+        status::{LastTest, ObservedInput, RepositoryVerdict},
     },
-    clock::whole_seconds,
     domain::credential::{Credential, Fingerprint},
-    problem::{Problem, field, shortened},
-    provider::secret_ref_field,
-    registry::{self, Findings, Found, Login, Question},
+    net::Certificates,
+    problem::Problem,
+    registry::{self, Findings, Question},
 };
 
 /// How long an earlier process's finding that a registry checks logins counts.
 const RECORD_COUNTS_FOR: SignedDuration = SignedDuration::from_hours(24);
-
-/// The longest name of a repository in the status, in bytes.
-const MAX_SHOWN_NAME: usize = 100;
 
 /// A credential that may be delivered. Only [`verify`] makes one.
 pub struct Proven {
@@ -163,7 +159,7 @@ async fn ask(
     observed: &Observed,
     plan: &TestPlan,
     credential: &Credential,
-    authorities: Option<crate::net::Certificates>,
+    authorities: Option<Certificates>,
     now: Timestamp,
 ) -> Findings {
     let TestPlan { repositories, timeout } = plan;
@@ -195,57 +191,6 @@ fn recorded_habit(observed: &Observed, now: Timestamp) -> Option<bool> {
         _ => None,
     }
     .filter(|_| is_recent)
-}
-
-/// The verdict that findings lead to, with what to tell the user if it is a bad one.
-///
-/// # Errors
-/// The [`Problem`] that kept it from being found out.
-fn conclude(connection: &Connection, findings: &Findings) -> Result<(Reason, Option<Problem>), Problem> {
-    let login = match &findings.login {
-        Login::Proven => Reason::LoginProven,
-        Login::Unverified => Reason::Unverified,
-        Login::Refused(refusal) => {
-            let message = format!("{refusal}; it is the one in Secret {:?}", source_name(connection));
-            return Ok((Reason::InvalidCredentials, Some(refused(connection, message))));
-        }
-        Login::Inconclusive(problem) => return Err(located(connection, problem.clone())),
-    };
-    let failed: Vec<&Problem> = problems(findings).filter(|problem| problem.reason.is_of_a_repository()).collect();
-    if let Some(first) = failed.first() {
-        let message = match failed.len() - 1 {
-            0 => first.message.clone(),
-            more => format!("{}; {more} more under test.repositories failed too", first.message),
-        };
-        let problem = Problem { message, ..Problem::clone(first) }.at(field::TEST_REPOSITORIES);
-        return Ok((login, Some(problem)));
-    }
-    if let Some(doubt) = problems(findings).next() {
-        return Err(located(connection, doubt.clone()));
-    }
-    let is_proven = findings.repositories.iter().any(|found| found.verdict == RepositoryVerdict::PullProven);
-    Ok((if is_proven { Reason::RepositoriesProven } else { login }, None))
-}
-
-fn problems(findings: &Findings) -> impl Iterator<Item = &Problem> {
-    findings.repositories.iter().filter_map(|found| found.problem.as_ref())
-}
-
-/// The same problem, pointing to the field that says where the registry is, if it points to none and there is one.
-fn located(connection: &Connection, problem: Problem) -> Problem {
-    match (&connection.provider, problem.field) {
-        (Provider::Generic(_), None) => problem.at(field::REGISTRY_URL),
-        (Provider::Generic(_), Some(_)) => problem,
-        (Provider::Dockerhub(_), _) => Problem { field: None, ..problem },
-    }
-}
-
-fn last_test(verdict: Reason, found: &[Found], now: Timestamp) -> LastTest {
-    let repositories = found.iter().map(|found| TestedRepository {
-        name: shortened(found.name.to_string(), MAX_SHOWN_NAME),
-        verdict: found.verdict,
-    });
-    LastTest { time: Time(whole_seconds(now)), verdict, repositories: repositories.collect() }
 }
 
 fn remember(
@@ -299,32 +244,6 @@ fn has_failed(test: &LastTest) -> bool {
     })
 }
 
-fn source_name(connection: &Connection) -> &str {
-    &connection.provider.source_secret().name
-}
-
-fn refused(connection: &Connection, message: String) -> Problem {
-    let name = source_name(connection);
-    let account = match connection.provider {
-        Provider::Generic(_) => "user name",
-        Provider::Dockerhub(_) => "Docker ID (not the e-mail address)",
-    };
-    Problem::new(Reason::InvalidCredentials, message).at(secret_ref_field(&connection.provider)).hint(format!(
-        "put the right {account} and password into Secret {name:?}; they are tried at once. The same ones are tried again \
-         after 30 minutes"
-    ))
-}
-
-/// The refusal that is on record, in the words of then if they are still there.
-fn refused_before(connection: &Connection, observed: &Observed) -> Problem {
-    let told = settled_problem(&observed.status).filter(|problem| problem.reason == Reason::InvalidCredentials);
-    told.unwrap_or_else(|| {
-        let host = connection.endpoint.shown_host();
-        let message = format!("login: {host} refused the login in Secret {:?}", source_name(connection));
-        refused(connection, message)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,6 +251,7 @@ mod tests {
         controller::fixture::{connection, delivered, minutes_later, observed},
         domain::credential::Fingerprints,
     };
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn input(resource_version: &str) -> ObservedInput {
         ObservedInput {

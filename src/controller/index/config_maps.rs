@@ -5,12 +5,14 @@ use std::collections::{HashMap, HashSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 
-use super::{
-    mapper::{self, Concerned, Wake},
-    secret_meta::ObjectKey,
-    sighting::{Sighting, is_older},
+use crate::{
+    api::RegistryConnection,
+    controller::{
+        mapper::{self, Concerned, Wake},
+        secret_meta::ObjectKey,
+        sighting::{Sighting, is_older},
+    },
 };
-use crate::api::RegistryConnection;
 
 /// See the module.
 pub(super) struct ConfigMaps {

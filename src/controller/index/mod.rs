@@ -1,8 +1,11 @@
 //! What the cluster looks like, as the watches tell it: all connections, and the metadata of the Secrets and ConfigMaps
 //! they are about. The only state reconciles share; nothing here does IO.
 
+mod config_maps;
+mod secrets;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,12 +23,13 @@ use kube::{
 };
 
 use super::{
-    config_maps::ConfigMaps,
     mapper::{self, Concerned, Wake},
-    secret_meta::{ObjectKey, SecretMeta},
+    secret_meta::ObjectKey,
     sighting::{SecretState, Sighting, is_older},
 };
 use crate::api::{RegistryConnection, provider::CaKind};
+use config_maps::ConfigMaps;
+use secrets::Secrets;
 
 /// See the module.
 pub struct Index {
@@ -36,26 +40,9 @@ pub struct Index {
 struct Inner {
     connections: reflector::store::Writer<RegistryConnection>,
     store: Store<RegistryConnection>,
-    concerned: Concerned,
-    secrets: HashMap<ObjectKey, SecretState>,
-    /// The Secrets that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
-    ahead: HashSet<ObjectKey>,
-    /// The list of Secrets that is coming in.
-    listing: Listing,
-    /// The resourceVersions at which Secrets went, to tell a late answer about them from news.
-    gone: HashMap<ObjectKey, String>,
+    secrets: Secrets,
     config_maps: ConfigMaps,
     connections_listed: bool,
-    secrets_listed: bool,
-}
-
-/// A list of Secrets while it comes in.
-#[derive(Default)]
-struct Listing {
-    /// The Secrets seen so far, to notice those that went while nobody watched.
-    seen: HashSet<ObjectKey>,
-    /// The Secrets that began to concern somebody meanwhile: they may have passed by before that.
-    late: HashSet<ObjectKey>,
 }
 
 impl Default for Index {
@@ -64,14 +51,9 @@ impl Default for Index {
         let inner = Inner {
             connections,
             store: store.clone(),
-            concerned: Concerned::new(mapper::secrets),
+            secrets: Secrets::default(),
             config_maps: ConfigMaps::default(),
-            secrets: HashMap::new(),
-            ahead: HashSet::new(),
-            listing: Listing::default(),
-            gone: HashMap::new(),
             connections_listed: false,
-            secrets_listed: false,
         };
         Self { inner: Mutex::new(inner), store }
     }
@@ -100,7 +82,7 @@ impl Index {
 
     /// What is known of a Secret.
     pub fn secret(&self, key: &ObjectKey) -> SecretState {
-        self.lock().secrets.get(key).cloned().unwrap_or(SecretState::Unknown)
+        self.lock().secrets.state(key)
     }
 
     /// What is known of the object with a registry's certificate authority.
@@ -134,36 +116,7 @@ impl Index {
 
     /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
     pub fn learn(&self, key: &ObjectKey, state: SecretState) {
-        let mut inner = self.lock();
-        let newest = match (inner.secrets.get(key), state) {
-            (None | Some(SecretState::Unknown), state) => state,
-            (Some(SecretState::Absent), SecretState::Present(new)) => {
-                let went = inner.gone.get(key);
-                if went.is_some_and(|went| is_older(&new.resource_version, went)) {
-                    return;
-                }
-                SecretState::Present(new)
-            }
-            (Some(SecretState::Present(old)), SecretState::Present(new)) => {
-                if old.uid == new.uid && old.resource_version == new.resource_version {
-                    SecretState::Present(Arc::new(SecretMeta {
-                        data_trusted: old.data_trusted || new.data_trusted,
-                        unusable: old.unusable.clone().or_else(|| new.unusable.clone()),
-                        ..SecretMeta::clone(old)
-                    }))
-                } else if is_older(&new.resource_version, &old.resource_version) {
-                    return;
-                } else {
-                    SecretState::Present(new)
-                }
-            }
-            // The watch follows what it once showed; only it knows when that is gone.
-            (Some(SecretState::Present(_) | SecretState::Absent), SecretState::Absent | SecretState::Unknown) => return,
-        };
-        if inner.secrets.get(key).map(SecretState::sighting) != Some(newest.sighting()) {
-            inner.ahead.insert(key.clone());
-        }
-        inner.secrets.insert(key.clone(), newest);
+        self.lock().secrets.learn(key, state);
     }
 
     /// Takes in an event of the watch on connections; returns who should be looked at.
@@ -187,7 +140,7 @@ impl Index {
             Event::InitDone => {
                 inner.connections.apply_watcher_event(&Event::InitDone);
                 let connections = inner.store.state();
-                inner.concerned = Concerned::of(mapper::secrets, &connections);
+                inner.secrets.concerned = Concerned::of(mapper::secrets, &connections);
                 inner.config_maps.concerned = Concerned::of(mapper::config_maps, &connections);
                 inner.connections_listed = true;
                 inner.everybody()
@@ -202,14 +155,10 @@ impl Index {
                 {
                     return vec![];
                 }
-                let new: Vec<ObjectKey> =
-                    mapper::secrets(&connection).into_iter().filter(|key| !inner.concerned.contains(key)).collect();
-                inner.listing.late.extend(new);
-                inner.concerned.add(&connection);
+                inner.secrets.follow(&connection);
                 inner.config_maps.follow(&connection);
                 if let Some(old) = old {
-                    let unconcerned = inner.concerned.remove(&old, Some(&connection));
-                    inner.drop_unconcerned(unconcerned);
+                    inner.secrets.unfollow(&old, Some(&connection));
                     inner.config_maps.unfollow(&old, Some(&connection));
                 }
                 let wake = ObjectRef::from_obj(&connection);
@@ -219,8 +168,7 @@ impl Index {
             Event::Delete(guard) => {
                 let wake = mapper::wake_of(guard.meta());
                 if let Some(old) = inner.store.get(&wake) {
-                    let unconcerned = inner.concerned.remove(&old, None);
-                    inner.drop_unconcerned(unconcerned);
+                    inner.secrets.unfollow(&old, None);
                     inner.config_maps.unfollow(&old, None);
                     inner.connections.apply_watcher_event(&Event::Delete((*old).clone()));
                 }
@@ -232,49 +180,9 @@ impl Index {
     /// Takes in an event of the watch on Secrets; returns who should be looked at.
     pub fn apply_secret(&self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Wake> {
         let mut inner = self.lock();
-        match event {
-            Event::Init => {
-                inner.listing = Listing::default();
-                vec![]
-            }
-            Event::InitApply(secret) => {
-                let key = mapper::key_of(&secret.metadata);
-                let woken = inner.see(&key, &secret.metadata);
-                if inner.secrets.contains_key(&key) {
-                    inner.listing.seen.insert(key);
-                }
-                inner.awake(woken)
-            }
-            Event::InitDone => {
-                let Listing { seen, late } = std::mem::take(&mut inner.listing);
-                // What nobody asked for when it passed by is not known to be absent; it must be looked at.
-                let unsure = |key: &ObjectKey, inner: &Inner| late.contains(key) && !inner.secrets.contains_key(key);
-                let known: HashSet<ObjectKey> = inner.secrets.keys().chain(inner.concerned.keys()).cloned().collect();
-                let missed: Vec<&ObjectKey> = known.difference(&seen).filter(|key| !unsure(key, &inner)).collect();
-                let woken = missed.into_iter().flat_map(|key| inner.miss(key)).collect();
-                let was_listed = std::mem::replace(&mut inner.secrets_listed, true);
-                if was_listed { inner.awake(woken) } else { inner.everybody() }
-            }
-            Event::Apply(secret) => {
-                let woken = inner.see(&mapper::key_of(&secret.metadata), &secret.metadata);
-                inner.awake(woken)
-            }
-            Event::Delete(secret) => {
-                let (key, gone) =
-                    (mapper::key_of(&secret.metadata), secret.metadata.resource_version.unwrap_or_default());
-                if let Some(SecretState::Present(known)) = inner.secrets.get(&key)
-                    && is_older(&gone, &known.resource_version)
-                {
-                    // We made it anew before the watch told that its predecessor went.
-                    return vec![];
-                }
-                let woken = inner.miss(&key);
-                if inner.concerned.contains(&key) {
-                    inner.gone.insert(key, gone);
-                }
-                inner.awake(woken)
-            }
-        }
+        let was_listed = inner.secrets.is_listed;
+        let woken = inner.secrets.apply(event);
+        if was_listed == inner.secrets.is_listed { inner.awake(woken) } else { inner.everybody() }
     }
 
     /// Takes in an event of the watch on ConfigMaps; returns who should be looked at.
@@ -302,51 +210,6 @@ impl Index {
 }
 
 impl Inner {
-    /// Records what the watch shows of a Secret; drops what concerns nobody.
-    fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Wake> {
-        let mut meta = SecretMeta::from_metadata(metadata);
-        if !self.concerned.contains(key) && !meta.is_marked() {
-            self.secrets.remove(key);
-            return vec![];
-        }
-        if let Some(SecretState::Present(known)) = self.secrets.get(key) {
-            if !is_older(&known.resource_version, &meta.resource_version) {
-                let others = self.concerned.wakes(key);
-                return if self.ahead.remove(key) && others.len() > 1 { others } else { vec![] };
-            }
-            if known.uid == meta.uid {
-                meta.unusable = known.unusable.clone();
-            }
-        }
-        self.secrets.insert(key.clone(), SecretState::Present(Arc::new(meta)));
-        self.gone.remove(key);
-        self.ahead.remove(key);
-        self.concerned.wakes(key)
-    }
-
-    /// Records that a Secret does not exist.
-    fn miss(&mut self, key: &ObjectKey) -> Vec<Wake> {
-        if !self.concerned.contains(key) {
-            self.secrets.remove(key);
-            return vec![];
-        }
-        match self.secrets.insert(key.clone(), SecretState::Absent) {
-            Some(SecretState::Absent) => vec![],
-            Some(SecretState::Present(_) | SecretState::Unknown) | None => self.concerned.wakes(key),
-        }
-    }
-
-    /// Drops what is known of Secrets that concern nobody any more.
-    fn drop_unconcerned(&mut self, keys: Vec<ObjectKey>) {
-        for key in keys {
-            self.gone.remove(&key);
-            self.ahead.remove(&key);
-            if !matches!(self.secrets.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
-                self.secrets.remove(&key);
-            }
-        }
-    }
-
     fn is_outdated(&self, metadata: &ObjectMeta) -> bool {
         self.store.get(&mapper::wake_of(metadata)).is_some_and(|known| {
             known.metadata.uid == metadata.uid
@@ -362,7 +225,7 @@ impl Inner {
     }
 
     fn is_listed(&self) -> bool {
-        self.connections_listed && self.secrets_listed && self.config_maps.is_listed
+        self.connections_listed && self.secrets.is_listed && self.config_maps.is_listed
     }
 
     /// Nobody is woken before all lists are complete: what is not listed yet would look as if it did not exist.
@@ -391,6 +254,7 @@ fn decoded(guard: DeserializeGuard<RegistryConnection>) -> Option<RegistryConnec
 mod tests {
     use super::*;
     use crate::controller::fixture::object;
+    use crate::controller::secret_meta::SecretMeta;
     use serde_json::{Value, json};
 
     fn guarded(resource_version: &str, change: impl FnOnce(&mut Value)) -> DeserializeGuard<RegistryConnection> {

@@ -1,0 +1,184 @@
+//! From what a test found to the verdict, and to the words for the user. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{due::settled_problem, observe::Observed, validate::Connection};
+use crate::{
+    api::{
+        Reason,
+        provider::Provider,
+        status::{LastTest, RepositoryVerdict, TestedRepository},
+    },
+    clock::whole_seconds,
+    problem::{Problem, field, shortened},
+    provider::secret_ref_field,
+    registry::{Findings, Found, Login},
+};
+
+/// The longest name of a repository in the status, in bytes.
+const MAX_SHOWN_NAME: usize = 100;
+
+/// What to do where a login that nobody checked cannot pull.
+const MAY_BE_WRONG: &str = "the registry accepts any login, so the user name or password may be wrong as well; if they are \
+                            right, give the login the right to pull from the repository";
+
+/// The verdict that findings lead to, with what to tell the user if it is a bad one.
+///
+/// # Errors
+/// The [`Problem`] that kept it from being found out.
+pub(super) fn conclude(connection: &Connection, findings: &Findings) -> Result<(Reason, Option<Problem>), Problem> {
+    let login = match &findings.login {
+        Login::Proven => Reason::LoginProven,
+        Login::Unverified => Reason::Unverified,
+        Login::Refused(refusal) => {
+            let message = format!("{refusal}; it is the one in Secret {:?}", source_name(connection));
+            return Ok((Reason::InvalidCredentials, Some(refused(connection, message))));
+        }
+        Login::Inconclusive(problem) => return Err(located(connection, problem.clone())),
+    };
+    let failed: Vec<&Problem> = problems(findings).filter(|problem| problem.reason.is_of_a_repository()).collect();
+    if let Some(first) = failed.first() {
+        let message = match failed.len() - 1 {
+            0 => first.message.clone(),
+            more => format!("{}; {more} more under test.repositories failed too", first.message),
+        };
+        let problem = Problem { message, ..Problem::clone(first) }.at(field::TEST_REPOSITORIES);
+        let problem = if login == Reason::Unverified { problem.hint(MAY_BE_WRONG) } else { problem };
+        return Ok((login, Some(problem)));
+    }
+    if let Some(doubt) = problems(findings).next() {
+        return Err(located(connection, doubt.clone()));
+    }
+    let is_proven = findings.repositories.iter().any(|found| found.verdict == RepositoryVerdict::PullProven);
+    Ok((if is_proven { Reason::RepositoriesProven } else { login }, None))
+}
+
+fn problems(findings: &Findings) -> impl Iterator<Item = &Problem> {
+    findings.repositories.iter().filter_map(|found| found.problem.as_ref())
+}
+
+/// The same problem, pointing to the field that says where the registry is, if it points to none and there is one.
+fn located(connection: &Connection, problem: Problem) -> Problem {
+    match (&connection.provider, problem.field) {
+        (Provider::Generic(_), None) => problem.at(field::REGISTRY_URL),
+        (Provider::Generic(_), Some(_)) => problem,
+        (Provider::Dockerhub(_), _) => Problem { field: None, ..problem },
+    }
+}
+
+/// The test as it stands in the status.
+pub(super) fn last_test(verdict: Reason, found: &[Found], now: Timestamp) -> LastTest {
+    let repositories = found.iter().map(|found| TestedRepository {
+        name: shortened(found.name.to_string(), MAX_SHOWN_NAME),
+        verdict: found.verdict,
+    });
+    LastTest { time: Time(whole_seconds(now)), verdict, repositories: repositories.collect() }
+}
+
+fn source_name(connection: &Connection) -> &str {
+    &connection.provider.source_secret().name
+}
+
+fn refused(connection: &Connection, message: String) -> Problem {
+    let name = source_name(connection);
+    let account = match connection.provider {
+        Provider::Generic(_) => "user name",
+        Provider::Dockerhub(_) => "Docker ID (not the e-mail address)",
+    };
+    Problem::new(Reason::InvalidCredentials, message).at(secret_ref_field(&connection.provider)).hint(format!(
+        "put the right {account} and password into Secret {name:?}; they are tried at once. The same ones are tried again \
+         after 30 minutes"
+    ))
+}
+
+/// The refusal that is on record, in the words of then if they are still there.
+pub(super) fn refused_before(connection: &Connection, observed: &Observed) -> Problem {
+    let told = settled_problem(&observed.status).filter(|problem| problem.reason == Reason::InvalidCredentials);
+    told.unwrap_or_else(|| {
+        let host = connection.endpoint.shown_host();
+        let message = format!("login: {host} refused the login in Secret {:?}", source_name(connection));
+        refused(connection, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        controller::fixture::{connection, delivered},
+        domain::image::RepositoryName,
+    };
+    use serde_json::json;
+
+    fn found(verdict: RepositoryVerdict, reason: Option<Reason>) -> Found {
+        let name = RepositoryName::parse("team/web").unwrap();
+        Found { name, verdict, problem: reason.map(|reason| Problem::new(reason, "team/web failed")) }
+    }
+
+    fn findings(login: Login, repositories: Vec<Found>) -> Findings {
+        Findings { login, repositories, quota: None }
+    }
+
+    #[test]
+    fn repositories_decide_where_the_login_was_accepted() {
+        use RepositoryVerdict as V;
+        let (missing, scope, doubt) = (
+            || found(V::RepositoryNotFound, Some(Reason::RepositoryNotFound)),
+            || found(V::InsufficientScope, Some(Reason::InsufficientScope)),
+            || found(V::Inconclusive, Some(Reason::RateLimited)),
+        );
+        let (proven, public, no_tag) =
+            (|| found(V::PullProven, None), || found(V::PubliclyReadable, None), || found(V::TagMissing, None));
+        type Expected = Result<(Reason, Option<Reason>), Reason>;
+        let rows: [(Login, Vec<Found>, Expected); 9] = [
+            (Login::Proven, vec![], Ok((Reason::LoginProven, None))),
+            (Login::Proven, vec![public(), no_tag()], Ok((Reason::LoginProven, None))),
+            (Login::Proven, vec![public(), proven()], Ok((Reason::RepositoriesProven, None))),
+            (Login::Unverified, vec![public()], Ok((Reason::Unverified, None))),
+            (Login::Unverified, vec![proven()], Ok((Reason::RepositoriesProven, None))),
+            (Login::Proven, vec![proven(), scope()], Ok((Reason::LoginProven, Some(Reason::InsufficientScope)))),
+            (Login::Proven, vec![doubt(), missing()], Ok((Reason::LoginProven, Some(Reason::RepositoryNotFound)))),
+            (Login::Proven, vec![proven(), doubt()], Err(Reason::RateLimited)),
+            (
+                Login::Refused("login: refused".into()),
+                vec![],
+                Ok((Reason::InvalidCredentials, Some(Reason::InvalidCredentials))),
+            ),
+        ];
+        let connection = connection(&delivered(|_| {}));
+        for (login, repositories, expected) in rows {
+            let name = format!("{login:?} {repositories:?}");
+            let concluded = conclude(&connection, &findings(login, repositories));
+            let concluded = concluded.map(|(verdict, problem)| (verdict, problem.map(|problem| problem.reason)));
+            assert_eq!(concluded.map_err(|problem| problem.reason), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn says_how_many_repositories_failed_and_that_the_login_may_be_wrong_where_nobody_checks_it() {
+        let connection = connection(&delivered(|_| {}));
+        let failed = || found(RepositoryVerdict::InsufficientScope, Some(Reason::InsufficientScope));
+        for (login, hinted) in [(Login::Proven, false), (Login::Unverified, true)] {
+            let (_, problem) = conclude(&connection, &findings(login, vec![failed(), failed(), failed()])).unwrap();
+            let problem = problem.unwrap();
+            assert_eq!(problem.message, "team/web failed; 2 more under test.repositories failed too");
+            assert_eq!(problem.field, Some(field::TEST_REPOSITORIES));
+            assert_eq!(problem.hint.is_some_and(|hint| hint.contains("password may be wrong")), hinted);
+        }
+    }
+
+    #[test]
+    fn points_to_fields_that_the_provider_has() {
+        let docker_hub = connection(&delivered(|object| {
+            object["spec"]["provider"] = json!({"dockerhub": {"secretRef": {"name": "login"}}});
+        }));
+        let refused = conclude(&docker_hub, &findings(Login::Refused("x".into()), vec![])).unwrap().1.unwrap();
+        assert_eq!(refused.field, Some(field::DOCKERHUB_SECRET_REF));
+        assert!(refused.hint.is_some_and(|hint| hint.contains("Docker ID")));
+        let away = || Login::Inconclusive(Problem::new(Reason::Unreachable, "away"));
+        assert_eq!(conclude(&docker_hub, &findings(away(), vec![])).unwrap_err().field, None);
+        let generic = connection(&delivered(|_| {}));
+        assert_eq!(conclude(&generic, &findings(away(), vec![])).unwrap_err().field, Some(field::REGISTRY_URL));
+    }
+}

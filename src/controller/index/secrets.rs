@@ -1,0 +1,195 @@
+//! The metadata of the Secrets that connections are about, as the watch and our own reads and writes tell it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{core::PartialObjectMeta, runtime::watcher::Event};
+
+use crate::{
+    api::RegistryConnection,
+    controller::{
+        mapper::{self, Concerned, Wake},
+        secret_meta::{ObjectKey, SecretMeta},
+        sighting::{SecretState, is_older},
+    },
+};
+
+/// See the module.
+pub(super) struct Secrets {
+    pub(super) concerned: Concerned,
+    known: HashMap<ObjectKey, SecretState>,
+    /// Those that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
+    ahead: HashSet<ObjectKey>,
+    /// The list that is coming in.
+    listing: Listing,
+    /// The resourceVersions at which Secrets went, to tell a late answer about them from news.
+    gone: HashMap<ObjectKey, String>,
+    /// The first list is complete.
+    pub(super) is_listed: bool,
+}
+
+/// A list of Secrets while it comes in.
+#[derive(Default)]
+struct Listing {
+    /// The Secrets seen so far, to notice those that went while nobody watched.
+    seen: HashSet<ObjectKey>,
+    /// The Secrets that began to concern somebody meanwhile: they may have passed by before that.
+    late: HashSet<ObjectKey>,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self {
+            concerned: Concerned::new(mapper::secrets),
+            known: HashMap::new(),
+            ahead: HashSet::new(),
+            listing: Listing::default(),
+            gone: HashMap::new(),
+            is_listed: false,
+        }
+    }
+}
+
+impl Secrets {
+    /// What is known of one.
+    pub(super) fn state(&self, key: &ObjectKey) -> SecretState {
+        self.known.get(key).cloned().unwrap_or(SecretState::Unknown)
+    }
+
+    /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
+    pub(super) fn learn(&mut self, key: &ObjectKey, state: SecretState) {
+        let newest = match (self.known.get(key), state) {
+            (None | Some(SecretState::Unknown), state) => state,
+            (Some(SecretState::Absent), SecretState::Present(new)) => {
+                let went = self.gone.get(key);
+                if went.is_some_and(|went| is_older(&new.resource_version, went)) {
+                    return;
+                }
+                SecretState::Present(new)
+            }
+            (Some(SecretState::Present(old)), SecretState::Present(new)) => {
+                if old.uid == new.uid && old.resource_version == new.resource_version {
+                    SecretState::Present(Arc::new(SecretMeta {
+                        data_trusted: old.data_trusted || new.data_trusted,
+                        unusable: old.unusable.clone().or_else(|| new.unusable.clone()),
+                        ..SecretMeta::clone(old)
+                    }))
+                } else if is_older(&new.resource_version, &old.resource_version) {
+                    return;
+                } else {
+                    SecretState::Present(new)
+                }
+            }
+            // The watch follows what it once showed; only it knows when that is gone.
+            (Some(SecretState::Present(_) | SecretState::Absent), SecretState::Absent | SecretState::Unknown) => return,
+        };
+        if self.known.get(key).map(SecretState::sighting) != Some(newest.sighting()) {
+            self.ahead.insert(key.clone());
+        }
+        self.known.insert(key.clone(), newest);
+    }
+
+    /// Begins to follow what a connection is about.
+    pub(super) fn follow(&mut self, connection: &RegistryConnection) {
+        let new = mapper::secrets(connection).into_iter().filter(|key| !self.concerned.contains(key));
+        self.listing.late.extend(new);
+        self.concerned.add(connection);
+    }
+
+    /// Ends to follow what a connection was about, except what its new form still is.
+    pub(super) fn unfollow(&mut self, connection: &RegistryConnection, new: Option<&RegistryConnection>) {
+        let unconcerned = self.concerned.remove(connection, new);
+        self.drop_unconcerned(unconcerned);
+    }
+
+    /// Takes in an event of the watch on Secrets; returns who should be looked at.
+    pub(super) fn apply(&mut self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Wake> {
+        match event {
+            Event::Init => {
+                self.listing = Listing::default();
+                vec![]
+            }
+            Event::InitApply(secret) => {
+                let key = mapper::key_of(&secret.metadata);
+                let woken = self.see(&key, &secret.metadata);
+                if self.known.contains_key(&key) {
+                    self.listing.seen.insert(key);
+                }
+                woken
+            }
+            Event::InitDone => {
+                let Listing { seen, late } = std::mem::take(&mut self.listing);
+                // What nobody asked for when it passed by is not known to be absent; it must be looked at.
+                let unsure = |key: &ObjectKey| late.contains(key) && !self.known.contains_key(key);
+                let known: HashSet<ObjectKey> = self.known.keys().chain(self.concerned.keys()).cloned().collect();
+                let missed: Vec<&ObjectKey> = known.difference(&seen).filter(|key| !unsure(key)).collect();
+                self.is_listed = true;
+                missed.into_iter().flat_map(|key| self.miss(key)).collect()
+            }
+            Event::Apply(secret) => self.see(&mapper::key_of(&secret.metadata), &secret.metadata),
+            Event::Delete(secret) => {
+                let (key, gone) =
+                    (mapper::key_of(&secret.metadata), secret.metadata.resource_version.unwrap_or_default());
+                if let Some(SecretState::Present(known)) = self.known.get(&key)
+                    && is_older(&gone, &known.resource_version)
+                {
+                    // We made it anew before the watch told that its predecessor went.
+                    return vec![];
+                }
+                let woken = self.miss(&key);
+                if self.concerned.contains(&key) {
+                    self.gone.insert(key, gone);
+                }
+                woken
+            }
+        }
+    }
+
+    /// Records what the watch shows of a Secret; drops what concerns nobody.
+    fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Wake> {
+        let mut meta = SecretMeta::from_metadata(metadata);
+        if !self.concerned.contains(key) && !meta.is_marked() {
+            self.known.remove(key);
+            return vec![];
+        }
+        if let Some(SecretState::Present(known)) = self.known.get(key) {
+            if !is_older(&known.resource_version, &meta.resource_version) {
+                let others = self.concerned.wakes(key);
+                return if self.ahead.remove(key) && others.len() > 1 { others } else { vec![] };
+            }
+            if known.uid == meta.uid {
+                meta.unusable = known.unusable.clone();
+            }
+        }
+        self.known.insert(key.clone(), SecretState::Present(Arc::new(meta)));
+        self.gone.remove(key);
+        self.ahead.remove(key);
+        self.concerned.wakes(key)
+    }
+
+    /// Records that a Secret does not exist.
+    fn miss(&mut self, key: &ObjectKey) -> Vec<Wake> {
+        if !self.concerned.contains(key) {
+            self.known.remove(key);
+            return vec![];
+        }
+        match self.known.insert(key.clone(), SecretState::Absent) {
+            Some(SecretState::Absent) => vec![],
+            Some(SecretState::Present(_) | SecretState::Unknown) | None => self.concerned.wakes(key),
+        }
+    }
+
+    /// Drops what is known of Secrets that concern nobody any more.
+    fn drop_unconcerned(&mut self, keys: Vec<ObjectKey>) {
+        for key in keys {
+            self.gone.remove(&key);
+            self.ahead.remove(&key);
+            if !matches!(self.known.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
+                self.known.remove(&key);
+            }
+        }
+    }
+}
