@@ -109,7 +109,7 @@ impl Metrics {
         let reason = match login {
             Login::Proven => Reason::LoginProven,
             Login::Unverified => Reason::Unverified,
-            Login::Refused(_) => Reason::InvalidCredentials,
+            Login::Refused { .. } => Reason::InvalidCredentials,
             Login::Inconclusive(problem) => problem.reason,
         };
         self.logins.get_or_create(&ResultLabel { result: reason.as_str() }).inc();

@@ -31,8 +31,8 @@ pub(super) fn conclude(connection: &Connection, findings: &Findings) -> Result<(
     let login = match &findings.login {
         Login::Proven => Reason::LoginProven,
         Login::Unverified => Reason::Unverified,
-        Login::Refused(refusal) => {
-            let message = format!("{refusal}; it is the one in Secret {:?}", source_name(connection));
+        Login::Refused { who, status } => {
+            let message = format!("login: {who} refused the login in Secret {:?} ({status})", source_name(connection));
             return Ok((Reason::InvalidCredentials, Some(refused(connection, message))));
         }
         Login::Inconclusive(problem) => return Err(located(connection, problem.clone())),
@@ -141,7 +141,7 @@ mod tests {
             (Login::Proven, vec![doubt(), missing()], Ok((Reason::LoginProven, Some(Reason::RepositoryNotFound)))),
             (Login::Proven, vec![proven(), doubt()], Err(Reason::RateLimited)),
             (
-                Login::Refused("login: refused".into()),
+                Login::Refused { who: "r.example".into(), status: 401 },
                 vec![],
                 Ok((Reason::InvalidCredentials, Some(Reason::InvalidCredentials))),
             ),
@@ -173,7 +173,10 @@ mod tests {
         let docker_hub = connection(&delivered(|object| {
             object["spec"]["provider"] = json!({"dockerhub": {"secretRef": {"name": "login"}}});
         }));
-        let refused = conclude(&docker_hub, &findings(Login::Refused("x".into()), vec![])).unwrap().1.unwrap();
+        let refused = conclude(&docker_hub, &findings(Login::Refused { who: "r.example".into(), status: 401 }, vec![]))
+            .unwrap()
+            .1
+            .unwrap();
         assert_eq!(refused.field, Some(field::DOCKERHUB_SECRET_REF));
         assert!(refused.hint.is_some_and(|hint| hint.contains("Docker ID")));
         let away = || Login::Inconclusive(Problem::new(Reason::Unreachable, "away"));

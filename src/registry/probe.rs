@@ -62,8 +62,13 @@ pub enum Login {
     Proven,
     /// The registry accepted it, and would have accepted anything.
     Unverified,
-    /// The registry refused it: who, and with which status.
-    Refused(String),
+    /// The registry refused it.
+    Refused {
+        /// Which server said so.
+        who: String,
+        /// With which status.
+        status: u16,
+    },
     /// Nothing was learned about it.
     Inconclusive(Problem),
 }
@@ -99,7 +104,7 @@ async fn climb(ladder: &Ladder<'_>, habits: &Habits) -> Findings {
     };
     let login = login(ladder, &way, habits).await;
     let mut findings = Findings::of(login);
-    if matches!(findings.login, Login::Refused(_) | Login::Inconclusive(_)) {
+    if matches!(findings.login, Login::Refused { .. } | Login::Inconclusive(_)) {
         return findings;
     }
     for repository in question.repositories {

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use testenv::certificates::Authority;
 use testenv::tools::{self, Tool};
-use testenv::{ControlPlane, Keyring, Registry, Scratch};
+use testenv::{ControlPlane, Keyring, Registry, Scratch, TokenServer, registry, token_server};
 use tokio::task::spawn_blocking;
 
 use crate::kubectl::Kubectl;
@@ -31,8 +32,12 @@ pub struct Stage {
     pub kubectl: Kubectl,
     /// The operator, once it is started.
     pub operator: Option<Operator>,
-    /// The registry.
+    /// The registry, over TLS.
     pub registry: Registry,
+    /// Its token server, over TLS too.
+    pub tokens: TokenServer,
+    /// The certificate of the authority that both are signed by, as a file.
+    pub authority: PathBuf,
     /// The control plane.
     pub plane: ControlPlane,
     program: PathBuf,
@@ -44,15 +49,23 @@ impl Stage {
     /// Starts the control plane and the registry, building what they need.
     pub async fn set(operator: &Path) -> Result<Self> {
         spawn_blocking(|| tools::paths(&TOOLS)).await??;
-        let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+        let folder = Scratch::new("regcred-demo")?;
+        let authority = Authority::new()?;
+        let tls = Some(authority.server(&["localhost"])?);
+        let tokens = TokenServer::start_with(token_server::Options { tls: tls.clone(), ..Default::default() })?;
+        let options = registry::Options { authentication: tokens.trust().into(), tls };
+        let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start_with(options))?;
+        let certificate = folder.path().join("ca.crt");
+        fs::write(&certificate, authority.certificate()).context("write the authority's certificate")?;
         let kubectl = spawn_blocking(|| tools::path(Tool::Kubectl)).await??;
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the repository")?;
-        let folder = Scratch::new("regcred-demo")?;
         Ok(Self {
             keyring: Keyring::start()?,
             kubectl: Kubectl::new(kubectl, plane.kubeconfig_path(), folder.path(), root),
             operator: None,
             registry,
+            tokens,
+            authority: certificate,
             plane,
             program: operator.to_owned(),
             root: root.to_owned(),
@@ -66,13 +79,21 @@ impl Stage {
         Ok(self.operator.insert(operator))
     }
 
-    /// An example with its placeholder replaced, as a file.
-    pub fn example(&self, name: &str, placeholder: &str, value: &str) -> Result<PathBuf> {
+    /// The token server's host, as the connection lists it.
+    pub fn token_host(&self) -> String {
+        format!("localhost:{}", self.tokens.listener().port())
+    }
+
+    /// An example with its placeholders replaced, as a file.
+    pub fn example(&self, name: &str, replacements: &[(&str, &str)]) -> Result<PathBuf> {
         let source = self.root.join("examples").join(name);
-        let text = fs::read_to_string(&source).with_context(|| format!("read {}", source.display()))?;
-        ensure!(text.contains(placeholder), "{placeholder} is not in {}", source.display());
+        let mut text = fs::read_to_string(&source).with_context(|| format!("read {}", source.display()))?;
+        for (placeholder, value) in replacements {
+            ensure!(text.contains(placeholder), "{placeholder} is not in {}", source.display());
+            text = text.replace(placeholder, value);
+        }
         let path = self.folder.path().join(name);
-        fs::write(&path, text.replace(placeholder, value)).with_context(|| format!("write {}", path.display()))?;
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         Ok(path)
     }
 
@@ -99,7 +120,9 @@ impl Stage {
         println!("   alias kubectl={}", self.kubectl.program().display());
         println!("   kubectl get regconn --all-namespaces --output wide");
         println!("   kubectl get events --namespace {}", story::NAMESPACE);
-        println!("\n   registry         http://{host}, user {}, password {}", story::USER, story::PASSWORD);
+        println!("\n   registry         https://{host}, user {}, password {}", story::USER, story::PASSWORD);
+        println!("   token server     {}", self.tokens.realm());
+        println!("   their authority  {}", self.authority.display());
         println!("   private image    {}", story::image(&host));
         println!("   operator's log   {}", self.operator_log().display());
         println!("   metrics          http://{}/metrics", operator.address());
@@ -117,7 +140,7 @@ impl Stage {
             let (status, took) = operator.end()?;
             told::fact(&format!("regcred ended {} after SIGTERM, {status}", told::milliseconds(took)));
         }
-        drop((self.keyring, self.registry, self.plane, self.folder));
+        drop((self.keyring, self.registry, self.tokens, self.plane, self.folder));
         let left: Vec<u32> = pids.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         ensure!(left.is_empty(), "still running: {left:?}");
         if std::env::var_os(testenv::scratch::KEEP_VARIABLE).is_none_or(|value| value.is_empty()) {

@@ -37,14 +37,19 @@ const CRD: &str = "registryconnections.regcred.dev";
 const KIND_IS_NEW: Duration = Duration::from_secs(2);
 
 /// The names that stand in the example.
-const EXAMPLE: &str = "generic.yaml";
-const PLACEHOLDER: &str = "https://registry.example.com";
+const EXAMPLE: &str = "own-authority.yaml";
+const REGISTRY: &str = "registry.example.com";
+const TOKEN_SERVER: &str = "auth.example.com";
+const AUTHORITY: &str = "registry-authority";
 const SOURCE: &str = "registry-login";
 const TARGET: &str = "team-images";
 
+/// The private repository.
+const REPOSITORY: &str = "shop/web";
+
 /// The private image.
 pub fn image(host: &str) -> String {
-    format!("{host}/shop/web:v1")
+    format!("{host}/{REPOSITORY}:v1")
 }
 
 /// Tells it from the beginning to the end; what it started keeps running.
@@ -61,10 +66,11 @@ pub async fn tell(stage: &mut Stage) -> Result<()> {
 }
 
 async fn the_parts(stage: &Stage) -> Result<()> {
-    told::step(1, "A control plane and a registry, both real, on this machine");
+    told::step(1, "A control plane and a registry with a token server, on this machine");
     let version = stage.plane.client()?.apiserver_version().await.context("ask for the version")?;
     told::fact(&format!("kube-apiserver {} answers at {}", version.git_version, stage.plane.url()));
-    told::fact(&format!("the registry listens at {}", stage.registry.host()));
+    told::fact(&format!("the registry listens at {}", stage.registry.url()));
+    told::fact(&format!("its token server is {}; an authority of their own signed both", stage.tokens.realm()));
     Ok(())
 }
 
@@ -86,8 +92,10 @@ async fn the_operator(stage: &mut Stage) -> Result<()> {
 async fn a_private_image(stage: &Stage) -> Result<String> {
     told::step(3, "A private image");
     let (registry, (user, password)) = (&stage.registry, PUBLISHER);
-    registry.set_password(user, password)?;
-    registry.set_password(USER, PASSWORD)?;
+    stage.tokens.set_password(user, password);
+    stage.tokens.grant(user, REPOSITORY, &["pull", "push"]);
+    stage.tokens.set_password(USER, PASSWORD);
+    stage.tokens.grant(USER, REPOSITORY, &["pull"]);
     let image = image(&registry.host());
     let digest = registry.crane().push(&image, user, password).await?;
     told::fact(&format!("pushed {image} as {user}: {digest}"));
@@ -105,14 +113,16 @@ async fn a_private_image(stage: &Stage) -> Result<String> {
     let literals = [format!("--from-literal=username={USER}"), format!("--from-literal=password={PASSWORD}")];
     let create = ["create", "secret", "generic", SOURCE, "--namespace", NAMESPACE, &literals[0], &literals[1]];
     stage.kubectl.show(&create).await?;
+    let certificate = format!("--from-file={}", stage.authority.display());
+    stage.kubectl.show(&["create", "configmap", AUTHORITY, "--namespace", NAMESPACE, &certificate]).await?;
     Ok(digest)
 }
 
 async fn a_connection(stage: &Stage, watch: &mut Watch) -> Result<()> {
     told::step(4, "A connection, and the Secret it leads to");
-    let url = format!("http://{}", stage.registry.host());
-    let file = stage.example(EXAMPLE, PLACEHOLDER, &url)?;
-    told::fact(&format!("the file is examples/{EXAMPLE} with {PLACEHOLDER} replaced by {url}"));
+    let (registry, token_server) = (stage.registry.host(), stage.token_host());
+    let file = stage.example(EXAMPLE, &[(REGISTRY, &registry), (TOKEN_SERVER, &token_server)])?;
+    told::fact(&format!("the file is examples/{EXAMPLE} with these hosts for {REGISTRY} and {TOKEN_SERVER}"));
     let file = file.to_str().context("a path in UTF-8")?;
     the_kind_is_no_longer_new(stage).await?;
     let ran = stage.kubectl.show(&["apply", "--namespace", NAMESPACE, "--filename", file]).await?;
@@ -120,13 +130,15 @@ async fn a_connection(stage: &Stage, watch: &mut Watch) -> Result<()> {
     let from_start = told::milliseconds(ready.at.duration_since(ran.started));
     told::fact(&format!("Ready {from_start} after kubectl was started, {}", relative(ready.at, ran.returned)));
     tell_conditions(&ready);
+    let requests = stage.tokens.requests();
+    let logins: Vec<_> = requests.iter().filter(|request| request.user.as_deref() == Some(USER)).collect();
+    let [login, pull] = logins.as_slice() else { bail!("{} logins of {USER} instead of two", logins.len()) };
+    ensure!(login.scopes.is_empty(), "the login asked for {:?}", login.scopes);
+    told::fact(&format!("the token server saw {USER} twice: for nothing, and for {}", pull.scopes.join(", ")));
     let log = stage.registry.access_log()?;
-    let logins: Vec<_> = log.iter().filter(|access| access.user.as_deref() == Some(USER)).collect();
-    let [login] = logins.as_slice() else { bail!("{} logins of {USER} instead of one", logins.len()) };
-    told::fact(&format!(
-        "the registry's log has 1 request of {USER}: {} {} {}",
-        login.method, login.path, login.status
-    ));
+    for access in log.iter().filter(|access| access.user.as_deref() == Some(USER)) {
+        told::fact(&format!("the registry's log: {USER} {} {} {}", access.method, access.path, access.status));
+    }
     stage.kubectl.show(&["get", "regconn", "--namespace", NAMESPACE]).await?;
     stage.kubectl.show(&["get", "regconn", "--namespace", NAMESPACE, "--output", "wide"]).await?;
     stage.kubectl.show(&["get", "secrets", "--namespace", NAMESPACE]).await?;
@@ -147,7 +159,7 @@ async fn the_pull(stage: &Stage, pushed: &str) -> Result<Secret> {
 
 async fn a_wrong_password(stage: &Stage, watch: &mut Watch, before: &Secret, pushed: &str) -> Result<()> {
     told::step(6, "A wrong password in the Secret that is read");
-    let failed = stage.registry.failed_logins(USER)?;
+    let failed = stage.tokens.failed_logins(USER);
     let patched = write_password(stage, WRONG_PASSWORD).await?;
     let refused = watch.until_ready("False").await?;
     told::fact(&format!("Ready is False, {}", relative(refused.at, patched)));
@@ -155,10 +167,7 @@ async fn a_wrong_password(stage: &Stage, watch: &mut Watch, before: &Secret, pus
     for field in ["code", "message", "field", "hint"] {
         told::lines(&format!("lastError.{field}: {}", refused.text(&format!("/lastError/{field}"))));
     }
-    told::fact(&format!(
-        "failed logins of {USER} in the registry's log: {}",
-        stage.registry.failed_logins(USER)? - failed
-    ));
+    told::fact(&format!("failed logins of {USER} at the token server: {}", stage.tokens.failed_logins(USER) - failed));
     stage.kubectl.show(&["get", "regconn", "--namespace", NAMESPACE]).await?;
     is_untouched(stage, before).await?;
     pull(stage, &target(stage).await?, pushed).await
