@@ -9,11 +9,9 @@ use super::{
     memory::{Basis, Memory, Tested},
     secret_meta::ObjectKey,
     sighting::{SecretState, Sighting},
+    validate::Connection,
 };
-use crate::{
-    api::{Reason, RegistryConnection, RegistryConnectionStatus, provider::CaKind, status::ObservedInput},
-    provider::endpoint::Endpoint,
-};
+use crate::api::{Reason, RegistryConnection, RegistryConnectionStatus, provider::CaKind, status::ObservedInput};
 
 /// A connection and what surrounds it.
 pub struct Observed {
@@ -84,9 +82,14 @@ impl Observed {
         self.status = status;
     }
 
-    /// Narrows the status to what it tells of this registry, and adds the last login of this process there, in case it
+    /// Narrows what is known to what matters for a valid spec: an authority only where there is a test, and of the status what
+    /// it tells of this registry. Adds the last login of this process there, in case it
     /// could not be written. What was proven and delivered elsewhere means nothing here.
-    pub fn narrow_to(&mut self, endpoint: &Endpoint) {
+    pub fn narrow_to(&mut self, connection: &Connection) {
+        let endpoint = &connection.endpoint;
+        if connection.test.is_none() {
+            self.authority = None;
+        }
         let status = &mut self.status;
         if status.registry_host.as_deref().is_some_and(|before| before != endpoint.shown_host().as_str()) {
             (status.credential, status.last_test, status.last_refresh_at) = (None, None, None);
@@ -180,8 +183,7 @@ mod tests {
     #[test]
     fn a_refusal_that_could_not_be_written_still_counts() {
         let object = delivered(|_| {});
-        let endpoint = connection(&object).endpoint;
-        let registry = endpoint.registry.clone();
+        let registry = connection(&object).endpoint.registry;
         let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
         let input = ObservedInput {
             kind: "Secret".into(),
@@ -206,7 +208,7 @@ mod tests {
         let mut observed = observed(object);
         observed.source = present("s", "2");
         observed.memory = memory;
-        observed.narrow_to(&endpoint);
+        observed.narrow_to(&connection(&observed.object));
         assert_eq!(due(&connection(&observed.object), &observed, created(), minutes_later(4)), Due::Nothing);
     }
 
@@ -227,7 +229,7 @@ mod tests {
             inputs: vec![],
         });
         let connection = connection(&observed.object);
-        observed.narrow_to(&connection.endpoint);
+        observed.narrow_to(&connection);
         assert_eq!((&observed.status.last_test, &observed.status.credential), (&None, &None));
         assert!(matches!(due(&connection, &observed, created(), minutes_later(4)), Due::Test(_)));
     }

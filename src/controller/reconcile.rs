@@ -74,7 +74,7 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
             return Ok(Action::await_change());
         }
     };
-    observed.narrow_to(&connection.endpoint);
+    observed.narrow_to(&connection);
 
     let outcome = pass(&context, &mut observed, &connection, now).await?;
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;

@@ -383,7 +383,7 @@ mod tests {
             object["metadata"]["generation"] = 2.into();
             object["spec"]["provider"]["generic"]["registryUrl"] = "https://other.example".into();
         }));
-        observed.narrow_to(&connection(&observed.object).endpoint);
+        observed.narrow_to(&connection(&observed.object));
         let status = after(&observed, &unchanged(Some(Reason::Unreachable), Delivery::Outstanding), 1);
         assert_eq!((status.credential, status.last_test), (None, None));
         assert!(!condition::is_true(&status.conditions, ConditionType::Ready));

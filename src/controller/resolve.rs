@@ -36,7 +36,8 @@ pub async fn resolve(client: &Client, connection: &Connection, observed: &Observ
         return Err(Error::Unusable { problem: Box::new(problem), inputs: vec![] });
     }
     let Issued { credential, input } = provider.issue(&io, &connection.endpoint).await?;
-    let Some(reference) = provider.authorities() else {
+    // Without a test nobody is to be trusted.
+    let Some(reference) = provider.authorities().filter(|_| connection.test.is_some()) else {
         return Ok(Resolved { credential, authorities: None, inputs: vec![input] });
     };
     if let Some(Authority { sighting: Sighting::Absent, .. }) = observed.authority {

@@ -22,6 +22,7 @@ use crate::{
     domain::credential::{Credential, Fingerprint},
     net::Certificates,
     problem::Problem,
+    provider::endpoint::Endpoint,
     registry::{self, Findings, Question},
 };
 
@@ -104,7 +105,9 @@ pub async fn verify(
     now: Timestamp,
 ) -> Verified {
     let Resolved { credential, authorities, inputs } = resolved;
-    let question = context.fingerprints.of((&connection.endpoint, &authorities, &connection.test), &credential);
+    let Endpoint { registry, token_hosts, image_host: _ } = &connection.endpoint;
+    let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
+    let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
     let rendered = context.fingerprints.of(&connection.config_key, &credential);
     let record = recorded(observed, &inputs, question);
     let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));

@@ -83,6 +83,17 @@ pub(super) fn of_login(server: Server, place: &Place, answer: &Answer, now: Time
         (StatusCode::UNAUTHORIZED, _) => Said::No,
         (StatusCode::FORBIDDEN, Server::Registry | Server::Token) if is_refusal => Said::No,
         (StatusCode::BAD_REQUEST, _) if is_refusal => Said::No,
+        (StatusCode::FORBIDDEN, Server::GitLab) if is_refusal => {
+            let message = format!(
+                "{}: {} answered with status 403: at a GitLab that is a wrong login, a blocked account, or a ban of the \
+                 operator's address",
+                place.rung, place.who
+            );
+            Said::Nothing(Problem { message, ..problem() }.hint(
+                "check user name and password, whether the account may log in, and whether GitLab has banned the operator's \
+                 address; the same login is tried again after half an hour",
+            ))
+        }
         (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Server::Token | Server::GitLab) => Said::WhatFor(problem()),
         _ => Said::Nothing(problem()),
     }

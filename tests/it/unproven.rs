@@ -18,6 +18,7 @@ async fn a_test_that_is_switched_off_sends_nothing_and_says_so() -> Result<()> {
     scenario.write_login("login", PASSWORD).await?;
     let mut spec = spec_at(&registry);
     spec["test"] = json!({"mode": "Off"});
+    spec["provider"]["generic"]["caRef"] = json!({"kind": "ConfigMap", "name": "not-needed"});
     scenario.connect("images", spec).await?;
     let connection = scenario.ready("images", "True", "NotTested").await?;
     assert_eq!(tell_all(&connection), ["True/NotTested", "Unknown/NotTested", "True/Delivered", "-", "-"]);
