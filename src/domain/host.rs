@@ -138,6 +138,14 @@ impl RegistryUrl {
             return Err(InvalidRegistryUrl::NoHost);
         }
         url.set_host(Some(&host)).map_err(|_| InvalidRegistryUrl::NotAUrl)?;
+        // A URL's host may have quotes, commas and asterisks too. The kubelet takes an asterisk in a docker config key for
+        // any name.
+        let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if let Some(Host::Domain(name)) = url.host()
+            && !name.bytes().all(is_of_a_name)
+        {
+            return Err(InvalidRegistryUrl::NotAUrl);
+        }
         let host = RegistryHost::of(&url).ok_or(InvalidRegistryUrl::NoHost)?;
         Ok(Self { url, host })
     }
@@ -228,6 +236,8 @@ mod tests {
             ("https://registry.example.com/team", E::Path),
             ("https://regis try.example.com", E::NotAUrl),
             ("https://registry.example.com:99999", E::NotAUrl),
+            ("*.example.com", E::NotAUrl),
+            ("regi\"stry,example.com", E::NotAUrl),
         ] {
             assert_eq!(RegistryUrl::parse(text), Err(error), "{text}");
         }
