@@ -7,9 +7,15 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 CARGO_FLAGS := --locked
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CURDIR)/target/tools/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(CURDIR)/target/tools/bin/cargo-fuzz
+# What the fuzzer tries, for how long, and where it keeps what it finds; `fuzz/corpus` stays as it is.
+TARGET := challenge
+SECONDS := 60
+FUZZ_FOUND = $(CURDIR)/target/fuzz/$(TARGET)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint generate need-rust need-go need-cargo-deny
+.PHONY: help demo test lint fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +38,11 @@ lint: need-rust need-cargo-deny ## Check format, lints, documentation, generated
 		|| { echo 'crds/ is not what regcred prints: run make generate' >&2; exit 1; }
 	'$(CARGO_DENY)' check licenses bans sources
 
+fuzz: need-rust need-cargo-fuzz ## Look for inputs that break the properties of a parser: TARGET=host SECONDS=300
+	mkdir -p '$(FUZZ_FOUND)'
+	env -u CARGO_TARGET_DIR '$(CARGO_FUZZ)' run --sanitizer none $(TARGET) '$(FUZZ_FOUND)' 'fuzz/corpus/$(TARGET)' -- \
+		-max_total_time=$(SECONDS) -max_len=4096 -timeout=10
+
 generate: need-rust ## Write the generated files anew: crds/, the table in docs/, the help texts
 	EXPECTORATE=overwrite cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
 
@@ -41,6 +52,11 @@ need-rust:
 
 need-go:
 	@command -v go >/dev/null || { echo 'go was not found in PATH: install Go from https://go.dev/dl; it builds the control plane and the registry' >&2; exit 1; }
+
+need-cargo-fuzz: need-rust
+	@command -v c++ >/dev/null || { echo 'c++ was not found in PATH: install a C++ compiler; the fuzzer (libfuzzer-sys) needs it' >&2; exit 1; }
+	@[ "$$('$(CARGO_FUZZ)' --version 2>/dev/null)" = 'cargo-fuzz $(CARGO_FUZZ_VERSION)' ] \
+		|| env -u CARGO_TARGET_DIR cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root '$(CURDIR)/target/tools'
 
 need-cargo-deny: need-rust
 	@[ "$$('$(CARGO_DENY)' --version 2>/dev/null)" = 'cargo-deny $(CARGO_DENY_VERSION)' ] \

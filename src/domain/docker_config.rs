@@ -4,7 +4,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretSlice};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 use super::{
@@ -100,23 +101,16 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`] without any of the text.
 pub fn read(config: &[u8], host: &RegistryHost) -> Result<Credential, ReadError> {
-    #[derive(Deserialize)]
-    struct Config {
-        auths: serde_json::Map<String, serde_json::Value>,
-    }
-    let config: Config = serde_json::from_slice(config).map_err(|_| ReadError::NotADockerConfig)?;
-    let exact = config.auths.get(host.as_str());
-    let entry = exact.or_else(|| {
-        config
-            .auths
-            .iter()
-            .find(|(key, _)| host_of_docker_config_key(key).as_ref() == Some(host))
-            .map(|(_, entry)| entry)
+    let config: Map<String, Value> = serde_json::from_slice(config).map_err(|_| ReadError::NotADockerConfig)?;
+    let auths = config.get("auths").and_then(Value::as_object).ok_or(ReadError::NotADockerConfig)?;
+    let entry = auths.get(host.as_str()).or_else(|| {
+        let mut entries = auths.iter();
+        entries.find(|(key, _)| host_of_docker_config_key(key).as_ref() == Some(host)).map(|(_, entry)| entry)
     });
     let Some(entry) = entry else {
-        return Err(ReadError::NoEntry { host: host.to_string(), found: shown_hosts(config.auths.keys()) });
+        return Err(ReadError::NoEntry { host: host.to_string(), found: shown_hosts(auths.keys()) });
     };
-    let text = |key: &str| entry.get(key).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let (username, password) = match text("auth") {
         Some(auth) => decode_auth(auth).ok_or_else(|| ReadError::BadAuth(host.to_string()))?,
         None => match (text("username"), text("password")) {
@@ -205,6 +199,7 @@ mod tests {
         for (config, expected) in [
             ("hunter2-canary".to_owned(), ReadError::NotADockerConfig),
             (r#"["hunter2-canary"]"#.into(), ReadError::NotADockerConfig),
+            (r#"[{"r.example":{"password":"hunter2-canary"}}]"#.into(), ReadError::NotADockerConfig),
             (r#"{"auths":"hunter2-canary"}"#.into(), ReadError::NotADockerConfig),
             (
                 r#"{"auths":{"other.example":{"password":"hunter2-canary"}}}"#.into(),

@@ -33,8 +33,15 @@ impl RegistryHost {
         RegistryUrl::parse(text).map(|url| url.host)
     }
 
-    /// The host of any URL, in the same form; none if it has none.
+    /// The host of any URL, in the same form; none if it has none that can be a name or an address. A URL's host may hold
+    /// quotes, commas and asterisks too; the kubelet takes an asterisk in a docker config key for any name.
     pub fn of(url: &Url) -> Option<Self> {
+        let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if let Some(Host::Domain(name)) = url.host()
+            && !name.bytes().all(is_of_a_name)
+        {
+            return None;
+        }
         let host = url.host_str()?;
         Some(match url.port() {
             Some(port) => Self(format!("{host}:{port}")),
@@ -114,6 +121,9 @@ impl RegistryUrl {
     /// # Errors
     /// [`InvalidRegistryUrl`] names the rule that is broken.
     pub fn parse_as(text: &str, scheme: &str) -> Result<Self, InvalidRegistryUrl> {
+        if text.trim().chars().any(char::is_control) {
+            return Err(InvalidRegistryUrl::NotAUrl);
+        }
         let with_scheme =
             if text.contains("://") { text.trim().to_owned() } else { format!("{scheme}://{}", text.trim()) };
         let mut url = Url::parse(&with_scheme).map_err(|error| match error {
@@ -138,7 +148,7 @@ impl RegistryUrl {
             return Err(InvalidRegistryUrl::NoHost);
         }
         url.set_host(Some(&host)).map_err(|_| InvalidRegistryUrl::NotAUrl)?;
-        let host = RegistryHost::of(&url).ok_or(InvalidRegistryUrl::NoHost)?;
+        let host = RegistryHost::of(&url).ok_or(InvalidRegistryUrl::NotAUrl)?;
         Ok(Self { url, host })
     }
 
@@ -227,7 +237,10 @@ mod tests {
             ("https://registry.example.com#x", E::Query),
             ("https://registry.example.com/team", E::Path),
             ("https://regis try.example.com", E::NotAUrl),
+            ("https://regis\ttry.example.com", E::NotAUrl),
             ("https://registry.example.com:99999", E::NotAUrl),
+            ("*.example.com", E::NotAUrl),
+            ("regi\"stry,example.com", E::NotAUrl),
         ] {
             assert_eq!(RegistryUrl::parse(text), Err(error), "{text}");
         }

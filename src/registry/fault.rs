@@ -2,7 +2,7 @@
 //!
 //! Only known codes and a few known words are recognised; nothing of the text ever leaves this file.
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// How many entries of a list of errors are looked at.
 const MAX_ERRORS: usize = 16;
@@ -35,14 +35,11 @@ impl Fault {
 
 /// Reads a body. One that is not of the known form says nothing.
 pub(super) fn fault(body: &[u8]) -> Fault {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<serde_json::Value>,
-    }
     let mut fault = Fault::default();
-    let Ok(Errors { errors }) = serde_json::from_slice(body) else { return fault };
-    for error in errors.iter().take(MAX_ERRORS) {
-        let text = |key: &str| error.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let Ok(body) = serde_json::from_slice::<Map<String, Value>>(body) else { return fault };
+    let errors = body.get("errors").and_then(Value::as_array);
+    for error in errors.into_iter().flatten().take(MAX_ERRORS) {
+        let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
         match text("code").to_ascii_uppercase().as_str() {
             "UNAUTHORIZED" => fault.unauthorized = true,
             "DENIED" => fault.denied = true,
@@ -79,6 +76,7 @@ mod tests {
             (r#"{"errors":[{"code":"DENIED","message":"Unauthenticated request."}]}"#, denied),
             (r#"{"errors":{"code":"DENIED"}}"#, Fault::default()),
             (r#"{"message":"DENIED"}"#, Fault::default()),
+            (r#"[[{"code":"DENIED"}]]"#, Fault::default()),
             ("<html>DENIED</html>", Fault::default()),
             ("", Fault::default()),
         ] {

@@ -1,6 +1,6 @@
 //! Asking a token server, and reading what it grants (the OCI distribution project's token authentication). Pure.
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::challenge::Bearer;
@@ -50,14 +50,9 @@ pub fn token_url(realm: &Url, bearer: &Bearer, scope: &TokenScope) -> Url {
 /// The token in an answer, under either of its two names; none if there is none that could be used. How long it is valid
 /// does not matter: it is used at once and then forgotten.
 pub fn token(body: &[u8]) -> Option<Token> {
-    #[derive(Deserialize)]
-    struct Granted {
-        token: Option<serde_json::Value>,
-        access_token: Option<serde_json::Value>,
-    }
-    let granted: Granted = serde_json::from_slice(body).ok()?;
-    [granted.token, granted.access_token].into_iter().flatten().find_map(|value| match value {
-        serde_json::Value::String(text) => Token::new(text),
+    let mut granted: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    ["token", "access_token"].into_iter().find_map(|name| match granted.remove(name) {
+        Some(Value::String(text)) => Token::new(text),
         _ => None,
     })
 }
@@ -97,6 +92,7 @@ mod tests {
             (r#"{"token":"ä"}"#, None),
             (r#"{"refresh_token":"abc"}"#, None),
             (r#"["abc"]"#, None),
+            (r#"["abc","def"]"#, None),
             ("abc", None),
             ("", None),
         ] {

@@ -46,8 +46,11 @@ pub(super) fn token_server(realm: Option<&str>, registry: &RegistryUrl, trusted:
     if !url.username().is_empty() || url.password().is_some() {
         return unusable("the address of the token server (realm) contains a user name or password");
     }
-    let (Some(host), "https" | "http") = (RegistryHost::of(&url), url.scheme()) else {
+    if !matches!(url.scheme(), "https" | "http") {
         return unusable("the address of the token server (realm) is neither https nor http");
+    }
+    let Some(host) = RegistryHost::of(&url) else {
+        return unusable("the address of the token server (realm) has no host that could be a name");
     };
     url.set_fragment(None);
     let not_trusted = |message: String, hint: String| {
@@ -140,6 +143,8 @@ mod tests {
             ("https:///token", ProtocolError),
             ("", ProtocolError),
             ("javascript:alert(1)", ProtocolError),
+            ("https://a\"b,c.example/token", ProtocolError),
+            ("https://*.example/token", ProtocolError),
         ] {
             let found = judge(realm, "https://r.example", &[]);
             // Full-width letters are the same name after IDNA, and so the registry itself.
