@@ -11,9 +11,10 @@ use testenv::{Listener, certificates::Authority, eventually};
 
 use super::{
     MARKER,
-    case::{ApiServer, Case, Outcome, Stage, World},
+    case::{ApiServer, Case, Outcome},
     log,
     reply::is_first,
+    stage::{Stage, World},
 };
 use crate::scenario::{DEADLINE, PASSWORD, Scenario, is_ready};
 

@@ -12,6 +12,7 @@ mod case;
 mod court;
 mod log;
 mod reply;
+mod stage;
 
 mod address;
 mod answer;
