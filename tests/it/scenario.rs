@@ -1,6 +1,6 @@
 //! One test's own world: a namespace, an account at the registry, and an operator that sees nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt;
@@ -31,12 +31,14 @@ pub struct Scenario {
     operator: Option<Operator>,
     /// The ServiceAccount the operator acts as; an administrator if there is none.
     account: Option<kube::Config>,
-    pub metrics_addr: Option<std::net::SocketAddr>,
+    pub metrics_addr: Option<SocketAddr>,
     speed: u32,
     /// How operators are started from now on.
     pub arguments: RunArguments,
     /// Host names made up for operators started from now on, and for those that run.
     pub names: Arc<Names>,
+    /// Listeners that operators started from now on take for the API server too.
+    pub more_api_servers: Vec<SocketAddr>,
     /// How long one pass of the operator may take.
     pub pass_limit: Duration,
     /// The first write of a status is never answered.
@@ -79,6 +81,7 @@ impl Scenario {
                 namespace: "regcred-system".into(),
             },
             names: Arc::default(),
+            more_api_servers: vec![],
             pass_limit: PASS_LIMIT,
             swallow_first_status: false,
             seen,
@@ -109,9 +112,8 @@ impl Scenario {
             client = swallowing(client, |uri| uri.path().ends_with("/status"));
         }
         let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
-        let api_server = &self.shared.plane.config().cluster_url;
-        let api_server = api_server.authority().context("the API server's address")?.as_str().parse()?;
-        let outside = Outside { api_server: vec![api_server], lookup: self.names.clone() };
+        let api_server = self.more_api_servers.iter().copied().chain([self.api_server()?]).collect();
+        let outside = Outside { api_server, lookup: self.names.clone() };
         let context = regcred::run::context(client, &self.arguments, clock, outside)?;
         let context = Arc::new(Context { pass_limit: self.pass_limit, ..context });
         let listener = TcpListener::bind(self.arguments.metrics_addr).await?;
@@ -121,6 +123,12 @@ impl Scenario {
         let task = tokio::spawn(regcred::run::run(Arc::clone(&context), listener, shutdown));
         self.operator = Some(Operator { stop, task });
         eventually("the operator to be synced", DEADLINE, async || Ok(context.index.is_synced().then_some(()))).await
+    }
+
+    /// Where the API server is.
+    pub fn api_server(&self) -> Result<SocketAddr> {
+        let url = self.shared.plane.config().cluster_url;
+        Ok(url.authority().context("the API server's address")?.as_str().parse()?)
     }
 
     /// Starts the operator under the rights of a ServiceAccount.
