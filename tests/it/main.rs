@@ -17,6 +17,7 @@ mod conflict;
 mod delivery;
 mod edit;
 mod generated;
+mod layouts;
 mod outage;
 mod process;
 mod quiet;
