@@ -6,6 +6,7 @@
 
 use anyhow::Result;
 use regcred::api::status::RepositoryVerdict::{InsufficientScope, PubliclyReadable, PullProven, RepositoryNotFound};
+use serde_json::json;
 use testenv::{Reply, Seen};
 
 use super::{
@@ -87,4 +88,37 @@ async fn an_artifactory_that_gives_everybody_a_token_is_sent_one_login_that_cann
     layout.judge(&layout.generic("https://artifactory.example.com", &[]), HOST, &cases).await?;
     assert_eq!(layout.strangers(), 1, "once for the host, not for every connection");
     layout.finish(&cases).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_key_at_artifactory_is_the_prefix_of_a_path_and_has_a_login_of_its_own() -> Result<()> {
+    let mut layout = Layout::prepare("artifactory-key", fake(), &[TOKENS]).await?;
+    layout.serve(HOST, |fake, seen| artifactory(false, fake, seen))?;
+    layout.start().await?;
+    let scenario = &layout.scenario;
+    for (name, user) in [("docker-local", "reader"), ("docker-remote", "deployer")] {
+        let secret = format!("{name}-login");
+        scenario.write_secret(&secret, "Opaque", json!({"username": user, "password": PASSWORD})).await?;
+        let mut spec = layout.generic("https://artifactory.example.com", &[]);
+        spec["provider"]["generic"]["secretRef"]["name"] = secret.into();
+        spec["repositoryPrefix"] = name.into();
+        scenario.connect(name, spec).await?;
+    }
+    let mut secrets = vec![];
+    for name in ["docker-local", "docker-remote"] {
+        scenario.ready(name, "True", "LoginProven").await?;
+        secrets.push(scenario.secrets().get(name).await?);
+    }
+    for (repository, users) in [
+        ("docker-local/web:v1", &["reader"][..]),
+        ("docker-local/a/b/c:v1", &["reader"]),
+        ("docker-remote/library/nginx", &["deployer"]),
+        ("docker-local-2/web:v1", &[]),
+        ("web:v1", &[]),
+    ] {
+        let found = scenario.shared.keyring.credentials(&format!("{HOST}/{repository}"), &secrets)?;
+        let found: Vec<_> = found.iter().map(|(user, _)| user.as_str()).collect();
+        assert_eq!(found, users, "{repository}");
+    }
+    layout.finish(&[]).await
 }

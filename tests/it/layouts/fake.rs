@@ -39,8 +39,6 @@ struct State {
     tokens: HashMap<String, Grant>,
     /// Whose tokens have opened the registry.
     opened: Vec<Option<usize>>,
-    /// GETs of a manifest, which registries count as pulls.
-    pulls: usize,
 }
 
 /// Who a request comes from, by its Basic authentication.
@@ -159,11 +157,6 @@ impl Fake {
         self.state().opened.iter().flatten().any(is_it)
     }
 
-    /// How many pulls were made.
-    pub fn pulls(&self) -> usize {
-        self.state().pulls
-    }
-
     /// What is in a repository, for somebody who may read it.
     pub fn content(&self, seen: &Seen, part: Part<'_>) -> Reply {
         let digest = format!("sha256:{}", "5e".repeat(32));
@@ -177,7 +170,6 @@ impl Fake {
                 error(404, "MANIFEST_UNKNOWN", "OCI manifest found, but accept header does not support OCI manifests")
             }
             Part::Manifest(_) => {
-                self.state().pulls += usize::from(seen.method == "GET");
                 let manifest = json!({"schemaVersion": 2, "annotations": {"x": MARKER}}).to_string();
                 Reply::status(200)
                     .header("Content-Type", "application/vnd.oci.image.manifest.v1+json")

@@ -12,6 +12,7 @@ mod acr;
 mod addresses;
 mod artifact_registry;
 mod artifactory;
+mod digital_ocean;
 mod docker_hub;
 mod ecr;
 mod ecr_public;
