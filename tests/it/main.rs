@@ -18,6 +18,7 @@ mod delivery;
 mod edit;
 mod generated;
 mod hostile;
+mod layouts;
 mod outage;
 mod process;
 mod quiet;
