@@ -233,7 +233,10 @@ async fn connections(scenario: &Scenario, wanted: &[(&str, Outcome)]) -> Result<
         let missing = wanted.iter().find_map(|(name, outcome)| {
             let one = found.iter().find(|one| one.name_any() == *name)?;
             let error = one.status.as_ref().and_then(|status| status.last_error.as_ref()).map(|error| error.code);
-            let is_it = is_ready(one, outcome.ready, outcome.reason.as_str()) && error == outcome.error();
+            let text = serde_json::to_string(&one.status).unwrap_or_default();
+            let is_it = is_ready(one, outcome.ready, outcome.reason.as_str())
+                && error == outcome.error()
+                && text.contains(outcome.says);
             (!is_it).then_some((*name, outcome, one))
         });
         if let Some((name, outcome, one)) = missing {

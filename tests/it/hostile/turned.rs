@@ -18,12 +18,17 @@ use super::{
 };
 use crate::scenario::Scenario;
 
-/// A registry that turns, and what then comes of it. The change of the spec makes the operator ask again.
+/// A registry that turns, and what then comes of it. Another host to trust is another question, so the operator asks again.
 fn turned(class: Class, name: &'static str, act: fn(&Seen, &Me) -> Option<Reply>, then: Outcome) -> Case {
     Case::new(class, name, LoginProven, move |seen, me| if me.has_turned() { act(seen, me) } else { None })
         .proven(1)
         .leads("turned.test")
-        .then(json!({"spec": {"test": {"timeoutSeconds": 2}}}), then)
+        .then(
+            json!({"spec": {
+                "provider": {"generic": {"trustedTokenHosts": ["elsewhere.example.com"]}}, "test": {"timeoutSeconds": 2},
+            }}),
+            then,
+        )
 }
 
 /// Ready stays True while there is no verdict.

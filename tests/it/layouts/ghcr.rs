@@ -77,7 +77,10 @@ async fn ghcr_refuses_a_wrong_login_with_403_and_its_placeholder_scope_is_not_as
     assert_eq!(layout.strangers(), 0);
     for name in ["wrong", "expired"] {
         let error = layout.scenario.connections().get(name).await?.status.and_then(|status| status.last_error);
-        assert!(error.is_some_and(|error| error.message.contains("refused the login (403)")), "{name}");
+        assert!(
+            error.is_some_and(|error| error.message.contains("refused the login") && error.message.contains("(403)")),
+            "{name}"
+        );
     }
     layout.finish(&cases).await
 }

@@ -167,7 +167,7 @@ impl Layout {
         }
         if case.ready.1 == "InvalidCredentials" {
             let message = status.last_error.map(|error| error.message).unwrap_or_default();
-            ensure!(message.starts_with("login: ") && message.contains("refused the login ("), "{message}");
+            ensure!(message.starts_with("login: ") && message.contains("refused the login in Secret"), "{message}");
         }
         let Some(secret) = self.scenario.secrets().get_opt(case.name).await? else {
             ensure!(case.ready.0 == "False", "nothing is delivered");
