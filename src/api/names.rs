@@ -21,6 +21,9 @@ pub const NAMESPACE_ANNOTATION: &str = "regcred.dev/namespace";
 /// Annotation on a target Secret: the revision of the credential it holds.
 pub const REVISION_ANNOTATION: &str = "regcred.dev/credential-revision";
 
+/// Annotation on a target Secret: the key of its one entry, which says what images it serves.
+pub const CONFIG_KEY_ANNOTATION: &str = "regcred.dev/docker-config-key";
+
 /// Annotation on a target Secret: the keys of the extra labels the user asked for, separated by commas.
 pub const EXTRA_LABELS_ANNOTATION: &str = "regcred.dev/extra-labels";
 

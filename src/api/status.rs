@@ -100,6 +100,21 @@ pub struct LastTest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_TEST_REPOSITORIES))]
     pub repositories: Vec<TestedRepository>,
+    /// What the verdict on the login rests on where those without a login get in too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
+}
+
+/// Whether a registry refuses a login that cannot be right. Such a login is sent at most once a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Control {
+    /// Where: the registry, and how it wants to be asked.
+    pub door: String,
+    /// When that was found out.
+    pub time: Time,
+    /// True: it was refused, so an accepted login is a right one. False: it was accepted, or got no clear answer.
+    pub refused: bool,
 }
 
 /// What a test found of a repository.

@@ -8,7 +8,7 @@ use crate::{
     api::{
         Reason,
         provider::Provider,
-        status::{LastTest, RepositoryVerdict, TestedRepository},
+        status::{Control, LastTest, RepositoryVerdict, TestedRepository},
     },
     clock::whole_seconds,
     problem::{Problem, field, shortened},
@@ -58,6 +58,13 @@ fn problems(findings: &Findings) -> impl Iterator<Item = &Problem> {
     findings.repositories.iter().filter_map(|found| found.problem.as_ref())
 }
 
+/// The doubt in the words of the status, if it is the same and nothing was sent to find out more: otherwise a status would
+/// say in turn what a registry answered and that it is not asked now.
+pub(super) fn as_told(doubt: Problem, findings: &Findings, observed: &Observed) -> Problem {
+    let told = observed.status.last_error.as_ref().filter(|told| findings.is_held && told.code == doubt.reason);
+    told.map_or(doubt.clone(), |told| Problem { retry_after: doubt.retry_after, ..Problem::from_last_error(told) })
+}
+
 /// The same problem, pointing to the field that says where the registry is, if it points to none and there is one.
 fn located(connection: &Connection, problem: Problem) -> Problem {
     match (&connection.provider, problem.field) {
@@ -68,12 +75,18 @@ fn located(connection: &Connection, problem: Problem) -> Problem {
 }
 
 /// The test as it stands in the status.
-pub(super) fn last_test(verdict: Reason, found: &[Found], now: Timestamp) -> LastTest {
+pub(super) fn last_test(verdict: Reason, findings: Option<&Findings>, now: Timestamp) -> LastTest {
+    let found: &[Found] = findings.map_or(&[], |findings| &findings.repositories);
     let repositories = found.iter().map(|found| TestedRepository {
         name: shortened(found.name.to_string(), MAX_SHOWN_NAME),
         verdict: found.verdict,
     });
-    LastTest { time: Time(whole_seconds(now)), verdict, repositories: repositories.collect() }
+    let control = findings.and_then(|findings| findings.control.clone()).map(|finding| Control {
+        door: finding.door,
+        time: Time(whole_seconds(finding.found_at)),
+        refused: finding.checks_logins,
+    });
+    LastTest { time: Time(whole_seconds(now)), verdict, repositories: repositories.collect(), control }
 }
 
 fn source_name(connection: &Connection) -> &str {
@@ -117,7 +130,7 @@ mod tests {
     }
 
     fn findings(login: Login, repositories: Vec<Found>) -> Findings {
-        Findings { login, repositories, quota: None }
+        Findings { login, repositories, control: None, quota: None, is_held: false }
     }
 
     #[test]

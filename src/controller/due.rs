@@ -71,8 +71,11 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
     if let Some((cause, _)) = causes.into_iter().rev().find(|(_, applies)| *applies) {
         return Due::Test(cause);
     }
-    if settled_problem(status).is_some() {
-        return Due::Nothing;
+    match settled_problem(status) {
+        // What was delivered before a repository failed is kept in place.
+        Some(problem) if problem.reason.is_of_a_repository() && status.credential.is_some() => {}
+        Some(_) => return Due::Nothing,
+        None => {}
     }
     let revision = status.credential.as_ref().map(|credential| credential.revision.as_str());
     match standing(connection, &observed.target, revision) {
@@ -139,8 +142,11 @@ fn is_settled(code: Reason) -> bool {
 
 /// The last pass ended with a problem of the credential that was not a verdict.
 fn unsettled(status: &RegistryConnectionStatus) -> bool {
+    // A login that cannot be proven, or shall not be, stays unknown for ever.
+    let is_for_good =
+        |reason: &str| [Reason::Unverified, Reason::NotTested].iter().any(|known| known.as_str() == reason);
     let is_unknown = condition::find(&status.conditions, ConditionType::CredentialsValid)
-        .is_none_or(|valid| valid.status == "Unknown");
+        .is_none_or(|valid| valid.status == "Unknown" && !is_for_good(&valid.reason));
     status.last_error.as_ref().is_some_and(|error| {
         is_unknown
             && !is_settled(error.code)
@@ -298,8 +304,13 @@ mod tests {
         let mut waiting = with_error("Unreachable");
         assert_eq!(due_now(&waiting), Due::Test(Cause::NoVerdict), "after a restart");
         let trouble = Trouble::Credential(Problem::new(Reason::Unreachable, "m"));
-        let attempt =
-            Attempt { count: 0, not_before: minutes_later(5), basis: waiting.basis(), trouble: trouble.clone() };
+        let attempt = Attempt {
+            count: 0,
+            not_before: minutes_later(5),
+            basis: waiting.basis(),
+            trouble: trouble.clone(),
+            resting: None,
+        };
         waiting.memory.attempt = Some(attempt);
         assert_eq!(due_now(&waiting), Due::Nothing);
         assert_eq!(pausing_trouble(&waiting, minutes_later(1)), Some(trouble));
@@ -318,11 +329,23 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_nobody_can_prove_is_not_tested_for_every_try_to_deliver_it() {
+        let mut denied = observed(delivered(|object| {
+            object["status"]["lastTest"]["verdict"] = "Unverified".into();
+            object["status"]["lastError"] = json!({"code": "Forbidden", "message": "m"});
+            object["status"]["conditions"][1]["status"] = "Unknown".into();
+            object["status"]["conditions"][1]["reason"] = "Unverified".into();
+        }));
+        denied.target = SecretState::Absent;
+        assert_eq!(due_now(&denied), Due::Deliver);
+    }
+
+    #[test]
     fn a_target_that_cannot_be_written_does_not_keep_the_login_from_being_tested() {
         let mut denied = observed(delivered(|_| {}));
         denied.target = SecretState::Absent;
         let trouble = Trouble::Delivery(Problem::new(Reason::InvalidSpec, "m"));
-        let attempt = Attempt { count: 0, not_before: Timestamp::MAX, basis: denied.basis(), trouble };
+        let attempt = Attempt { count: 0, not_before: Timestamp::MAX, basis: denied.basis(), trouble, resting: None };
         denied.memory.attempt = Some(attempt);
         assert_eq!(due_at(&denied, minutes_later(1)), Due::Nothing);
         assert_eq!(due_at(&denied, minutes_later(60)), Due::Test(Cause::TimePassed));
@@ -340,6 +363,9 @@ mod tests {
             observed.target = state;
             assert_eq!(due_now(&observed), expected, "{name}");
         }
+        let mut failing = with_error("InsufficientScope");
+        failing.target = SecretState::Absent;
+        assert_eq!(due_now(&failing), Due::Deliver, "what was delivered is kept in place while a repository fails");
         let mut refused = with_error("InvalidCredentials");
         refused.target = SecretState::Absent;
         assert_eq!(due_now(&refused), Due::Nothing, "a lost Secret is not restored from a refused login");

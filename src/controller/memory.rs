@@ -58,6 +58,8 @@ pub struct Attempt {
     pub basis: Basis,
     /// What was in the way.
     pub trouble: Trouble,
+    /// The question that may have counted as a failed login. It is not asked again before its time, whatever else changes.
+    pub resting: Option<Fingerprint>,
 }
 
 /// What a pass works on.

@@ -39,8 +39,13 @@ use kube::{
 };
 
 use crate::{
-    api::RegistryConnection, clock::Clock, domain::credential::Fingerprints, metrics::Metrics, net::Http,
-    problem::Problem, registry::Habits,
+    api::RegistryConnection,
+    clock::Clock,
+    domain::credential::{Fingerprint, Fingerprints},
+    metrics::Metrics,
+    net::Http,
+    problem::Problem,
+    registry::Habits,
 };
 use error::Error;
 use index::Index;
@@ -48,7 +53,6 @@ use mapper::Wake;
 use memory::{Attempt, Memories, Trouble};
 use observe::Observed;
 use reconcile::reconcile;
-use sighting::Sighting;
 
 /// How many connections are worked on at the same time.
 const CONCURRENCY: u16 = 32;
@@ -86,15 +90,22 @@ pub struct Context {
 impl Context {
     /// Remembers that a pass came to nothing: it is tried again after the pause that `cause` calls for, or at once when
     /// something changes. `trouble` is what is told until then.
-    fn failed(&self, observed: &Observed, source: Sighting, trouble: Trouble, cause: &Problem, now: Timestamp) {
+    fn failed(
+        &self,
+        observed: &Observed,
+        resting: Option<Fingerprint>,
+        trouble: Trouble,
+        cause: &Problem,
+        now: Timestamp,
+    ) {
         let count = observed.memory.attempt.as_ref().map_or(0, |attempt| attempt.count + 1);
         let pause = policy::retry(cause, count, fastrand::f64());
         let pause =
             pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-        let basis = memory::Basis { source, ..observed.basis() };
+        let basis = observed.basis();
         self.memories.update(observed.uid(), |memory| {
-            memory.attempt = Some(Attempt { count, not_before, basis, trouble });
+            memory.attempt = Some(Attempt { count, not_before, basis, trouble, resting });
         });
     }
 }

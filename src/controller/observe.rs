@@ -199,6 +199,7 @@ mod tests {
                     time: Time(minutes_later(3)),
                     verdict: Reason::InvalidCredentials,
                     repositories: vec![],
+                    control: None,
                 },
                 problem: Some(Problem::new(Reason::InvalidCredentials, "refused")),
                 inputs: vec![input],
@@ -224,7 +225,12 @@ mod tests {
         observed.memory.tested = Some(Tested {
             question: Fingerprints::default().of(&elsewhere, &wrong),
             registry: elsewhere,
-            test: LastTest { time: Time(minutes_later(3)), verdict: Reason::InvalidCredentials, repositories: vec![] },
+            test: LastTest {
+                time: Time(minutes_later(3)),
+                verdict: Reason::InvalidCredentials,
+                repositories: vec![],
+                control: None,
+            },
             problem: None,
             inputs: vec![],
         });

@@ -19,9 +19,9 @@ use crate::{
     api::{
         Reason,
         names::{
-            CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE,
-            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL,
-            NAMESPACE_ANNOTATION, REVISION_ANNOTATION,
+            CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY,
+            DOCKER_CONFIG_JSON_TYPE, EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER,
+            MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, REVISION_ANNOTATION,
         },
     },
     domain::docker_config::DockerConfig,
@@ -115,6 +115,7 @@ fn marks(connection: &Connection, revision: &str) -> Marks {
     annotations.insert(CONNECTION_ANNOTATION.into(), connection.reference.to_string());
     annotations.insert(NAMESPACE_ANNOTATION.into(), key.namespace.clone());
     annotations.insert(REVISION_ANNOTATION.into(), revision.into());
+    annotations.insert(CONFIG_KEY_ANNOTATION.into(), connection.config_key.as_str().into());
     for (list, extra) in [(EXTRA_LABELS_ANNOTATION, extra_labels), (EXTRA_ANNOTATIONS_ANNOTATION, extra_annotations)] {
         if !extra.is_empty() {
             annotations.insert(list.into(), extra.keys().cloned().collect::<Vec<_>>().join(","));
@@ -222,6 +223,17 @@ mod tests {
         assert_eq!(standing(&connection, &current, Some("r1")), Standing::Current);
         assert!(plan(&connection, &proven(), "r1", &current).writes.is_empty());
         assert!(matches!(standing(&connection, &current, None), Standing::Outdated(_)));
+    }
+
+    #[test]
+    fn a_target_that_serves_other_images_than_it_should_is_not_current() {
+        let before = connection(&object(|_| {}));
+        for change in
+            [json!({"repositoryPrefix": "team"}), json!({"provider": {"generic": {"imageHost": "i.example"}}})]
+        {
+            let after = connection(&object(|object| json_patch::merge(&mut object["spec"], &change)));
+            assert!(matches!(standing(&after, &target(&before, "r1"), Some("r1")), Standing::Outdated(_)), "{change}");
+        }
     }
 
     #[test]

@@ -121,10 +121,11 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
                 let progress = if *missing_for_long { ConditionType::Stalled } else { ConditionType::Reconciling };
                 all(bad, (Unknown, reason, message), delivered, Some(progress))
             }
-            Class::Wait if is_delivered && *verdict != Some(Reason::InvalidCredentials) => {
+            Class::Wait if is_delivered && verdict.is_some_and(is_worth_keeping) => {
                 let proof = verdict.unwrap_or(Reason::Unverified);
-                let text =
-                    format!("Secret {secret} holds the last proven credential; it could not be tested again now");
+                let text = format!(
+                    "Secret {secret} holds the credential that {host} accepted last; it could not be tested again now"
+                );
                 all((True, proof, &text), (Unknown, reason, message), delivered, None)
             }
             Class::Wait => all(bad, (Unknown, reason, message), delivered, Some(ConditionType::Reconciling)),
@@ -156,6 +157,12 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
     }
 }
 
+/// Whether a credential with this verdict is one that Pods can pull with as far as is known. One that was delivered
+/// untested is not, once it is to be tested.
+fn is_worth_keeping(verdict: Reason) -> bool {
+    matches!(verdict, Reason::LoginProven | Reason::RepositoriesProven | Reason::Unverified)
+}
+
 /// What is known of the login itself.
 fn valid(verdict: Option<Reason>, host: &str) -> (ConditionStatus, Reason, String) {
     use ConditionStatus::{True, Unknown};
@@ -169,7 +176,7 @@ fn valid(verdict: Option<Reason>, host: &str) -> (ConditionStatus, Reason, Strin
         Some(Reason::RepositoriesProven) => (
             True,
             Reason::RepositoriesProven,
-            format!("{host} accepted the login and let it read what spec.test.repositories lists"),
+            format!("{host} let the login read a repository that not everybody can read"),
         ),
         Some(reason) => (True, reason, format!("{host} accepted the login")),
         None => (Unknown, Reason::Progressing, "the login was not tested yet".to_owned()),
@@ -312,6 +319,16 @@ mod tests {
                 "waiting, a working one delivered",
                 tell(Some(R::Unreachable), good, current(), false, true),
                 (True, R::LoginProven, Unknown, True, None),
+            ),
+            (
+                "waiting, one that was delivered untested",
+                tell(Some(R::Unreachable), Some(R::NotTested), current(), false, true),
+                (False, R::Unreachable, Unknown, True, Some(Reconciling)),
+            ),
+            (
+                "waiting, one that cannot be proven",
+                tell(Some(R::Unreachable), Some(R::Unverified), current(), false, true),
+                (True, R::Unverified, Unknown, True, None),
             ),
             (
                 "waiting after a refusal, an older one delivered",

@@ -8,7 +8,7 @@
 //! (there would be nowhere to write it) and is tried again. Dropping this future at any await loses nothing: every write
 //! has a precondition, and the next pass begins with what the cluster then shows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -40,6 +40,9 @@ use crate::{
     problem::{MAX_MESSAGE, Problem, shortened},
     provider,
 };
+
+/// How soon a connection comes back to a registry before which too many wait, at the earliest.
+const CROWDED: Duration = Duration::from_millis(500);
 
 /// How often a pass plans anew when the cluster turns out to be other than was thought.
 const MAX_PLANS: usize = 3;
@@ -76,19 +79,21 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     };
     observed.narrow_to(&connection);
 
-    let outcome = pass(&context, &mut observed, &connection, now).await?;
+    let Some(outcome) = pass(&context, &mut observed, &connection, now).await? else {
+        return Ok(Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64())));
+    };
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
     context.memories.update(observed.uid(), |memory| memory.cut_short = 0);
     Ok(next_wake(&context, &connection, &observed.status, observed.uid()))
 }
 
-/// One pass over a connection that is valid and not suspended.
+/// One pass over a connection that is valid and not suspended; none if it had better come back a little later.
 async fn pass(
     context: &Context,
     observed: &mut Observed,
     connection: &Connection,
     now: Timestamp,
-) -> Result<Outcome, Error> {
+) -> Result<Option<Outcome>, Error> {
     let due = due(connection, observed, context.clock.started(), now);
     tracing::debug!(?due, "what there is to do");
     if due == Due::Nothing {
@@ -96,9 +101,25 @@ async fn pass(
             // Its cause is gone by other means; it must not call for another look.
             context.memories.update(observed.uid(), |memory| memory.attempt = None);
         }
-        return Ok(Outcome::nothing_due(connection, observed, now));
+        return Ok(Some(Outcome::nothing_due(connection, observed, now)));
     }
+    if let (Due::Test(_), Some(_)) = (due, &connection.test)
+        && context.http.is_crowded(&connection.endpoint.registry.origin())
+    {
+        // One slow registry must not keep the workers from all others.
+        return Ok(None);
+    }
+    judge_and_deliver(context, observed, connection, due, now).await.map(Some)
+}
 
+/// Obtains the credential, judges it, and delivers it if it may be.
+async fn judge_and_deliver(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    due: Due,
+    now: Timestamp,
+) -> Result<Outcome, Error> {
     let resolved = match resolve(&context.client, connection, observed).await {
         Ok(resolved) => resolved,
         Err(provider::Error::Unusable { problem, inputs }) => {
@@ -115,8 +136,7 @@ async fn pass(
             return Ok(Outcome { judged: inputs, ..outcome });
         }
         Err(provider::Error::Denied(problem)) => {
-            let source = observed.source.sighting();
-            context.failed(observed, source, Trouble::Credential((*problem).clone()), &problem, now);
+            context.failed(observed, None, Trouble::Credential((*problem).clone()), &problem, now);
             return Ok(Outcome::unchanged(Some(*problem), delivery(connection, observed)));
         }
         Err(provider::Error::Api(error)) => return Err(Error::Read(ApiFailure::from(error))),
@@ -143,8 +163,7 @@ async fn pass(
         }
     };
     if let (Some(doubt), Some(problem)) = (&verified.doubt, &outcome.problem) {
-        let source = observed.source.sighting();
-        context.failed(observed, source, Trouble::Credential(problem.clone()), doubt, now);
+        context.failed(observed, verified.resting, Trouble::Credential(problem.clone()), doubt, now);
     }
     Ok(outcome)
 }
@@ -218,8 +237,7 @@ async fn deliver(
         if let Some(denied) = applied.denied().first() {
             let problem = told(denied, accepted.proven.credential());
             let cause = denied.pause_like.map_or_else(|| problem.clone(), |reason| Problem::new(reason, ""));
-            let source = observed.source.sighting();
-            context.failed(observed, source, Trouble::Delivery(problem.clone()), &cause, now);
+            context.failed(observed, None, Trouble::Delivery(problem.clone()), &cause, now);
             outcome.delivery = Delivery::Impossible(problem);
             return Ok(outcome);
         }

@@ -263,11 +263,11 @@ pub fn announcement(
     Some(Announcement { is_warning: false, reason, note: ready.message.clone() })
 }
 
-/// A status that a suspended connection has: tested once or said so, and with no refresh ahead.
+/// A status that a suspended connection has: tested once or said so, and with no refresh ahead although there should be one.
 fn looks_suspended(status: &RegistryConnectionStatus) -> bool {
     let ready = condition::find(&status.conditions, ConditionType::Ready);
-    ready.and_then(reason_of) == Some(Reason::Suspended)
-        || (status.last_test.is_some() && status.next_refresh_at.is_none())
+    let is_refreshed = status.last_test.as_ref().is_some_and(|test| test.verdict != Reason::NotTested);
+    ready.and_then(reason_of) == Some(Reason::Suspended) || (is_refreshed && status.next_refresh_at.is_none())
 }
 
 #[cfg(test)]
@@ -316,7 +316,12 @@ mod tests {
     #[test]
     fn a_refresh_that_finds_everything_as_it_was_changes_only_the_times() {
         let observed = settled(&unchanged(None, Delivery::Current));
-        let test = LastTest { time: Time(minutes_later(30)), verdict: Reason::LoginProven, repositories: vec![] };
+        let test = LastTest {
+            time: Time(minutes_later(30)),
+            verdict: Reason::LoginProven,
+            repositories: vec![],
+            control: None,
+        };
         let outcome = Outcome { test: Some(test), ..unchanged(None, Delivery::Current) };
         let mut status = after(&observed, &outcome, 30);
         assert_eq!(status.last_refresh_at, Some(Time(minutes_later(30))));
@@ -427,7 +432,12 @@ mod tests {
         let repository = TestedRepository { name: "r".repeat(100), verdict: RepositoryVerdict::RepositoryNotFound };
         let repositories = vec![repository; 8];
         let outcome = Outcome {
-            test: Some(LastTest { time: Time(minutes_later(1)), verdict: Reason::RepositoriesProven, repositories }),
+            test: Some(LastTest {
+                time: Time(minutes_later(1)),
+                verdict: Reason::RepositoriesProven,
+                repositories,
+                control: None,
+            }),
             judged: vec![
                 ObservedInput {
                     kind: "ConfigMap".into(),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     Context,
-    conclude::{conclude, last_test, refused_before},
+    conclude::{as_told, conclude, last_test, refused_before},
     due::{Cause, Due, settled_problem},
-    memory::Tested,
+    memory::{Tested, Trouble},
     observe::Observed,
     resolve::Resolved,
     validate::{Connection, TestPlan},
@@ -23,11 +23,11 @@ use crate::{
     net::Certificates,
     problem::Problem,
     provider::endpoint::Endpoint,
-    registry::{self, Findings, Question},
+    registry::{self, Finding, Findings, Question},
 };
 
-/// How long an earlier process's finding that a registry checks logins counts.
-const RECORD_COUNTS_FOR: SignedDuration = SignedDuration::from_hours(24);
+/// A pause as long as this is one for a login that may have counted as failed.
+const LONG_REST: Duration = Duration::from_secs(15 * 60);
 
 /// A credential that may be delivered. Only [`verify`] makes one.
 pub struct Proven {
@@ -84,6 +84,8 @@ pub struct Verified {
     pub test: Option<LastTest>,
     /// The pause to make before another try, told by what was in its way; none if there was a definite verdict.
     pub doubt: Option<Problem>,
+    /// The question, if it may have counted as a failed login.
+    pub resting: Option<Fingerprint>,
 }
 
 /// A definite verdict that is on record.
@@ -119,9 +121,9 @@ pub async fn verify(
     let delivered = || (observed.memory.accepted == Some(rendered)).then(|| accepted(Reason::LoginProven));
     let Some(plan) = &connection.test else {
         let is_recorded = record == Some(Record::Accepted(Reason::NotTested));
-        let test = (!is_recorded).then(|| last_test(Reason::NotTested, &[], now));
+        let test = (!is_recorded).then(|| last_test(Reason::NotTested, None, now));
         remember(context, connection, observed, question, test.as_ref(), None, &inputs);
-        return Verified { verdict: Verdict::Accepted(accepted(Reason::NotTested)), test, doubt: None };
+        return Verified { verdict: Verdict::Accepted(accepted(Reason::NotTested)), test, doubt: None, resting: None };
     };
     if let Some(record) = record.clone().filter(|_| !must_ask) {
         let verdict = match record {
@@ -129,13 +131,24 @@ pub async fn verify(
             Record::Refused => Verdict::Rejected(refused_before(connection, observed)),
             Record::Unfit(problem) => Verdict::Unfit(problem, delivered()),
         };
-        return Verified { verdict, test: None, doubt: None };
+        return Verified { verdict, test: None, doubt: None, resting: None };
+    }
+
+    if let Some((problem, pause)) = resting(observed, question, now) {
+        let accepted_before = match record {
+            Some(Record::Accepted(proof)) => Some(accepted(proof)),
+            Some(Record::Refused | Record::Unfit(_)) | None => None,
+        };
+        let doubt = Problem { retry_after: Some(pause), ..problem.clone() };
+        let verdict = Verdict::Inconclusive(problem, accepted_before);
+        return Verified { verdict, test: None, doubt: Some(doubt), resting: Some(question) };
     }
 
     let findings = ask(context, connection, observed, plan, &credential, authorities, now).await;
     let (reason, problem) = match conclude(connection, &findings) {
         Ok(conclusion) => conclusion,
         Err(doubt) => {
+            let doubt = as_told(doubt, &findings, observed);
             let verdict = match record {
                 // The last word on this very credential was no.
                 Some(Record::Refused) => Verdict::Rejected(refused_before(connection, observed)),
@@ -143,17 +156,18 @@ pub async fn verify(
                 Some(Record::Accepted(proof)) => Verdict::Inconclusive(doubt.clone(), Some(accepted(proof))),
                 None => Verdict::Inconclusive(doubt.clone(), None),
             };
-            return Verified { verdict, test: None, doubt: Some(doubt) };
+            let resting = doubt.retry_after.is_some_and(|pause| pause >= LONG_REST).then_some(question);
+            return Verified { verdict, test: None, doubt: Some(doubt), resting };
         }
     };
-    let test = last_test(reason, &findings.repositories, now);
+    let test = last_test(reason, Some(&findings), now);
     remember(context, connection, observed, question, Some(&test), problem.as_ref(), &inputs);
     let verdict = match problem {
         None => Verdict::Accepted(accepted(reason)),
         Some(problem) if reason == Reason::InvalidCredentials => Verdict::Rejected(problem),
         Some(problem) => Verdict::Unfit(problem, delivered()),
     };
-    Verified { verdict, test: Some(test), doubt: None }
+    Verified { verdict, test: Some(test), doubt: None, resting: None }
 }
 
 async fn ask(
@@ -173,7 +187,7 @@ async fn ask(
         credential,
         repositories,
         reads_quota: matches!(connection.provider, Provider::Dockerhub(_)),
-        checks_logins: recorded_habit(observed, now),
+        control: recorded_control(observed),
         timeout: Duration::max(*timeout, Duration::from_secs(1)),
     };
     let findings = registry::ask(&context.http, &context.habits, &question, now).await;
@@ -184,16 +198,20 @@ async fn ask(
     findings
 }
 
-/// What an earlier process found of the registry's way with logins, not long ago.
-fn recorded_habit(observed: &Observed, now: Timestamp) -> Option<bool> {
-    let last = observed.status.last_test.as_ref()?;
-    let is_recent = now.duration_since(last.time.0).abs() < RECORD_COUNTS_FOR;
-    match last.verdict {
-        Reason::LoginProven => Some(true),
-        Reason::Unverified => Some(false),
-        _ => None,
+/// What the last try of this very question met with, and how long it still rests, if it does.
+fn resting(observed: &Observed, question: Fingerprint, now: Timestamp) -> Option<(Problem, Duration)> {
+    let attempt = observed.memory.attempt.as_ref().filter(|attempt| attempt.resting == Some(question))?;
+    let rest = Duration::try_from(attempt.not_before.duration_since(now)).ok().filter(|rest| !rest.is_zero())?;
+    match &attempt.trouble {
+        Trouble::Credential(problem) => Some((problem.clone(), rest)),
+        Trouble::Delivery(_) => None,
     }
-    .filter(|_| is_recent)
+}
+
+/// What an earlier process found of the registry's way with wrong logins.
+fn recorded_control(observed: &Observed) -> Option<Finding> {
+    let control = observed.status.last_test.as_ref()?.control.clone()?;
+    Some(Finding { door: control.door, checks_logins: control.refused, found_at: control.time.0 })
 }
 
 fn remember(
@@ -286,7 +304,7 @@ mod tests {
         assert_eq!(recorded(&observed(delivered(edited)), &[input("1")], good), None, "a fresh process, another spec");
 
         let tested = |fingerprint, verdict| {
-            let test = LastTest { time: Time(minutes_later(0)), verdict, repositories: vec![] };
+            let test = LastTest { time: Time(minutes_later(0)), verdict, repositories: vec![], control: None };
             Some(Tested { registry: registry.clone(), question: fingerprint, test, problem: None, inputs: vec![] })
         };
         let mut remembered = observed(delivered(edited));

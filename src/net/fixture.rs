@@ -180,7 +180,9 @@ pub(super) fn session(http: &Http, url: &str) -> Session {
 pub(super) async fn get_by(session: &Session, url: &str) -> Result<Answer, Failure> {
     let url = url.parse().unwrap();
     let authorization = Authorization::None;
-    session.send(Request { method: Method::GET, url: &url, authorization, accept: None, body_limit: 1 << 16 }).await
+    session
+        .send(Request { method: Method::GET, url: &url, authorization, accept: None, body_limit: 1 << 16, limit: None })
+        .await
 }
 
 pub(super) async fn get(http: &Http, url: &str) -> Result<Answer, Failure> {

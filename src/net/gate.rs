@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::{HeaderMap, StatusCode};
@@ -19,6 +22,9 @@ use crate::clock::Clock;
 
 /// How many requests may be under way to one origin.
 const AT_ONCE: usize = 8;
+
+/// How many more requests may wait for their turn before newcomers are better off elsewhere.
+const MAY_WAIT: usize = 8;
 
 /// From how many origins on those are looked for that can be forgotten.
 const FIRST_SWEEP: usize = 64;
@@ -43,7 +49,7 @@ struct Place {
     memory: Memory,
 }
 
-/// The right to send one request. Dropped without a word, it changes nothing.
+/// The right to send one request. Dropped before it is sent, it changes nothing.
 pub(super) struct Turn<'a> {
     /// Given back before the visit ends, so that an origin that is forgotten has nobody left. The semaphore is never
     /// closed, so there is always one.
@@ -51,6 +57,10 @@ pub(super) struct Turn<'a> {
     visit: Visit<'a>,
     /// Whether this request finds out for all whether the origin answers again.
     trial: bool,
+    /// Something was sent.
+    sent: AtomicBool,
+    /// Its end was told.
+    is_over: bool,
 }
 
 /// Somebody who waits for a turn or has it.
@@ -74,7 +84,12 @@ impl Gate {
         visit.look(|memory, now| memory.held(now))?;
         let seat = seats.acquire_owned().await.ok();
         let trial = visit.look(|memory, now| memory.admit(now))?;
-        Ok(Turn { _seat: seat, visit, trial })
+        Ok(Turn { _seat: seat, visit, trial, sent: AtomicBool::new(false), is_over: false })
+    }
+
+    /// Whether so many wait for their turn already that one more had better come back later.
+    pub(super) fn is_crowded(&self, origin: &Origin) -> bool {
+        self.lock().origins.get(origin).is_some_and(|place| place.present >= AT_ONCE + MAY_WAIT)
     }
 
     fn visit(&self, origin: Origin) -> (Visit<'_>, Arc<Semaphore>) {
@@ -125,19 +140,28 @@ impl Drop for Visit<'_> {
 }
 
 impl Turn<'_> {
+    /// The request is about to be sent. If nobody waits for its end, it counts as one that got no answer in time.
+    pub(super) fn sends(&self) {
+        self.sent.store(true, Ordering::Relaxed);
+    }
+
     /// The beginning of an answer has come. Others are held from here on if it asks for a pause.
     pub(super) fn heard(&self, status: StatusCode, headers: &HeaderMap) {
         self.visit.look(|memory, now| memory.heard(now, status, headers));
     }
 
     /// The request is over.
-    pub(super) fn over(self, result: &Result<Answer, Failure>) {
+    pub(super) fn over(mut self, result: &Result<Answer, Failure>) {
+        self.is_over = true;
         self.visit.look(|memory, now| memory.over(now, result, self.trial));
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        if !self.is_over && self.sent.load(Ordering::Relaxed) {
+            self.visit.look(|memory, now| memory.over(now, &Err(Failure::TimedOut), self.trial));
+        }
         if self.trial {
             self.visit.look(|memory, _| memory.trial_over());
         }
@@ -341,6 +365,34 @@ mod tests {
         trial.over(&Ok(answer(500, &[], "")));
         let all = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
         assert!(all.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_nobody_waited_for_any_more_got_no_answer() {
+        let gate = gate();
+        for _ in 0..5 {
+            drop(gate.enter(origin("a")).await.unwrap());
+        }
+        assert_eq!(held(&gate, "a").await, None, "nothing was sent");
+        for _ in 0..5 {
+            gate.enter(origin("a")).await.unwrap().sends();
+        }
+        assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_before_one_origin_is_noticed() {
+        let gate = gate();
+        let under_way = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
+        let mut waiting: Vec<_> = (0..8).map(|_| gate.enter(origin("a")).boxed()).collect();
+        for wait in &mut waiting[..7] {
+            assert!(wait.as_mut().now_or_never().is_none());
+        }
+        assert!(!gate.is_crowded(&origin("a")));
+        assert!(waiting[7].as_mut().now_or_never().is_none());
+        assert!(gate.is_crowded(&origin("a")) && !gate.is_crowded(&origin("b")));
+        drop((under_way, waiting));
+        assert!(!gate.is_crowded(&origin("a")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,11 +7,8 @@ use jiff::Timestamp;
 
 use super::{
     Answer, Failure, HeldCause,
-    retry_after::{self, MAX_PAUSE},
+    retry_after::{self, MAX_PAUSE, UNNAMED_PAUSE},
 };
-
-/// The pause after an answer that asks for one and does not say how long.
-const UNNAMED_PAUSE: Duration = Duration::from_secs(30);
 
 /// How many requests in a row have to fail until an origin is held.
 const FAILURES: u32 = 5;
@@ -82,8 +79,8 @@ impl Memory {
             return Err(Failure::Held { cause: HeldCause::Asked, pause });
         }
         let Some(trouble) = self.trouble.as_ref().filter(|trouble| trouble.matters(now)) else { return Ok(()) };
-        // How long a trial takes is not known.
-        match left(trouble.until(), now).or(trouble.trying.then_some(FIRST_HOLD)) {
+        // How long a trial takes is not known; nobody has to hurry more than before it.
+        match left(trouble.until(), now).or(trouble.trying.then(|| trouble.hold().max(FIRST_HOLD))) {
             Some(pause) => Err(Failure::Held { cause: HeldCause::Unanswered(Box::new(trouble.last.clone())), pause }),
             None => Ok(()),
         }
@@ -158,15 +155,19 @@ impl Memory {
 }
 
 impl Trouble {
-    /// When the next request may be sent.
-    fn until(&self) -> Timestamp {
-        let hold = match self.failures.checked_sub(FAILURES) {
+    /// How long it holds.
+    fn hold(&self) -> Duration {
+        match self.failures.checked_sub(FAILURES) {
             None => Duration::ZERO,
             Some(further) => {
                 FIRST_HOLD.saturating_mul(1_u32.checked_shl(further).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
             }
-        };
-        self.at.saturating_add(hold).unwrap_or(Timestamp::MAX)
+        }
+    }
+
+    /// When the next request may be sent.
+    fn until(&self) -> Timestamp {
+        self.at.saturating_add(self.hold()).unwrap_or(Timestamp::MAX)
     }
 
     fn matters(&self, now: Timestamp) -> bool {

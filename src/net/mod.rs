@@ -51,7 +51,10 @@ struct Timeouts {
     request: Duration,
 }
 
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), request: Duration::from_secs(10) };
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), request: REQUEST_TIMEOUT };
+
+/// How long one request may take, with the whole answer, unless it says otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the operator reaches the outside: the same for all connections.
 pub struct Settings {
@@ -116,6 +119,11 @@ impl Http {
     /// Whether the connections of one namespace may not reach private networks, see [`Scope::private`].
     pub fn forbids_private(&self) -> bool {
         self.forbid_private
+    }
+
+    /// Whether so many requests to this origin wait already that one more had better come back later.
+    pub fn is_crowded(&self, origin: &Origin) -> bool {
+        self.gate.is_crowded(origin)
     }
 
     /// A way to these origins and no others.

@@ -17,6 +17,9 @@ use jiff::Timestamp;
 /// The shortest pause: what has already passed by this clock may not have passed by the other side's.
 pub const MIN_PAUSE: Duration = Duration::from_secs(1);
 
+/// The pause after an answer that asks for one and does not say how long.
+pub const UNNAMED_PAUSE: Duration = Duration::from_secs(30);
+
 /// The longest pause that anybody may ask for.
 pub const MAX_PAUSE: Duration = Duration::from_secs(3600);
 

@@ -1,6 +1,6 @@
 //! Requests within one scope.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, StatusCode, header};
 use url::{Origin, Url};
@@ -49,6 +49,8 @@ pub struct Request<'a> {
     pub accept: Option<&'static str>,
     /// How much of the body is read, in bytes. A longer one is a failure.
     pub body_limit: usize,
+    /// How long it may take; none means [`REQUEST_TIMEOUT`](super::REQUEST_TIMEOUT).
+    pub limit: Option<Duration>,
 }
 
 /// An answer of any status, complete.
@@ -109,6 +111,10 @@ impl Session {
             Authorization::Basic(login) => builder.basic_auth(login.username(), Some(login.password())),
             Authorization::Bearer(token) => builder.bearer_auth(token.expose()),
         };
+        if let Some(limit) = request.limit {
+            builder = builder.timeout(limit);
+        }
+        turn.sends();
         let response = builder.send().await.map_err(|error| Failure::of(&error, tunnel.is_some()))?;
         turn.heard(response.status(), response.headers());
         answer::read(response, request.body_limit).await

@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use super::fault::{Fault, fault};
 use crate::{
     api::Reason,
-    net::{Answer, Failure, HeldCause, retry_after},
+    net::{
+        Answer, Failure, HeldCause,
+        retry_after::{self, UNNAMED_PAUSE},
+    },
     problem::Problem,
 };
 
@@ -75,7 +78,7 @@ pub(super) enum Said {
 pub(super) fn of_login(server: Server, place: &Place, answer: &Answer, now: Timestamp) -> Said {
     let found = fault(answer.body.expose());
     let problem = || rested(unclear(place, answer, now), answer.status);
-    if is_transient(answer, found) {
+    if is_transient(answer) {
         return Said::Nothing(problem());
     }
     let is_refusal = found.is_by_a_registry() && !found.is_firewall && !found.is_permission;
@@ -107,7 +110,12 @@ pub(super) fn unclear(place: &Place, answer: &Answer, now: Timestamp) -> Problem
     let problem = problem(reason, format!("{rung}: {who} answered with status {}: {meaning}", status.as_u16()));
     let asked = retry_after::pause(&answer.headers, now)
         .or_else(|| retry_after::pause_in_body(answer.body.expose()).filter(|_| reason == Reason::RateLimited));
-    let pause = if reason == Reason::AccessBlocked { asked.max(Some(PAUSE_WHILE_BLOCKED)) } else { asked };
+    let pause = match reason {
+        Reason::AccessBlocked => asked.max(Some(PAUSE_WHILE_BLOCKED)),
+        // As for the other connections to this host.
+        Reason::RateLimited => asked.or(Some(UNNAMED_PAUSE)),
+        _ => asked,
+    };
     Problem { retry_after: pause, ..problem }
 }
 
@@ -136,7 +144,9 @@ fn reason(rung: Rung, answer: &Answer) -> (Reason, &'static str) {
     }
 }
 
-fn is_transient(answer: &Answer, found: Fault) -> bool {
+/// Whether an answer speaks of a moment, not of a login: a rate limit, or a fault of the server's own.
+pub(super) fn is_transient(answer: &Answer) -> bool {
+    let found = fault(answer.body.expose());
     is_rate_limit(answer, found)
         || answer.status == StatusCode::REQUEST_TIMEOUT
         || answer.status.is_server_error()
@@ -182,9 +192,10 @@ pub(super) fn problem(reason: Reason, message: String) -> Problem {
     Problem::new(reason, message).hint(reason.fix())
 }
 
-/// The same problem with the pause that a login calls for which may count as failed: registries lock accounts.
+/// The same problem with the pause that a login calls for which may count as failed: registries lock accounts. Too many
+/// failed logins are told as too many requests, by the code if not by the status.
 fn rested(problem: Problem, status: StatusCode) -> Problem {
-    if !status.is_client_error() || problem.reason == Reason::RateLimited {
+    if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return problem;
     }
     let pause = problem.retry_after.unwrap_or_default().max(PAUSE_AFTER_DOUBTFUL_LOGIN);
@@ -280,13 +291,21 @@ mod tests {
     }
 
     #[test]
+    fn too_many_failed_logins_are_not_made_more() {
+        let locked = answer(401, r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#);
+        let said = of_login(Server::Token, &place(Rung::Login), &locked, Timestamp::UNIX_EPOCH);
+        let Said::Nothing(problem) = said else { panic!("{said:?}") };
+        assert_eq!((problem.reason, problem.retry_after), (Reason::RateLimited, Some(PAUSE_AFTER_DOUBTFUL_LOGIN)));
+    }
+
+    #[test]
     fn a_login_that_may_count_as_failed_is_not_repeated_soon() {
         let pause =
             |status| match of_login(Server::Token, &place(Rung::Login), &answer(status, ""), Timestamp::UNIX_EPOCH) {
                 Said::Nothing(problem) | Said::WhatFor(problem) => problem.retry_after,
                 Said::No => panic!("a refusal"),
             };
-        for (status, expected) in [(403, Some(1800)), (400, Some(1800)), (429, None), (503, None)] {
+        for (status, expected) in [(403, Some(1800)), (400, Some(1800)), (429, Some(30)), (503, None)] {
             assert_eq!(pause(status), expected.map(Duration::from_secs), "{status}");
         }
     }

@@ -22,18 +22,27 @@ const PAIRS: [(&str, &str); 3] = [
 ];
 
 /// Registries that refuse every wrong login. Some also lock out who sends several, so none is ever sent on purpose.
-const CHECK_LOGINS: [&str; 7] = [
+const CHECK_LOGINS: [&str; 8] = [
     "registry-1.docker.io",
     "registry.gitlab.com",
     "registry.digitalocean.com",
     "ghcr.io",
     "quay.io",
     "public.ecr.aws",
+    "ecr-public.aws.com",
     "gcr.io",
 ];
 
 /// The ends of the names of such registries.
-const CHECK_LOGINS_SUFFIXES: [&str; 4] = [".azurecr.io", ".pkg.dev", ".gcr.io", ".amazonaws.com"];
+const CHECK_LOGINS_SUFFIXES: [&str; 5] = [".azurecr.io", ".azurecr.cn", ".azurecr.us", ".pkg.dev", ".gcr.io"];
+
+/// Amazon's registries by their names, as in `123456789012.dkr.ecr.eu-west-1.amazonaws.com`. Other names below that domain
+/// are anybody's.
+fn is_ecr(host: &str) -> bool {
+    let labels: Vec<&str> = host.split('.').collect();
+    matches!(labels.as_slice(), [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com"])
+        || matches!(labels.as_slice(), [_, "dkr", "ecr", _, "amazonaws", "com", "cn"])
+}
 
 /// What is known of a registry by its host.
 pub(super) fn known(host: &RegistryHost) -> Known {
@@ -41,6 +50,7 @@ pub(super) fn known(host: &RegistryHost) -> Known {
     Known {
         token_server: PAIRS.iter().find(|(registry, _)| *registry == host).map(|(_, token_server)| *token_server),
         checks_logins: CHECK_LOGINS.contains(&host)
+            || is_ecr(host)
             || CHECK_LOGINS_SUFFIXES.iter().any(|suffix| host.ends_with(suffix)),
     }
 }

@@ -1,9 +1,13 @@
 //! What all rungs share: the way to the servers, the question, and how far the test has come.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    time::Duration,
+};
 
 use http::Method;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use url::{Origin, Url};
 
 use super::{
@@ -15,12 +19,15 @@ use super::{
 use crate::{
     api::Reason,
     domain::{credential::Credential, token::Token},
-    net::{Answer, Authorization, Request, Session},
+    net::{Answer, Authorization, Failure, REQUEST_TIMEOUT, Request, Session},
     problem::Problem,
 };
 
 /// How much of any other answer is read, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
+
+/// By how much two limits must differ for the shorter one to be over first for sure.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// The manifests a client asks for: OCI image index and manifest, and Docker's older forms of both.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -34,7 +41,10 @@ pub(super) struct Ladder<'a> {
     /// Where a login may go.
     pub(super) trusted: Vec<Origin>,
     pub(super) now: Timestamp,
+    /// When the whole test must be over.
+    deadline: Instant,
     reached: AtomicU8,
+    sent: AtomicBool,
 }
 
 /// A token server that may have the login.
@@ -54,7 +64,14 @@ pub(super) enum Asked {
 
 impl<'a> Ladder<'a> {
     pub(super) fn new(session: Session, question: &'a Question<'a>, trusted: Vec<Origin>, now: Timestamp) -> Self {
-        Self { session, question, trusted, now, reached: AtomicU8::new(0) }
+        let deadline = Instant::now() + question.timeout;
+        let (reached, sent) = (AtomicU8::new(0), AtomicBool::new(false));
+        Self { session, question, trusted, now, deadline, reached, sent }
+    }
+
+    /// True if every request so far was held back.
+    pub(super) fn sent_nothing(&self) -> bool {
+        !self.sent.load(Ordering::Relaxed)
     }
 
     /// The registry at a rung.
@@ -88,7 +105,14 @@ impl<'a> Ladder<'a> {
         let url = self.question.registry.api();
         self.send(
             place,
-            Request { method: Method::GET, url: &url, authorization, accept: None, body_limit: BODY_LIMIT },
+            Request {
+                method: Method::GET,
+                url: &url,
+                authorization,
+                accept: None,
+                body_limit: BODY_LIMIT,
+                limit: None,
+            },
         )
         .await
     }
@@ -105,8 +129,11 @@ impl<'a> Ladder<'a> {
     ) -> Result<Answer, Problem> {
         let url = self.question.registry.below_api(path);
         let accept = Some(MANIFESTS);
-        self.send(place, Request { method: Method::HEAD, url: &url, authorization, accept, body_limit: BODY_LIMIT })
-            .await
+        self.send(
+            place,
+            Request { method: Method::HEAD, url: &url, authorization, accept, body_limit: BODY_LIMIT, limit: None },
+        )
+        .await
     }
 
     /// Asks for one tag of a repository.
@@ -123,7 +150,14 @@ impl<'a> Ladder<'a> {
         url.set_query(Some("n=1"));
         self.send(
             place,
-            Request { method: Method::GET, url: &url, authorization, accept: None, body_limit: BODY_LIMIT },
+            Request {
+                method: Method::GET,
+                url: &url,
+                authorization,
+                accept: None,
+                body_limit: BODY_LIMIT,
+                limit: None,
+            },
         )
         .await
     }
@@ -142,7 +176,8 @@ impl<'a> Ladder<'a> {
         let url = token_url(&server.realm, &server.bearer, scope);
         let authorization = login.map_or(Authorization::None, Authorization::Basic);
         let body_limit = grant::BODY_LIMIT;
-        let request = Request { method: Method::GET, url: &url, authorization, accept: None, body_limit };
+        let limit = None;
+        let request = Request { method: Method::GET, url: &url, authorization, accept: None, body_limit, limit };
         let answer = self.send(place, request).await?;
         if answer.status != http::StatusCode::OK {
             return Ok(Asked::Other(answer));
@@ -154,7 +189,15 @@ impl<'a> Ladder<'a> {
     }
 
     async fn send(&self, place: &Place, request: Request<'_>) -> Result<Answer, Problem> {
-        self.session.send(request).await.map_err(|failure| unanswered(place, &failure))
+        // Where the test ends about when the request would, the end of the test decides: a status must not say now this and
+        // now that.
+        let rest = self.deadline.saturating_duration_since(Instant::now());
+        let limit = (rest < REQUEST_TIMEOUT + MARGIN).then(|| rest + MARGIN);
+        let result = self.session.send(Request { limit, ..request }).await;
+        if !matches!(result, Err(Failure::Held { .. })) {
+            self.sent.store(true, Ordering::Relaxed);
+        }
+        result.map_err(|failure| unanswered(place, &failure))
     }
 }
 

@@ -1,10 +1,12 @@
 //! The first rungs: reach, challenge, login, and the token used.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::{
     challenge::challenges,
-    control::{Habits, Knowledge, nobody},
+    control::{Finding, Habits, Knowledge, Turn, nobody},
     grant::TokenScope,
     judge::{Place, Rung, Said, Server, is_page, of_login, problem, unclear},
     known::known,
@@ -18,6 +20,9 @@ use crate::{
     net::{Answer, Authorization},
     problem::Problem,
 };
+
+/// How long the answer to a login that cannot be right is waited for. Some servers keep those waiting who fail.
+const CONTROL_LIMIT: Duration = Duration::from_secs(3);
 
 /// How a registry wants to be asked.
 pub(super) enum Way {
@@ -71,14 +76,14 @@ pub(super) fn way(ladder: &Ladder<'_>, refusal: &Answer) -> Result<Way, Problem>
     }
 }
 
-/// Tests the login.
-pub(super) async fn login(ladder: &Ladder<'_>, way: &Way, habits: &Habits) -> Login {
+/// Tests the login. The second is what the verdict rests on, if it rests on a control.
+pub(super) async fn login(ladder: &Ladder<'_>, way: &Way, habits: &Habits) -> (Login, Option<Finding>) {
     let result = match way {
         Way::Open => open(ladder, habits).await,
-        Way::Basic => basic(ladder).await,
+        Way::Basic => basic(ladder).await.map(|login| (login, None)),
         Way::Token(server) => with_token(ladder, server, habits).await,
     };
-    result.unwrap_or_else(Login::Inconclusive)
+    result.unwrap_or_else(|problem| (Login::Inconclusive(problem), None))
 }
 
 /// A registry that refused the request without a login and accepts it with one has checked it.
@@ -89,30 +94,45 @@ async fn basic(ladder: &Ladder<'_>) -> Result<Login, Problem> {
 }
 
 /// One that lets in everybody may still refuse a wrong login.
-async fn open(ladder: &Ladder<'_>, habits: &Habits) -> Result<Login, Problem> {
+async fn open(ladder: &Ladder<'_>, habits: &Habits) -> Result<(Login, Option<Finding>), Problem> {
     let place = ladder.registry(Rung::Login);
     let answer = ladder.ask_api(&place, Authorization::Basic(ladder.question.credential)).await?;
     if !is_in(&answer) {
-        return Ok(refused_or_unclear(ladder, Server::Registry, &place, &answer));
+        return Ok((refused_or_unclear(ladder, Server::Registry, &place, &answer), None));
     }
-    let turn = match habits.of(&key(ladder, None), ladder.question.checks_logins, ladder.now).await {
-        Knowledge::Known(checks_logins) => return Ok(accepted(checks_logins)),
+    if known(ladder.question.registry.host()).checks_logins {
+        // It does not answer as it is known to; whoever does instead gets no login that cannot be right.
+        return Ok((Login::Unverified, None));
+    }
+    let mut turn = match habits.of(&door(ladder, None), ladder.question.control.as_ref(), ladder.now).await {
+        Knowledge::Known(finding) => return Ok(accepted(finding)),
         Knowledge::Unknown(turn) => turn,
     };
-    let answer = ladder.ask_api(&place, Authorization::Basic(&stranger()?)).await?;
-    let checks_logins = if is_in(&answer) {
-        false
-    } else {
-        match of_login(Server::Registry, &place, &answer, ladder.now) {
-            Said::No => true,
-            Said::WhatFor(problem) | Said::Nothing(problem) => return Err(problem),
-        }
+    let refuses = async |stranger: &Credential| {
+        let answer = ladder.ask_api(&place, Authorization::Basic(stranger)).await.ok()?;
+        let refuses = !is_in(&answer) && of_login(Server::Registry, &place, &answer, ladder.now) == Said::No;
+        Some(refuses)
     };
-    turn.found(checks_logins);
-    Ok(accepted(checks_logins))
+    Ok(accepted(control(&mut turn, refuses).await?))
 }
 
-async fn with_token(ladder: &Ladder<'_>, server: &TokenServer, habits: &Habits) -> Result<Login, Problem> {
+/// Sends a login that cannot be right, once. It is remembered before it is sent: however it is answered, and if it is not,
+/// it is not sent again today, and a door that gave no clear answer counts as one that does not check.
+async fn control(turn: &mut Turn, refuses: impl AsyncFnOnce(&Credential) -> Option<bool>) -> Result<Finding, Problem> {
+    let stranger =
+        nobody().map_err(|error| problem(Reason::ProtocolError, format!("login: no login for a control: {error}")))?;
+    let unclear = turn.found(false);
+    match tokio::time::timeout(CONTROL_LIMIT, refuses(&stranger)).await {
+        Ok(Some(refuses)) => Ok(turn.found(refuses)),
+        Ok(None) | Err(_) => Ok(unclear),
+    }
+}
+
+async fn with_token(
+    ladder: &Ladder<'_>,
+    server: &TokenServer,
+    habits: &Habits,
+) -> Result<(Login, Option<Finding>), Problem> {
     let place = ladder.token_server(Rung::Login, server);
     let credential = ladder.question.credential;
     let mut scope = TokenScope::Login;
@@ -126,16 +146,16 @@ async fn with_token(ladder: &Ladder<'_>, server: &TokenServer, habits: &Habits) 
     }
     let token = match asked {
         Asked::Token(token) => token,
-        Asked::Other(answer) => return Ok(refused_or_unclear(ladder, server.kind(), &place, &answer)),
+        Asked::Other(answer) => return Ok((refused_or_unclear(ladder, server.kind(), &place, &answer), None)),
     };
     use_token(ladder, server, &scope, token).await?;
-    is_checked(ladder, server, &scope, habits).await.map(accepted)
+    is_checked(ladder, server, &scope, habits).await
 }
 
 /// What to ask a token for from a server that gives none for nothing.
 fn named_scope(ladder: &Ladder<'_>, server: &TokenServer) -> Option<TokenScope> {
     let listed = ladder.question.repositories.first().map(|repository| TokenScope::Pull(repository.name.clone()));
-    listed.or_else(|| server.bearer.scope.clone().filter(|scope| !scope.is_empty()).map(TokenScope::Offered))
+    listed.or_else(|| TokenScope::offered(server.bearer.scope.as_deref()?))
 }
 
 /// The token must open the registry: one that does not may have been issued to anybody. A fresh one is tried once, because
@@ -176,43 +196,59 @@ async fn is_checked(
     server: &TokenServer,
     scope: &TokenScope,
     habits: &Habits,
-) -> Result<bool, Problem> {
+) -> Result<(Login, Option<Finding>), Problem> {
     if known(ladder.question.registry.host()).checks_logins {
-        return Ok(true);
+        return Ok((Login::Proven, None));
     }
-    let turn = match habits.of(&key(ladder, Some(server)), ladder.question.checks_logins, ladder.now).await {
-        Knowledge::Known(checks_logins) => return Ok(checks_logins),
+    if *scope != TokenScope::Login {
+        // Servers that are asked for a scope take a wrong login for none, so only a refusal of nobody proves anything; and
+        // what is true of this scope need not be true of another.
+        let anybody = gets_token(ladder, server, scope, None).await?;
+        return Ok((if anybody == Some(false) { Login::Proven } else { Login::Unverified }, None));
+    }
+    let mut turn = match habits.of(&door(ladder, Some(server)), ladder.question.control.as_ref(), ladder.now).await {
+        Knowledge::Known(finding) => return Ok(accepted(finding)),
         Knowledge::Unknown(turn) => turn,
     };
-    let place = ladder.token_server(Rung::Login, server);
-    let gets_token = async |login: Option<&Credential>| match ladder.ask_token(&place, server, scope, login).await? {
-        Asked::Token(_) => Ok(true),
-        Asked::Other(answer) if answer.status.is_client_error() => {
-            match of_login(server.kind(), &place, &answer, ladder.now) {
-                Said::Nothing(problem) if problem.reason == Reason::RateLimited => Err(problem),
-                // Whatever the words are: who brought no right login was turned away.
-                Said::No | Said::WhatFor(_) | Said::Nothing(_) => Ok(false),
-            }
-        }
-        Asked::Other(answer) => Err(unclear(&place, &answer, ladder.now)),
-    };
-    let lets_in_anybody = if !gets_token(None).await? {
-        false
-    } else if server.kind() == Server::GitLab {
+    match gets_token(ladder, server, scope, None).await? {
+        Some(false) => return Ok(accepted(turn.found(true))),
         // GitLab bans addresses for failed logins, and refuses every wrong one.
-        false
-    } else if *scope == TokenScope::Login {
-        gets_token(Some(&stranger()?)).await?
-    } else {
-        // Servers that are asked for a scope take a wrong login for none, so nothing can be found out.
-        true
+        Some(true) if server.kind() == Server::GitLab => return Ok(accepted(turn.found(true))),
+        Some(true) => {}
+        None => return Ok((Login::Unverified, None)),
+    }
+    let refuses = async |stranger: &Credential| {
+        gets_token(ladder, server, scope, Some(stranger)).await.ok().flatten().map(|gets| !gets)
     };
-    turn.found(!lets_in_anybody);
-    Ok(!lets_in_anybody)
+    Ok(accepted(control(&mut turn, refuses).await?))
 }
 
-fn accepted(checks_logins: bool) -> Login {
-    if checks_logins { Login::Proven } else { Login::Unverified }
+/// Whether somebody gets a token; none if the answer does not say.
+///
+/// # Errors
+/// The [`Problem`] of a request without an answer, or of a server that asks to be called less often.
+async fn gets_token(
+    ladder: &Ladder<'_>,
+    server: &TokenServer,
+    scope: &TokenScope,
+    login: Option<&Credential>,
+) -> Result<Option<bool>, Problem> {
+    let place = ladder.token_server(Rung::Login, server);
+    match ladder.ask_token(&place, server, scope, login).await {
+        Ok(Asked::Token(_)) => Ok(Some(true)),
+        Ok(Asked::Other(answer)) if answer.status.is_client_error() => {
+            let problem = unclear(&place, &answer, ladder.now);
+            // Whatever the words are: who brought no right login was turned away.
+            if problem.reason == Reason::RateLimited { Err(problem) } else { Ok(Some(false)) }
+        }
+        Ok(Asked::Other(_)) => Ok(None),
+        Err(problem) if problem.reason == Reason::ProtocolError => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn accepted(finding: Finding) -> (Login, Option<Finding>) {
+    (if finding.checks_logins { Login::Proven } else { Login::Unverified }, Some(finding))
 }
 
 fn is_in(answer: &Answer) -> bool {
@@ -226,12 +262,11 @@ fn refused_or_unclear(ladder: &Ladder<'_>, server: Server, place: &Place, answer
     }
 }
 
-fn stranger() -> Result<Credential, Problem> {
-    nobody().map_err(|error| problem(Reason::ProtocolError, format!("login: no login for a control: {error}")))
-}
-
-/// What tells this place from others.
-fn key(ladder: &Ladder<'_>, server: Option<&TokenServer>) -> String {
-    let realm = server.map(|server| server.realm.origin().ascii_serialization());
-    format!("{} {}", ladder.question.registry.origin().ascii_serialization(), realm.unwrap_or_default())
+/// What tells this door from others.
+fn door(ladder: &Ladder<'_>, server: Option<&TokenServer>) -> String {
+    let registry = ladder.question.registry.origin().ascii_serialization();
+    match server {
+        None => format!("{registry} open"),
+        Some(server) => format!("{registry} by {}", server.realm.origin().ascii_serialization()),
+    }
 }

@@ -22,7 +22,7 @@ mod quota;
 mod repository;
 mod trust;
 
-pub use control::Habits;
+pub use control::{Finding, Habits};
 pub use probe::{Findings, Login, Question, ask};
 pub use quota::Quota;
 pub use repository::{Found, Repository};

@@ -6,16 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    control::Habits,
+    control::{Finding, Habits},
     judge::{Rung, problem},
     ladder::Ladder,
-    login::{login, reach},
+    login::{Way, login, reach},
     quota::{self, Quota},
-    repository::{Found, Repository, check},
+    repository::{Checked, Found, Repository, check},
     trust::origins,
 };
 use crate::{
-    api::Reason,
+    api::{Reason, status::RepositoryVerdict},
     domain::{
         credential::Credential,
         host::{RegistryHost, RegistryUrl},
@@ -23,6 +23,9 @@ use crate::{
     net::{Certificates, Http, Scope},
     problem::Problem,
 };
+
+/// How long the pull quota is waited for.
+const QUOTA_LIMIT: Duration = Duration::from_secs(3);
 
 /// What to find out.
 pub struct Question<'a> {
@@ -38,8 +41,8 @@ pub struct Question<'a> {
     pub repositories: &'a [Repository],
     /// Whether to read the pull quota, which only Docker Hub has.
     pub reads_quota: bool,
-    /// What an earlier process found: the registry refuses wrong logins.
-    pub checks_logins: Option<bool>,
+    /// What an earlier process found of the registry's way with wrong logins.
+    pub control: Option<Finding>,
     /// How long the whole test may take.
     pub timeout: Duration,
 }
@@ -51,8 +54,12 @@ pub struct Findings {
     pub login: Login,
     /// What it can do with each repository; empty unless the login was accepted.
     pub repositories: Vec<Found>,
+    /// What the verdict on the login rests on, if it rests on a control.
+    pub control: Option<Finding>,
     /// The pull quota, if it was asked for and could be read.
     pub quota: Option<Quota>,
+    /// Nothing was sent, because all requests to this host are held back.
+    pub is_held: bool,
 }
 
 /// What a login is worth.
@@ -90,35 +97,57 @@ pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Tim
         Err(error) => return Findings::of(Login::Inconclusive(problem(Reason::TlsFailed, error.to_string()))),
     };
     let ladder = Ladder::new(session, question, trusted, now);
-    match tokio::time::timeout(question.timeout, climb(&ladder, habits)).await {
-        Ok(findings) => findings,
-        Err(_) => Findings::of(Login::Inconclusive(took_too_long(&ladder))),
-    }
+    let (findings, way) = match tokio::time::timeout(question.timeout, climb(&ladder, habits)).await {
+        Ok(climbed) => climbed,
+        Err(_) => (Findings::of(Login::Inconclusive(took_too_long(&ladder))), None),
+    };
+    let is_held = ladder.sent_nothing() && matches!(findings.login, Login::Inconclusive(_));
+    let is_at_rest = findings.repositories.iter().all(|found| found.verdict != RepositoryVerdict::Inconclusive);
+    let quota = match way.filter(|_| question.reads_quota && is_at_rest) {
+        // What the login is worth is found out by now, and nobody's wait for a number changes it.
+        Some(way) => tokio::time::timeout(QUOTA_LIMIT, quota::read(&ladder, &way)).await.ok().flatten(),
+        None => None,
+    };
+    Findings { quota, is_held, ..findings }
 }
 
-async fn climb(ladder: &Ladder<'_>, habits: &Habits) -> Findings {
-    let question = ladder.question;
+/// Climbs until something stops it; says how the registry wants to be asked if the login was accepted.
+async fn climb(ladder: &Ladder<'_>, habits: &Habits) -> (Findings, Option<Way>) {
     let way = match reach(ladder).await {
         Ok(way) => way,
-        Err(problem) => return Findings::of(Login::Inconclusive(problem)),
+        Err(problem) => return (Findings::of(Login::Inconclusive(problem)), None),
     };
-    let login = login(ladder, &way, habits).await;
-    let mut findings = Findings::of(login);
+    let (login, control) = login(ladder, &way, habits).await;
+    let mut findings = Findings { control, ..Findings::of(login) };
     if matches!(findings.login, Login::Refused { .. } | Login::Inconclusive(_)) {
-        return findings;
+        return (findings, None);
     }
-    for repository in question.repositories {
-        findings.repositories.push(check(ladder, &way, repository).await);
+    for repository in ladder.question.repositories {
+        match check(ladder, &way, repository).await {
+            // Nobody had checked the login before: it is wrong, and not to be sent again for the next repository.
+            Checked::Refused { who, status } if findings.login == Login::Unverified => {
+                return (Findings::of(Login::Refused { who, status }), None);
+            }
+            Checked::Refused { who, status } => {
+                findings.repositories.push(Found::refused(repository, &who, status));
+                break;
+            }
+            Checked::Found(found) => {
+                let is_known = found.verdict != RepositoryVerdict::Inconclusive;
+                findings.repositories.push(found);
+                // Whoever gives no answer for one is not asked for the next.
+                if !is_known {
+                    break;
+                }
+            }
+        }
     }
-    if question.reads_quota {
-        findings.quota = quota::read(ladder, &way).await;
-    }
-    findings
+    (findings, Some(way))
 }
 
 impl Findings {
     fn of(login: Login) -> Self {
-        Self { login, repositories: vec![], quota: None }
+        Self { login, repositories: vec![], control: None, quota: None, is_held: false }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A file holds one header value per line.
 
 use http::{HeaderMap, HeaderValue, header::WWW_AUTHENTICATE};
+use regcred::domain::image::RepositoryName;
 use regcred::registry::{
     challenge::{Bearer, Challenges, challenges},
     grant::{TokenScope, token_url},
@@ -109,26 +110,37 @@ fn agrees_with_the_standard(header: &HeaderValue) {
     assert_eq!(read(std::slice::from_ref(header)), expected, "{header:?}");
 }
 
-/// A token is asked for where the realm says, and service and scope are never more than values of the query.
+/// A token is asked for where the realm says, of the rest of its query nothing is lost, and neither realm nor challenge ask for
+/// more than to pull.
 fn asks_at_the_realm(bearer: &Bearer) {
     let Some(realm) = bearer.realm.as_deref().and_then(|realm| Url::parse(realm).ok()) else { return };
     if realm.cannot_be_a_base() {
         return;
     }
-    let url = token_url(&realm, bearer, &TokenScope::Offered(bearer.scope.clone().unwrap_or_default()));
+    let scope = bearer.scope.as_deref().and_then(TokenScope::offered).unwrap_or(TokenScope::Login);
+    let url = token_url(&realm, bearer, &scope);
     let place = |url: &Url| (url.scheme().to_owned(), url.authority().to_owned(), url.path().to_owned());
     assert_eq!(place(&url), place(&realm));
     assert_eq!(url.fragment(), realm.fragment());
-    assert!(url.query().is_some_and(|query| query.starts_with(realm.query().unwrap_or_default())));
-    let mut expected: Vec<(String, String)> = realm.query_pairs().into_owned().collect();
-    let mut expect = |name: &str, value: &str| expected.push((name.to_owned(), value.to_owned()));
+
+    let ours = ["service", "client_id", "scope", "account", "offline_token", "grant_type", "access_type"];
+    let foreign = |url: &Url| -> Vec<(String, String)> {
+        url.query_pairs().into_owned().filter(|(key, _)| !ours.contains(&key.as_str())).collect()
+    };
+    assert_eq!(foreign(&url), foreign(&realm));
+    let values = |key: &str| -> Vec<String> {
+        url.query_pairs().filter(|(name, _)| name == key).map(|(_, value)| value.into_owned()).collect()
+    };
+    assert_eq!(values("client_id"), ["regcred"]);
     if let Some(service) = &bearer.service {
-        expect("service", service);
+        assert_eq!(values("service"), std::slice::from_ref(service));
     }
-    expect("client_id", "regcred");
-    for scope in bearer.scope.iter().flat_map(|scope| scope.split_whitespace()) {
-        expect("scope", scope);
+    for key in ["account", "offline_token", "grant_type", "access_type"] {
+        assert_eq!(values(key), Vec::<String>::new());
     }
-    assert_eq!(url.query_pairs().into_owned().collect::<Vec<_>>(), expected);
+    for scope in values("scope") {
+        let name = scope.strip_prefix("repository:").and_then(|scope| scope.strip_suffix(":pull"));
+        assert!(name.is_some_and(|name| RepositoryName::parse(name).is_some()), "{scope}");
+    }
     assert_eq!(Url::parse(url.as_str()).as_ref(), Ok(&url), "read anew it is another address");
 }
