@@ -98,8 +98,9 @@ async fn judge(ladder: &Ladder<'_>, first: &Way, repository: &Repository) -> Res
     };
     if let (Way::Basic, Seen::Answer(answer)) = (door, &with_login)
         && answer.status == StatusCode::UNAUTHORIZED
+        && !is_transient(answer)
     {
-        return Ok(Judged::LoginRefused(place.who, answer.status.as_u16()));
+        return Ok(Judged::LoginRefused(ladder.registry(Rung::Repository).who, answer.status.as_u16()));
     }
     let judged = verdict(&place, &with_login, RepositoryVerdict::PullProven, ladder)?;
     if !matches!(judged, Judged::Repository(RepositoryVerdict::PullProven, _)) {

@@ -14,6 +14,7 @@ mod shared;
 mod tell;
 
 mod conflict;
+mod controls;
 mod delivery;
 mod edit;
 mod generated;

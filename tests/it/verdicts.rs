@@ -91,7 +91,9 @@ async fn every_answer_of_a_registry_has_its_reason_in_status_and_event() -> Resu
         assert!(message.starts_with(&format!("{rung}: ")), "{name}: {message}");
         assert!(scenario.secrets().get_opt(name).await?.is_none(), "{name} is not delivered");
         let sent = listener.requests().iter().filter(|seen| seen.basic().is_some()).count();
-        assert_eq!(sent, logins, "{name}");
+        // A fault of the registry's own is tried again soon.
+        let is_tried_again = reason == Reason::UpstreamError || reason == Reason::NotARegistry;
+        assert!(sent == logins || (is_tried_again && sent > logins && logins > 0), "{name}: {sent}");
         assert!(!serde_json::to_string(&connection.status)?.contains(MARKER), "{name}: {:?}", connection.status);
         let event = scenario.event(name, reason).await?;
         assert!(!event.contains(MARKER) && event.contains(&message), "{name}: {event}");

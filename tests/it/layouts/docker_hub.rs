@@ -176,13 +176,13 @@ async fn docker_hubs_quota_is_read_with_a_head_and_told_as_a_metric_until_the_co
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_hub_asks_for_a_pause_and_gets_it_whether_pulls_or_logins_are_too_many() -> Result<()> {
     for (name, login, repositories, sent) in
-        [("pulls", EXHAUSTED, &["team/web:v1"][..], 3), ("logins", LOCKED, &[][..], 1)]
+        [("pulls", EXHAUSTED, &["team/web:v1"][..], 2), ("logins", LOCKED, &[][..], 1)]
     {
         let layout = docker_hub(name).await?;
         let limited = case("images", (login, PASSWORD), ("False", "RateLimited")).repositories(repositories, &[]);
         let spec = json!({"provider": {"dockerhub": {"secretRef": {"name": "login"}}}});
         layout.judge(&spec, "docker.io", &[limited]).await?;
-        // Pulls: the login, and two tokens, for the repository and for the quota, which was then not asked for.
+        // Pulls: the login, and a token for the repository; after that the quota is not asked for.
         assert_eq!(layout.with((login, PASSWORD)).len(), sent, "{name}");
         // Another connection does not disturb a registry that wants its rest.
         let other = case("other", ("alice", PASSWORD), ("False", "RateLimited"));
