@@ -23,6 +23,9 @@ use crate::scenario::{PASSWORD, WRONG};
 /// The user of a token that may do much, but not with registries.
 const WITHOUT_REGISTRY: &str = "issues-bot";
 
+/// A user to whom GitLab gives a token that is good for nothing, as some of its versions do, instead of a 403.
+const GUEST: &str = "guest";
+
 fn token_server(path: &str, fake: &Fake, seen: &Seen) -> Reply {
     if (seen.method.as_str(), seen.path()) != ("GET", path) || seen.query("service") != ["container_registry"] {
         return bare(404);
@@ -36,7 +39,9 @@ fn token_server(path: &str, fake: &Fake, seen: &Seen) -> Reply {
     };
     let asked = scopes(seen);
     let is_known = account.is_some_and(|account| fake.user(account) != WITHOUT_REGISTRY);
-    let is_served = asked.iter().any(|name| fake.may_pull(account, name)) || (is_known && asked.is_empty());
+    let is_guest = account.is_some_and(|account| fake.user(account) == GUEST);
+    let is_allowed = asked.iter().any(|name| fake.may_pull(account, name));
+    let is_served = is_allowed || is_guest || (is_known && asked.is_empty());
     if is_served { granted(&fake.issue(account, seen)) } else { error(403, "DENIED", "access forbidden") }
 }
 
@@ -47,6 +52,7 @@ fn fake() -> Fake {
         .account(("gitlab+deploy-token-1", PASSWORD), &[])
         .account(("reader", PASSWORD), &["group/web"])
         .account(("stranger", PASSWORD), &[])
+        .account((GUEST, PASSWORD), &[])
         .account((WITHOUT_REGISTRY, PASSWORD), &["group/web"])
 }
 
@@ -82,6 +88,8 @@ async fn gitlab_com_accepts_a_right_login_at_its_other_host_and_a_403_for_a_repo
             .repositories(&["group/web:v1", "group/site"], &[PullProven, PubliclyReadable]),
         case("foreign", ("stranger", PASSWORD), ("False", "InsufficientScope"))
             .repositories(&["group/web:v1", "group/site:v1"], &[InsufficientScope, PubliclyReadable]),
+        case("narrowed", (GUEST, PASSWORD), ("False", "InsufficientScope"))
+            .repositories(&["group/web:v1"], &[InsufficientScope]),
     ];
     // No host is named as trusted: the pair is known.
     layout.judge(&layout.generic("https://registry.gitlab.com", &[]), "registry.gitlab.com", &cases).await?;
@@ -103,6 +111,31 @@ async fn a_gitlab_of_ones_own_below_a_path_is_asked_without_a_control_login() ->
     ];
     let spec = layout.generic("https://registry.example.com", &["gitlab.example.com"]);
     layout.judge(&spec, "registry.example.com", &cases).await?;
+    assert_eq!(layout.strangers(), 0);
+    layout.finish(&cases).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gitlab_whose_registry_is_only_another_port_has_to_be_named_as_token_server() -> Result<()> {
+    const HOST: &str = "gitlab.example.com";
+    let mut layout = Layout::prepare("gitlab-port", fake(), &["/jwt/auth"]).await?;
+    let door = Door::new(&format!("https://{HOST}/jwt/auth"), "container_registry");
+    let registry = format!("{HOST}:{}", layout.serve(HOST, move |fake, seen| door.answer(fake, seen))?);
+    // Served last, so that it is what the name without a port stands for.
+    layout.serve(HOST, |fake, seen| token_server("/jwt/auth", fake, seen))?;
+    layout.start().await?;
+    let url = format!("https://{registry}");
+    let unnamed = case("unnamed", ("stranger", PASSWORD), ("False", "TokenServerNotTrusted"));
+    layout.connect(&layout.generic(&url, &[]), std::slice::from_ref(&unnamed)).await?;
+    let cases = [
+        case("right", ("gitlab+deploy-token-1", PASSWORD), ("True", "LoginProven")),
+        case("wrong", ("reader", WRONG), ("False", "InvalidCredentials")),
+        case("private", ("reader", PASSWORD), ("True", "RepositoriesProven"))
+            .repositories(&["group/web:v1"], &[PullProven]),
+    ];
+    layout.judge(&layout.generic(&url, &[HOST]), &registry, &cases).await?;
+    layout.scenario.ready("unnamed", "False", "TokenServerNotTrusted").await?;
+    assert_eq!(layout.with(unnamed.login).len(), 0);
     assert_eq!(layout.strangers(), 0);
     layout.finish(&cases).await
 }
