@@ -93,7 +93,8 @@ pub struct Generic {
     pub insecure: Option<bool>,
 
     /// Hosts besides the registry's own that may receive the login because the registry's token server is there, such as
-    /// `auth.example.com` or `auth.example.com:5001`. The pairs of Docker Hub and GitLab.com are known without.
+    /// `auth.example.com` or `auth.example.com:5001`. Those of Docker Hub, GitLab.com and
+    /// DigitalOcean are known without.
     #[schemars(length(max = 8), inner(length(min = 1, max = 255)))]
     #[x_kube(
         validation = Rule::new("self.all(host, !host.contains('/') && !host.contains('@'))")

@@ -115,7 +115,7 @@ reasons! {
         "If that host belongs to the registry, add it to `spec.provider.generic.trustedTokenHosts`.";
     AddressNotAllowed: UsersTurn,
         "The registry's host is, or resolves to, an address the operator never connects to.",
-        "Use the registry's public or private network address; for tests on one machine start the operator with `--allow-loopback`.";
+        "Use an address of the registry that is none of those; the message says which kind it is.";
     TargetConflict: UsersTurn,
         "A Secret of the wanted name exists and does not belong to this connection.",
         "Delete that Secret, or choose another name in `spec.secret.name`.";

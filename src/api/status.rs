@@ -21,7 +21,8 @@ pub struct RegistryConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
 
-    /// The registry's host as it stands in image names, with the port if it is not the usual one.
+    /// The host at which the operator reaches the registry, with the port if it is not the usual one; `docker.io` for Docker
+    /// Hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry_host: Option<String>,
 

@@ -70,7 +70,18 @@ fn located(connection: &Connection, problem: Problem) -> Problem {
     match (&connection.provider, problem.field) {
         (Provider::Generic(_), None) => problem.at(field::REGISTRY_URL),
         (Provider::Generic(_), Some(_)) => problem,
-        (Provider::Dockerhub(_), _) => Problem { field: None, ..problem },
+        (Provider::Dockerhub(_), _) => {
+            let hint = match problem.reason {
+                Reason::RateLimited | Reason::UpstreamError => problem.hint,
+                Reason::TlsFailed => Some(
+                    "check whether something between the operator and Docker Hub answers with a certificate of its own; its \
+                     authority can be named with --ca-file"
+                        .to_owned(),
+                ),
+                _ => Some("check the operator's way to registry-1.docker.io and auth.docker.io; delivered Secrets stay".to_owned()),
+            };
+            Problem { field: None, hint, ..problem }
+        }
     }
 }
 
@@ -100,8 +111,8 @@ fn refused(connection: &Connection, message: String) -> Problem {
         Provider::Dockerhub(_) => "Docker ID (not the e-mail address)",
     };
     Problem::new(Reason::InvalidCredentials, message).at(secret_ref_field(&connection.provider)).hint(format!(
-        "put the right {account} and password into Secret {name:?}; they are tried at once. The same ones are tried again \
-         after 30 minutes"
+        "put the right {account} and password into Secret {name:?}, and they are tried. The same ones are tried again after 30 \
+         minutes"
     ))
 }
 

@@ -11,7 +11,7 @@ use super::fault::{Fault, fault};
 use crate::{
     api::Reason,
     net::{
-        Answer, Failure, HeldCause,
+        Answer, Failure, ForbiddenAddress, HeldCause,
         retry_after::{self, UNNAMED_PAUSE},
     },
     problem::Problem,
@@ -167,8 +167,27 @@ pub(super) fn unanswered(place: &Place, failure: &Failure) -> Problem {
         _ => None,
     };
     let Place { rung, who } = place;
-    let problem = problem(reason_of(failure), format!("{rung}: {who} gave no usable answer: {failure}"));
-    Problem { retry_after: pause, ..problem }
+    let reason = reason_of(failure);
+    let problem = Problem::new(reason, format!("{rung}: {who} gave no usable answer: {failure}"));
+    Problem { retry_after: pause, ..problem }.hint(advice(failure).unwrap_or(reason.fix()))
+}
+
+/// What to do about a request that got no answer, where it is something else than usual for the reason.
+fn advice(failure: &Failure) -> Option<&'static str> {
+    match failure {
+        Failure::AddressNotAllowed(ForbiddenAddress::Loopback) => Some(
+            "use an address that Pods can reach; for tests on one machine start the operator with --allow-loopback",
+        ),
+        Failure::AddressNotAllowed(ForbiddenAddress::Private) => Some(
+            "use the registry's public address, or ask whoever runs the operator to start it without \
+             --forbid-private-addresses",
+        ),
+        Failure::Proxy(_) => {
+            Some("ask whoever runs the operator to look at the proxy that --https-proxy names; delivered Secrets stay")
+        }
+        Failure::Held { cause: HeldCause::Unanswered(failure), .. } => advice(failure),
+        _ => None,
+    }
 }
 
 fn reason_of(failure: &Failure) -> Reason {

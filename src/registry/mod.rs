@@ -4,6 +4,9 @@
 //! reach ─▶ challenge ─▶ login ─▶ token ─▶ repositories
 //! ```
 //!
+//! A *door* is a registry with the way it wants to be asked: without anything, with Basic authentication, or with a token. A
+//! *control* is a request that tells what everybody can do: one without a login, or with one that cannot be right.
+//!
 //! * `challenge`, `trust`, `grant`, `fault`, `judge`: pure; what an answer means, and where a login may go
 //! * `control`: whether a host lets in anybody, remembered so that it is asked at most once a day
 //! * `ladder`, `login`, `repository`, `quota`: IO; one rung each

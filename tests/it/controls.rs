@@ -12,7 +12,7 @@ use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 use testenv::{Listener, Reply, eventually, listener::Seen};
 
-use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, tell_all};
+use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, is_ready, tell_all};
 
 fn spec_at(listener: &Listener, repositories: &[&str]) -> Value {
     let repositories: Vec<Value> = repositories.iter().map(|name| json!({"name": name})).collect();
@@ -229,4 +229,28 @@ async fn a_new_prefix_is_not_called_delivered_before_it_is() -> Result<()> {
     let key = scenario.secrets().get("images").await?.annotations().get("regcred.dev/docker-config-key").cloned();
     assert_eq!(key, Some(format!("{}/team/", registry.host())));
     scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_registry_with_many_connections_does_not_keep_others_waiting() -> Result<()> {
+    let scenario = Scenario::start("crowd").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    let silent = Listener::plain(|_| Reply::hang())?;
+    for number in 0..40 {
+        let mut spec = spec_at(&silent, &[]);
+        spec["test"]["timeoutSeconds"] = 30.into();
+        scenario.connect(&format!("silent-{number}"), spec).await?;
+    }
+    eventually("the silent registry to be asked", DEADLINE, async || Ok((silent.connections() >= 8).then_some(())))
+        .await?;
+    scenario.connect("images", scenario.spec()).await?;
+    eventually("the other one to be ready", DEADLINE, async || {
+        Ok(Some(scenario.connections().get("images").await?).filter(|now| is_ready(now, "True", "LoginProven")))
+    })
+    .await?;
+    let waiting = scenario.connections().list(&Default::default()).await?;
+    let told =
+        waiting.iter().filter(|one| one.status.as_ref().is_some_and(|status| status.last_error.is_some())).count();
+    assert_eq!(told, 0, "it was ready before any of the others had waited in vain");
+    Ok(())
 }
