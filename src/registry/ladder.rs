@@ -102,19 +102,7 @@ impl<'a> Ladder<'a> {
     /// # Errors
     /// The [`Problem`] of a request without an answer.
     pub(super) async fn ask_api(&self, place: &Place, authorization: Authorization<'_>) -> Result<Answer, Problem> {
-        let url = self.question.registry.api();
-        self.send(
-            place,
-            Request {
-                method: Method::GET,
-                url: &url,
-                authorization,
-                accept: None,
-                body_limit: BODY_LIMIT,
-                limit: None,
-            },
-        )
-        .await
+        self.send(place, get(&self.question.registry.api(), authorization)).await
     }
 
     /// Asks for the manifest of a reference without its content, which registries do not count as a pull.
@@ -128,38 +116,17 @@ impl<'a> Ladder<'a> {
         authorization: Authorization<'_>,
     ) -> Result<Answer, Problem> {
         let url = self.question.registry.below_api(path);
-        let accept = Some(MANIFESTS);
-        self.send(
-            place,
-            Request { method: Method::HEAD, url: &url, authorization, accept, body_limit: BODY_LIMIT, limit: None },
-        )
-        .await
+        self.send(place, Request { method: Method::HEAD, accept: Some(MANIFESTS), ..get(&url, authorization) }).await
     }
 
     /// Asks for one tag of a repository.
     ///
     /// # Errors
     /// The [`Problem`] of a request without an answer.
-    pub(super) async fn list_tags(
-        &self,
-        place: &Place,
-        repository: &str,
-        authorization: Authorization<'_>,
-    ) -> Result<Answer, Problem> {
-        let mut url = self.question.registry.below_api(&format!("{repository}/tags/list"));
+    pub(super) async fn list_tags(&self, place: &Place, name: &str, who: Authorization<'_>) -> Result<Answer, Problem> {
+        let mut url = self.question.registry.below_api(&format!("{name}/tags/list"));
         url.set_query(Some("n=1"));
-        self.send(
-            place,
-            Request {
-                method: Method::GET,
-                url: &url,
-                authorization,
-                accept: None,
-                body_limit: BODY_LIMIT,
-                limit: None,
-            },
-        )
-        .await
+        self.send(place, get(&url, who)).await
     }
 
     /// Asks a token server for a token, with or without a login.
@@ -175,10 +142,7 @@ impl<'a> Ladder<'a> {
     ) -> Result<Asked, Problem> {
         let url = token_url(&server.realm, &server.bearer, scope);
         let authorization = login.map_or(Authorization::None, Authorization::Basic);
-        let body_limit = grant::BODY_LIMIT;
-        let limit = None;
-        let request = Request { method: Method::GET, url: &url, authorization, accept: None, body_limit, limit };
-        let answer = self.send(place, request).await?;
+        let answer = self.send(place, Request { body_limit: grant::BODY_LIMIT, ..get(&url, authorization) }).await?;
         if answer.status != http::StatusCode::OK {
             return Ok(Asked::Other(answer));
         }
@@ -199,6 +163,11 @@ impl<'a> Ladder<'a> {
         }
         result.map_err(|failure| unanswered(place, &failure))
     }
+}
+
+/// A request for what most requests are for: an answer of ordinary length.
+fn get<'r>(url: &'r Url, authorization: Authorization<'r>) -> Request<'r> {
+    Request { method: Method::GET, url, authorization, accept: None, body_limit: BODY_LIMIT, limit: None }
 }
 
 impl TokenServer {
