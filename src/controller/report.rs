@@ -157,8 +157,12 @@ fn tightened(mut status: RegistryConnectionStatus) -> RegistryConnectionStatus {
         error.message = shortened(std::mem::take(&mut error.message), 300);
         error.hint = error.hint.take().map(|hint| shortened(hint, 200));
     }
-    for repository in status.last_test.iter_mut().flat_map(|test| &mut test.repositories) {
-        repository.name = shortened(std::mem::take(&mut repository.name), 40);
+    if let Some(test) = &mut status.last_test {
+        for repository in &mut test.repositories {
+            repository.name = shortened(std::mem::take(&mut repository.name), 40);
+        }
+        // Without it a restart may make another control, which is better than a name that is none.
+        test.control.take_if(|control| control.door.len() > 200);
     }
     status
 }
@@ -274,7 +278,7 @@ fn looks_suspended(status: &RegistryConnectionStatus) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        api::status::{RepositoryVerdict, TestedRepository},
+        api::status::{Control, RepositoryVerdict, TestedRepository},
         controller::{
             fixture::{connection, delivered, minutes_later, object, observed},
             sighting::SecretState,
@@ -431,12 +435,14 @@ mod tests {
         observed.target = SecretState::Absent;
         let repository = TestedRepository { name: "r".repeat(100), verdict: RepositoryVerdict::RepositoryNotFound };
         let repositories = vec![repository; 8];
+        // Two hosts as long as host names can be.
+        let control = Some(Control { door: "d".repeat(540), time: Time(minutes_later(1)), refused: true });
         let outcome = Outcome {
             test: Some(LastTest {
                 time: Time(minutes_later(1)),
                 verdict: Reason::RepositoriesProven,
                 repositories,
-                control: None,
+                control,
             }),
             judged: vec![
                 ObservedInput {
