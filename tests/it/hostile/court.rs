@@ -110,10 +110,11 @@ impl Court {
 
     /// The end: the harness is worth something only if a login came through somewhere. The restarted operator tries again
     /// what came to no verdict, and no foreign listener hears of that either.
-    pub async fn close(self, scenario: Scenario) -> Result<()> {
+    pub async fn close(self, mut scenario: Scenario) -> Result<()> {
         ensure!(self.seen > 0, "no login was ever heard: this harness proves nothing");
         ensure!(log::read().changes() > 0, "nothing was logged: this harness proves nothing");
-        // So that it sees the same.
+        // So that it sees the same as the one before, which must not look any more.
+        scenario.stop_operator().await?;
         for trial in self.trials.iter().filter(|trial| trial.case.then.is_none()) {
             trial.case.name_listeners(&self.world, &trial.stage);
         }
