@@ -11,6 +11,9 @@ pub enum Error {
     /// The TLS settings were refused.
     #[error("failed to set up TLS")]
     Tls(#[source] rustls::Error),
+    /// There is no thread to read answers on.
+    #[error("failed to start a thread")]
+    Thread(#[source] std::io::Error),
     /// The HTTP client was refused.
     #[error("failed to set up the HTTP client")]
     Build(#[source] reqwest::Error),
@@ -155,7 +158,7 @@ fn proxy_failure(error: &(dyn StdError + 'static)) -> Option<ProxyFailure> {
 fn tls_text(error: &rustls::Error) -> String {
     use rustls::CertificateError as C;
     match error {
-        rustls::Error::InvalidCertificate(C::UnknownIssuer) => {
+        rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
             "the certificate is not signed by an authority this system trusts".into()
         }
         rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {

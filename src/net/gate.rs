@@ -452,22 +452,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_redirect_waits_at_the_gate_like_any_request() {
-        let headers = ["Location: /next", "Retry-After: 60", "X-RateLimit-Remaining: 0"];
-        let redirects = Listener::saying(fixture::answer("307 Temporary Redirect", &headers)).await;
         let http = http(settings());
-        let url = redirects.url("/");
-        let session = fixture::session(&http, &url);
+        let gate = Arc::clone(&http.gate);
         // Somebody else learns of a pause between the redirect and its target.
-        let gate = Arc::clone(&session.gate);
-        let other = gate.enter(url.parse::<Url>().unwrap().origin()).await.unwrap();
-        let (result, ()) = tokio::join!(fixture::get_by(&session, &url), async {
-            while redirects.connections() == 0 {
-                tokio::task::yield_now().await;
+        let redirects = Listener::new(move |mut stream, asked| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let origin = format!("http://{}/", stream.local_addr().unwrap()).parse::<Url>().unwrap().origin();
+                let head = fixture::head(&mut stream).await;
+                asked.lock().unwrap().push(head);
+                gate.enter(origin).await.unwrap().heard(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
+                let text = fixture::answer("307 Temporary Redirect", &["Location: /next"]);
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await;
             }
-            other.heard(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
         });
+        let redirects = redirects.await;
+        let url = redirects.url("/");
+        let result = fixture::get_by(&fixture::session(&http, &url), &url).await;
         assert!(matches!(failed(result), Failure::Held { cause: HeldCause::Asked, .. }));
-        assert_eq!(redirects.connections(), 1);
+        assert_eq!(redirects.requests().len(), 1);
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ mod proxy;
 mod resolver;
 pub mod retry_after;
 mod session;
+mod thread;
 mod tls;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -35,6 +36,7 @@ use address::AddressRules;
 use gate::Gate;
 use proxy::Tunnel;
 use resolver::CheckedResolver;
+use thread::Thread;
 
 /// How many headers an answer may have.
 const MAX_HEADERS: usize = 100;
@@ -93,6 +95,7 @@ pub struct Http {
     roots: RootCertStore,
     tls: ClientConfig,
     gate: Arc<Gate>,
+    thread: Thread,
     timeouts: Timeouts,
 }
 
@@ -112,6 +115,7 @@ impl Http {
             roots,
             tls,
             gate: Arc::new(Gate::new(settings.clock)),
+            thread: Thread::start().map_err(Error::Thread)?,
             timeouts: TIMEOUTS,
         })
     }
@@ -142,7 +146,14 @@ impl Http {
             Some(proxy) => Some(Tunnel::new(proxy, self.client(tls.clone()), &self.lookup, self.timeouts.connect)?),
         };
         let direct = self.client(tls).dns_resolver(Arc::new(resolver)).build().map_err(Error::Build)?;
-        Ok(Session { direct, tunnel, rules, origins: scope.origins, gate: Arc::clone(&self.gate) })
+        Ok(Session {
+            direct,
+            tunnel,
+            rules,
+            origins: scope.origins,
+            gate: Arc::clone(&self.gate),
+            thread: self.thread.clone(),
+        })
     }
 
     /// What all clients have in common.

@@ -11,6 +11,7 @@ use super::{
     answer,
     gate::{Gate, Turn},
     proxy::Tunnel,
+    thread::Thread,
 };
 use crate::domain::{credential::Credential, token::Token};
 
@@ -24,6 +25,7 @@ pub struct Session {
     pub(super) rules: AddressRules,
     pub(super) origins: Vec<Origin>,
     pub(super) gate: Arc<Gate>,
+    pub(super) thread: Thread,
 }
 
 /// What proves the sender's identity.
@@ -115,9 +117,14 @@ impl Session {
             builder = builder.timeout(limit);
         }
         turn.sends();
-        let response = builder.send().await.map_err(|error| Failure::of(&error, tunnel.is_some()))?;
-        turn.heard(response.status(), response.headers());
-        answer::read(response, request.body_limit).await
+        let (is_tunnelled, body_limit) = (tunnel.is_some(), request.body_limit);
+        let answer = self.thread.run(async move {
+            let response = builder.send().await.map_err(|error| Failure::of(&error, is_tunnelled))?;
+            answer::read(response, body_limit).await
+        });
+        let answer = answer.await?;
+        turn.heard(answer.status, &answer.headers);
+        Ok(answer)
     }
 }
 

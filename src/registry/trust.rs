@@ -68,6 +68,16 @@ pub(super) fn token_server(realm: Option<&str>, registry: &RegistryUrl, trusted:
     if trusted.contains(&url.origin()) {
         return Ok(url);
     }
+    if host.as_str().ends_with('.') || host.as_str().contains(".:") {
+        return not_trusted(
+            format!(
+                "challenge: the registry {} asks for the login to be sent to a token server at {host}; nothing was sent, \
+                 because names with a dot at the end are never trusted",
+                registry.host()
+            ),
+            "let the registry name its token server (realm) without the dot at the end".to_owned(),
+        );
+    }
     not_trusted(
         format!(
             "challenge: the registry {} asks for the login to be sent to a token server at {host}, which this connection \

@@ -254,3 +254,29 @@ async fn a_silent_registry_with_many_connections_does_not_keep_others_waiting() 
     assert_eq!(told, 0, "it was ready before any of the others had waited in vain");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_without_end_keep_nobody_waiting_who_needs_none() -> Result<()> {
+    let scenario = Scenario::start("flood").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    // Each costs whoever reads it all the time there is.
+    let floods = [(); 3].map(|()| Listener::plain(|_| Reply::endless("HTTP/1.1 100 Continue\r\n\r\n")));
+    for (number, flood) in floods.iter().enumerate() {
+        let Ok(flood) = flood else { anyhow::bail!("no listener") };
+        let mut spec = spec_at(flood, &[]);
+        spec["test"]["timeoutSeconds"] = 30.into();
+        scenario.connect(&format!("flood-{number}"), spec).await?;
+        eventually("the flood to begin", DEADLINE, async || Ok((flood.connections() > 0).then_some(()))).await?;
+    }
+    let mut spec = scenario.spec();
+    spec["test"] = json!({"mode": "Off"});
+    scenario.connect("images", spec).await?;
+    eventually("the one that needs no answer to be ready", DEADLINE, async || {
+        Ok(Some(scenario.connections().get("images").await?).filter(|now| is_ready(now, "True", "NotTested")))
+    })
+    .await?;
+    let all = scenario.connections().list(&Default::default()).await?;
+    let told = all.iter().filter(|one| one.status.as_ref().is_some_and(|status| status.last_error.is_some())).count();
+    assert_eq!(told, 0, "it was ready before the others had an end");
+    Ok(())
+}
