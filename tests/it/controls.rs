@@ -103,17 +103,22 @@ async fn a_wrong_login_is_not_sent_again_for_every_repository() -> Result<()> {
 async fn a_control_that_gets_no_clear_answer_is_not_repeated() -> Result<()> {
     // Five minutes pass in two and a half seconds.
     let scenario = Scenario::start_fast("unclear", 120).await?;
-    let registry = Listener::plain(|seen| match seen.basic() {
-        Some((user, _)) if user.starts_with("regcred-control-") => Reply::status(500),
-        _ => Reply::status(200),
-    })?;
+    let registries = [Reply::status(500), Reply::hang()].map(|unclear| {
+        Listener::plain(move |seen| match seen.basic() {
+            Some((user, _)) if user.starts_with("regcred-control-") => unclear.clone(),
+            _ => Reply::status(200),
+        })
+    });
     scenario.write_login("login", PASSWORD).await?;
-    let mut spec = spec_at(&registry, &[]);
-    spec["refreshIntervalMinutes"] = 5.into();
-    scenario.connect("images", spec).await?;
-    scenario.ready("images", "True", "Unverified").await?;
-    eventually("three tests", DEADLINE, async || Ok((logins(&registry).0 >= 3).then_some(()))).await?;
-    assert_eq!(logins(&registry).1, 1);
+    for (name, registry) in ["fault", "silent"].into_iter().zip(registries) {
+        let registry = registry?;
+        let mut spec = spec_at(&registry, &[]);
+        spec["refreshIntervalMinutes"] = 5.into();
+        scenario.connect(name, spec).await?;
+        scenario.ready(name, "True", "Unverified").await?;
+        eventually("three tests", DEADLINE, async || Ok((logins(&registry).0 >= 3).then_some(()))).await?;
+        assert_eq!(logins(&registry).1, 1, "{name}");
+    }
     Ok(())
 }
 

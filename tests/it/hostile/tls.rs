@@ -102,10 +102,10 @@ pub fn cases() -> Vec<Case> {
     use Class as C;
     let plain = |name, url, reason| Case::new(C::WrongCertificate, name, reason, |_, _| None).url(url);
     vec![
-        registry(C::WrongCertificate, "another-authority", of_another_authority).says("certificate is not valid"),
+        registry(C::WrongCertificate, "another-authority", of_another_authority).says("not signed by an authority"),
         registry(C::WrongCertificate, "certificate-of-a-client", of_a_client),
         tokens(C::WrongCertificate, "token-server-of-another-authority", Some(of_another_authority))
-            .says("certificate is not valid"),
+            .says("not signed by an authority"),
         tokens(C::WrongCertificate, "token-server-without-tls", None).says("does not speak TLS"),
         plain("http-for-https", "https://{name}.example.com", TlsFailed).says("does not speak TLS"),
         plain("https-for-http", "http://{name}.example.com", ProtocolError).tls(Some(good), None),
