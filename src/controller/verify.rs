@@ -32,7 +32,6 @@ const LONG_REST: Duration = Duration::from_secs(15 * 60);
 /// A credential that may be delivered. Only [`verify`] makes one.
 pub struct Proven {
     credential: Credential,
-    proof: Reason,
 }
 
 impl Proven {
@@ -44,12 +43,7 @@ impl Proven {
     /// One that nobody proved.
     #[cfg(test)]
     pub(super) fn for_test(credential: Credential) -> Self {
-        Self { credential, proof: Reason::LoginProven }
-    }
-
-    /// What the test found: a reason for which [`Reason::is_acceptance`] holds.
-    pub fn proof(&self) -> Reason {
-        self.proof
+        Self { credential }
     }
 }
 
@@ -113,21 +107,21 @@ pub async fn verify(
     let rendered = context.fingerprints.of(&connection.config_key, &credential);
     let record = recorded(observed, &inputs, question);
     let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
-    let accepted = |proof| {
-        let proven = Proven { credential: credential.clone(), proof };
+    let accepted = || {
+        let proven = Proven { credential: credential.clone() };
         Accepted { proven, rendered, inputs: inputs.clone() }
     };
     // One that cannot do what it must is not delivered anew, but what is delivered of it is kept in place.
-    let delivered = || (observed.memory.accepted == Some(rendered)).then(|| accepted(Reason::LoginProven));
+    let delivered = || (observed.memory.accepted == Some(rendered)).then(accepted);
     let Some(plan) = &connection.test else {
         let is_recorded = record == Some(Record::Accepted(Reason::NotTested));
         let test = (!is_recorded).then(|| last_test(Reason::NotTested, None, now));
         remember(context, connection, observed, question, test.as_ref(), None, &inputs);
-        return Verified { verdict: Verdict::Accepted(accepted(Reason::NotTested)), test, doubt: None, resting: None };
+        return Verified { verdict: Verdict::Accepted(accepted()), test, doubt: None, resting: None };
     };
     if let Some(record) = record.clone().filter(|_| !must_ask) {
         let verdict = match record {
-            Record::Accepted(proof) => Verdict::Accepted(accepted(proof)),
+            Record::Accepted(_) => Verdict::Accepted(accepted()),
             Record::Refused => Verdict::Rejected(refused_before(connection, observed)),
             Record::Unfit(problem) => Verdict::Unfit(problem, delivered()),
         };
@@ -136,7 +130,7 @@ pub async fn verify(
 
     if let Some((problem, pause)) = resting(observed, question, now) {
         let accepted_before = match record {
-            Some(Record::Accepted(proof)) => Some(accepted(proof)),
+            Some(Record::Accepted(_)) => Some(accepted()),
             Some(Record::Refused | Record::Unfit(_)) | None => None,
         };
         let doubt = Problem { retry_after: Some(pause), ..problem.clone() };
@@ -153,7 +147,7 @@ pub async fn verify(
                 // The last word on this very credential was no.
                 Some(Record::Refused) => Verdict::Rejected(refused_before(connection, observed)),
                 Some(Record::Unfit(problem)) => Verdict::Unfit(problem, delivered()),
-                Some(Record::Accepted(proof)) => Verdict::Inconclusive(doubt.clone(), Some(accepted(proof))),
+                Some(Record::Accepted(_)) => Verdict::Inconclusive(doubt.clone(), Some(accepted())),
                 None => Verdict::Inconclusive(doubt.clone(), None),
             };
             let resting = doubt.retry_after.is_some_and(|pause| pause >= LONG_REST).then_some(question);
@@ -163,7 +157,7 @@ pub async fn verify(
     let test = last_test(reason, Some(&findings), now);
     remember(context, connection, observed, question, Some(&test), problem.as_ref(), &inputs);
     let verdict = match problem {
-        None => Verdict::Accepted(accepted(reason)),
+        None => Verdict::Accepted(accepted()),
         Some(problem) if reason == Reason::InvalidCredentials => Verdict::Rejected(problem),
         Some(problem) => Verdict::Unfit(problem, delivered()),
     };
