@@ -38,7 +38,7 @@ use crate::{
     },
     domain::credential::Credential,
     problem::{MAX_MESSAGE, Problem, shortened},
-    provider,
+    provider, registry,
 };
 
 /// How soon a connection comes back to a registry before which too many wait, at the earliest.
@@ -104,7 +104,7 @@ async fn pass(
         return Ok(Some(Outcome::nothing_due(connection, observed, now)));
     }
     if let (Due::Test(_), Some(_)) = (due, &connection.test)
-        && context.http.is_crowded(&connection.endpoint.registry.origin())
+        && registry::is_crowded(&context.http, &connection.endpoint.registry, &connection.endpoint.token_hosts)
     {
         // One slow registry must not keep the workers from all others.
         return Ok(None);

@@ -26,6 +26,6 @@ mod repository;
 mod trust;
 
 pub use control::{Finding, Habits};
-pub use probe::{Findings, Login, Question, ask};
+pub use probe::{Findings, Login, Question, ask, is_crowded};
 pub use quota::Quota;
 pub use repository::{Found, Repository};

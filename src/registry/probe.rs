@@ -80,6 +80,12 @@ pub enum Login {
     Inconclusive(Problem),
 }
 
+/// Whether so many wait already for a server that this test may need that it had better begin later: the registry, or a token
+/// server behind it.
+pub fn is_crowded(http: &Http, registry: &RegistryUrl, token_hosts: &[RegistryHost]) -> bool {
+    origins(registry, token_hosts).iter().any(|origin| http.is_crowded(origin))
+}
+
 /// Climbs the ladder: reach, challenge, login, token, repositories.
 ///
 /// The login goes to the registry itself and to the token servers that the question trusts, and nowhere else. Dropping

@@ -238,15 +238,26 @@ async fn a_new_prefix_is_not_called_delivered_before_it_is() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_registry_with_many_connections_does_not_keep_others_waiting() -> Result<()> {
-    let scenario = Scenario::start("crowd").await?;
+    others_are_served_beside_a_silent_server(Scenario::start("crowd").await?, false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_token_server_with_many_connections_does_not_keep_others_waiting() -> Result<()> {
+    others_are_served_beside_a_silent_server(Scenario::start("crowd-behind").await?, true).await
+}
+
+async fn others_are_served_beside_a_silent_server(scenario: Scenario, by_token_server: bool) -> Result<()> {
     scenario.write_login("login", PASSWORD).await?;
     let silent = Listener::plain(|_| Reply::hang())?;
+    let realm = format!("Bearer realm=\"{}/token\",service=\"x\"", silent.url());
+    let registry = Listener::plain(move |_| Reply::status(401).header("WWW-Authenticate", &realm))?;
     for number in 0..40 {
-        let mut spec = spec_at(&silent, &[]);
+        let mut spec = spec_at(if by_token_server { &registry } else { &silent }, &[]);
+        spec["provider"]["generic"]["trustedTokenHosts"] = json!([silent.host()]);
         spec["test"]["timeoutSeconds"] = 30.into();
         scenario.connect(&format!("silent-{number}"), spec).await?;
     }
-    eventually("the silent registry to be asked", DEADLINE, async || Ok((silent.connections() >= 8).then_some(())))
+    eventually("the silent server to be asked", DEADLINE, async || Ok((silent.connections() >= 8).then_some(())))
         .await?;
     scenario.connect("images", scenario.spec()).await?;
     eventually("the other one to be ready", DEADLINE, async || {
