@@ -53,6 +53,7 @@ pub const MAX_TEST_REPOSITORIES: usize = 8;
     printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
     printcolumn(name = "Registry", type_ = "string", json_path = ".status.registryHost"),
     printcolumn(name = "Targets", type_ = "integer", json_path = ".status.targets.current"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.credential.expiresAt"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Tested", type_ = "date", json_path = ".status.lastTest.time", priority = 1),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.nextRefreshAt", priority = 1),
@@ -91,9 +92,55 @@ pub struct RegistryConnectionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<TargetSecret>,
 
+    /// What happens to the Secret once the registry has definitely refused the login in it, twice, at least 30 minutes apart.
+    /// `Keep`: it stays. `Remove`: it is deleted, and Pods that name it cannot restart until a login is accepted again.
+    /// Absent means `Keep`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_rejected: Option<OnRejected>,
+
+    /// What deleting the connection, or renaming its Secret, does to the Secret it wrote. `Delete`: it goes, a minute after the
+    /// connection. `Retain`: it stays. Absent means `Delete`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
     /// True: nothing is tested or written, and what exists stays. Absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+}
+
+/// What a definite refusal does to the Secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnRejected {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is deleted.
+    Remove,
+}
+
+/// What the end of a connection does to the Secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It is deleted.
+    #[default]
+    Delete,
+    /// It stays.
+    Retain,
+}
+
+impl DeletionPolicy {
+    /// The name as it stands in the spec, and on a Secret.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "Delete",
+            Self::Retain => "Retain",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Delete, Self::Retain].into_iter().find(|policy| policy.as_str() == name)
+    }
 }
 
 /// How a login is tested.

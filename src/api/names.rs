@@ -30,6 +30,23 @@ pub const EXTRA_LABELS_ANNOTATION: &str = "regcred.dev/extra-labels";
 /// Annotation on a target Secret: the keys of the extra annotations the user asked for, separated by commas.
 pub const EXTRA_ANNOTATIONS_ANNOTATION: &str = "regcred.dev/extra-annotations";
 
+/// Annotation on a target Secret: what deleting its connection does to it, as the connection said when it was written last.
+pub const DELETION_POLICY_ANNOTATION: &str = "regcred.dev/deletion-policy";
+
+/// Annotation on a target Secret: when the connection it was written for was created, by the API server's clock. A
+/// CustomResourceDefinition that is younger says nothing about that connection.
+pub const CONNECTION_CREATED_ANNOTATION: &str = "regcred.dev/connection-created-at";
+
+/// Annotation with a time in RFC 3339: on a source Secret, by a user, when the login in it ends; on a target Secret, by
+/// regcred, when the credential in it does.
+pub const EXPIRES_AT_ANNOTATION: &str = "regcred.dev/expires-at";
+
+/// Annotation a user may put on a connection: any new value asks for a refresh now.
+pub const REFRESH_REQUESTED_ANNOTATION: &str = "regcred.dev/refresh-requested-at";
+
+/// Annotation a user may put on a connection: any new value asks for a test now.
+pub const TEST_REQUESTED_ANNOTATION: &str = "regcred.dev/test-requested-at";
+
 /// Annotation a user may put on a source Secret: the credential in it is used for this registry host only.
 pub const REGISTRY_HOST_ANNOTATION: &str = "regcred.dev/registry-host";
 

@@ -104,6 +104,9 @@ reasons! {
     HostMismatch: UsersTurn,
         "The Secret names a registry host, and it is not the host of this connection.",
         "Use a Secret made for this host, or correct `registryUrl`.";
+    Expired: UsersTurn,
+        "The time of the annotation `regcred.dev/expires-at` on the Secret with the registry login has come.",
+        "Put a new login into the Secret, and correct or remove the annotation; a login that has ended is not tried.";
     InvalidCredentials: UsersTurn,
         "The registry refused the login.",
         "Put the right user name and password into the Secret; they are tried at once.";
@@ -140,6 +143,9 @@ reasons! {
     ProtocolError: Ours,
         "The registry's answer does not follow the protocol as this operator knows it.",
         "Check `registryUrl`; if it is right, report the answer that the message describes.";
+    InternalError: Ours,
+        "A fault in regcred ended the work on this connection; others are not affected.",
+        "Report it with the operator's log of that time; the operator tries again every few minutes.";
     Forbidden: Ours,
         "The API server refused a request of the operator: missing rights, a quota or a policy.",
         "Read the message: grant the right, raise the quota, or exempt the operator from the policy.";

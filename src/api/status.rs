@@ -52,6 +52,17 @@ pub struct RegistryConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_refresh_at: Option<Time>,
 
+    /// The value of the annotation `regcred.dev/refresh-requested-at` that was acted on last. A value of more than 64
+    /// characters stands here as `sha256:` and 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub last_handled_refresh_at: Option<String>,
+
+    /// The value of the annotation `regcred.dev/test-requested-at` that was acted on last, in the same form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub last_handled_test_at: Option<String>,
+
     /// How many Secrets are wanted, and how many hold the current credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
@@ -87,6 +98,9 @@ pub struct DeliveredCredential {
     /// An opaque name, new for every change of the credential and never used again. Each Secret carries the revision it
     /// holds in the annotation `regcred.dev/credential-revision`.
     pub revision: String,
+    /// When it expires, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
 }
 
 /// A test with a definite verdict.
@@ -97,6 +111,9 @@ pub struct LastTest {
     pub time: Time,
     /// What it found.
     pub verdict: Reason,
+    /// Since when the registry refuses this very login. Absent unless it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_since: Option<Time>,
     /// What it found of each repository under `spec.test.repositories`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_TEST_REPOSITORIES))]

@@ -97,7 +97,13 @@ pub(super) fn last_test(verdict: Reason, findings: Option<&Findings>, now: Times
         time: Time(whole_seconds(finding.found_at)),
         refused: finding.checks_logins,
     });
-    LastTest { time: Time(whole_seconds(now)), verdict, repositories: repositories.collect(), control }
+    LastTest {
+        time: Time(whole_seconds(now)),
+        verdict,
+        refused_since: None,
+        repositories: repositories.collect(),
+        control,
+    }
 }
 
 fn source_name(connection: &Connection) -> &str {

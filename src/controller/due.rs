@@ -77,8 +77,7 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
         Some(_) => return Due::Nothing,
         None => {}
     }
-    let revision = status.credential.as_ref().map(|credential| credential.revision.as_str());
-    match standing(connection, &observed.target, revision) {
+    match standing(connection, &observed.target, status.credential.as_ref()) {
         Standing::Missing | Standing::Outdated(_) => Due::Deliver,
         Standing::Current | Standing::Foreign(_) => Due::Nothing,
     }
@@ -117,6 +116,7 @@ fn is_settled(code: Reason) -> bool {
         | Reason::CaNotFound
         | Reason::RepositoryNotFound
         | Reason::InsufficientScope
+        | Reason::Expired
         | Reason::HostMismatch => true,
         Reason::LoginProven
         | Reason::RepositoriesProven
@@ -136,6 +136,7 @@ fn is_settled(code: Reason) -> bool {
         | Reason::UpstreamError
         | Reason::NotARegistry
         | Reason::ProtocolError
+        | Reason::InternalError
         | Reason::Forbidden => false,
     }
 }

@@ -15,7 +15,10 @@ use super::{
     validate::{Connection, validate},
     verify::Proven,
 };
-use crate::{api::RegistryConnection, domain::credential::Credential};
+use crate::{
+    api::{RegistryConnection, status::DeliveredCredential},
+    domain::credential::Credential,
+};
 
 /// When the connection was made, tested and delivered.
 pub(super) fn created() -> Timestamp {
@@ -84,9 +87,14 @@ pub(super) fn proven() -> Proven {
     Proven::for_test(Credential::new("user".into(), "password".into()).unwrap())
 }
 
+/// A delivered credential of this name.
+pub(super) fn named(revision: &str) -> DeliveredCredential {
+    DeliveredCredential { revision: revision.into(), expires_at: None }
+}
+
 /// The target as a plan would make it for a revision.
 pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
-    let plan = plan(connection, &proven(), revision, &SecretState::Absent);
+    let plan = plan(connection, &proven(), &named(revision), &SecretState::Absent);
     let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
     let mut secret = (**secret).clone();
     secret.metadata.uid = Some("t".into());

@@ -198,6 +198,7 @@ mod tests {
                 test: LastTest {
                     time: Time(minutes_later(3)),
                     verdict: Reason::InvalidCredentials,
+                    refused_since: None,
                     repositories: vec![],
                     control: None,
                 },
@@ -228,6 +229,7 @@ mod tests {
             test: LastTest {
                 time: Time(minutes_later(3)),
                 verdict: Reason::InvalidCredentials,
+                refused_since: None,
                 repositories: vec![],
                 control: None,
             },

@@ -19,10 +19,12 @@ use crate::{
     api::{
         Reason,
         names::{
-            CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY,
-            DOCKER_CONFIG_JSON_TYPE, EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER,
-            MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, REVISION_ANNOTATION,
+            CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
+            DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
+            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL,
+            NAMESPACE_ANNOTATION, REVISION_ANNOTATION,
         },
+        status::DeliveredCredential,
     },
     domain::docker_config::DockerConfig,
     problem::{Problem, field},
@@ -65,8 +67,8 @@ pub struct PlannedWrite {
     pub write: Write,
 }
 
-/// How the target stands, known without its data. Without a revision nothing was ever delivered, so nothing is current.
-pub fn standing(connection: &Connection, state: &SecretState, revision: Option<&str>) -> Standing {
+/// How the target stands, known without its data. Without a credential nothing was ever delivered, so nothing is current.
+pub fn standing(connection: &Connection, state: &SecretState, delivered: Option<&DeliveredCredential>) -> Standing {
     let meta = match state {
         SecretState::Unknown | SecretState::Absent => return Standing::Missing,
         SecretState::Present(meta) => meta,
@@ -84,18 +86,18 @@ pub fn standing(connection: &Connection, state: &SecretState, revision: Option<&
             .at(field::SECRET_NAME)
             .hint("delete that Secret, or choose another name in spec.secret.name"),
         ),
-        Ownership::Ours => match revision {
-            Some(revision) if meta.data_trusted && meta.marks == marks(connection, revision) => Standing::Current,
+        Ownership::Ours => match delivered {
+            Some(credential) if meta.data_trusted && meta.marks == marks(connection, credential) => Standing::Current,
             Some(_) | None => Standing::Outdated(Arc::clone(meta)),
         },
     }
 }
 
-/// The writes that bring the target to `revision` of the credential.
-pub fn plan(connection: &Connection, proven: &Proven, revision: &str, state: &SecretState) -> Plan {
+/// The writes that bring the target to a proven credential, which the status calls `credential`.
+pub fn plan(connection: &Connection, proven: &Proven, credential: &DeliveredCredential, state: &SecretState) -> Plan {
     let config = DockerConfig::new(&connection.config_key, proven.credential());
-    let wanted = marks(connection, revision);
-    let write = match standing(connection, state, Some(revision)) {
+    let wanted = marks(connection, credential);
+    let write = match standing(connection, state, Some(credential)) {
         Standing::Missing => Some(Write::Create(Box::new(secret(&connection.target, wanted, &config)))),
         Standing::Outdated(meta) => Some(Write::Update(patch(&meta, &wanted, &config))),
         Standing::Current | Standing::Foreign(_) => None,
@@ -105,7 +107,7 @@ pub fn plan(connection: &Connection, proven: &Proven, revision: &str, state: &Se
 }
 
 /// The labels and annotations of the target.
-fn marks(connection: &Connection, revision: &str) -> Marks {
+fn marks(connection: &Connection, credential: &DeliveredCredential) -> Marks {
     let Target { key, labels: extra_labels, annotations: extra_annotations } = &connection.target;
     let mut labels = extra_labels.clone();
     labels.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
@@ -114,8 +116,13 @@ fn marks(connection: &Connection, revision: &str) -> Marks {
     let mut annotations = extra_annotations.clone();
     annotations.insert(CONNECTION_ANNOTATION.into(), connection.reference.to_string());
     annotations.insert(NAMESPACE_ANNOTATION.into(), key.namespace.clone());
-    annotations.insert(REVISION_ANNOTATION.into(), revision.into());
+    annotations.insert(REVISION_ANNOTATION.into(), credential.revision.clone());
     annotations.insert(CONFIG_KEY_ANNOTATION.into(), connection.config_key.as_str().into());
+    annotations.insert(DELETION_POLICY_ANNOTATION.into(), connection.deletion_policy.as_str().into());
+    annotations.insert(CONNECTION_CREATED_ANNOTATION.into(), connection.created.to_string());
+    if let Some(expires_at) = &credential.expires_at {
+        annotations.insert(EXPIRES_AT_ANNOTATION.into(), expires_at.0.to_string());
+    }
     for (list, extra) in [(EXTRA_LABELS_ANNOTATION, extra_labels), (EXTRA_ANNOTATIONS_ANNOTATION, extra_annotations)] {
         if !extra.is_empty() {
             annotations.insert(list.into(), extra.keys().cloned().collect::<Vec<_>>().join(","));
@@ -186,7 +193,7 @@ fn pointer(path: &[&str]) -> PointerBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::fixture::{connection, object, proven, target};
+    use crate::controller::fixture::{connection, named, object, proven, target};
 
     fn update(plan: Plan) -> Value {
         match plan.writes.into_iter().next() {
@@ -201,7 +208,7 @@ mod tests {
             object["spec"]["secret"] = json!({"labels": {"team": "shop"}, "annotations": {"note": "x"}});
         }));
         for state in [SecretState::Absent, SecretState::Unknown] {
-            let plan = plan(&connection, &proven(), "r1", &state);
+            let plan = plan(&connection, &proven(), &named("r1"), &state);
             let PlannedWrite { key, write: Write::Create(secret), .. } = &plan.writes[0] else {
                 panic!("not a creation")
             };
@@ -220,8 +227,8 @@ mod tests {
     fn a_target_that_is_right_is_not_written() {
         let connection = connection(&object(|_| {}));
         let current = target(&connection, "r1");
-        assert_eq!(standing(&connection, &current, Some("r1")), Standing::Current);
-        assert!(plan(&connection, &proven(), "r1", &current).writes.is_empty());
+        assert_eq!(standing(&connection, &current, Some(&named("r1"))), Standing::Current);
+        assert!(plan(&connection, &proven(), &named("r1"), &current).writes.is_empty());
         assert!(matches!(standing(&connection, &current, None), Standing::Outdated(_)));
     }
 
@@ -232,7 +239,10 @@ mod tests {
             [json!({"repositoryPrefix": "team"}), json!({"provider": {"generic": {"imageHost": "i.example"}}})]
         {
             let after = connection(&object(|object| json_patch::merge(&mut object["spec"], &change)));
-            assert!(matches!(standing(&after, &target(&before, "r1"), Some("r1")), Standing::Outdated(_)), "{change}");
+            assert!(
+                matches!(standing(&after, &target(&before, "r1"), Some(&named("r1"))), Standing::Outdated(_)),
+                "{change}"
+            );
         }
     }
 
@@ -241,7 +251,7 @@ mod tests {
         let before =
             connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"a/b": "1", "keep": "2"}})));
         let after = connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"keep": "2"}})));
-        let patch = update(plan(&after, &proven(), "r2", &target(&before, "r1")));
+        let patch = update(plan(&after, &proven(), &named("r2"), &target(&before, "r1")));
         let operations: Vec<(String, String)> = patch
             .as_array()
             .unwrap()
@@ -266,7 +276,7 @@ mod tests {
         let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
         let mut wiped = SecretMeta { has_labels: false, touched_by_us: true, ..SecretMeta::clone(&meta) };
         wiped.marks.labels.clear();
-        let patch = update(plan(&connection, &proven(), "r1", &SecretState::Present(Arc::new(wiped))));
+        let patch = update(plan(&connection, &proven(), &named("r1"), &SecretState::Present(Arc::new(wiped))));
         assert_eq!(patch[3]["path"], "/metadata/labels");
         assert_eq!(patch[3]["value"][MANAGED_BY_LABEL], "regcred");
     }
@@ -276,7 +286,7 @@ mod tests {
         let connection = connection(&object(|_| {}));
         let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
         let touched = SecretMeta { data_trusted: false, ..SecretMeta::clone(&meta) };
-        let patch = update(plan(&connection, &proven(), "r1", &SecretState::Present(Arc::new(touched))));
+        let patch = update(plan(&connection, &proven(), &named("r1"), &SecretState::Present(Arc::new(touched))));
         assert_eq!(patch.as_array().unwrap().len(), 3, "{patch}");
     }
 }

@@ -11,6 +11,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
 
 use super::{
@@ -34,8 +35,9 @@ use super::{
 use crate::{
     api::{
         Reason, RegistryConnection,
-        status::{LastTest, ObservedInput},
+        status::{DeliveredCredential, LastTest, ObservedInput},
     },
+    clock::whole_seconds,
     domain::credential::Credential,
     problem::{MAX_MESSAGE, Problem, shortened},
     provider, registry,
@@ -207,17 +209,18 @@ async fn deliver(
     test: Option<LastTest>,
     now: Timestamp,
 ) -> Result<Outcome, Error> {
-    let revision = revision(observed, &accepted, now);
+    let expires_at = accepted.expires_at.map(|time| Time(whole_seconds(time)));
+    let credential = DeliveredCredential { revision: revision(observed, &accepted, now), expires_at };
     // A source that was only touched is not worth a write; the next verdict records it.
     let is_worth_recording = test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
     let mut outcome = Outcome {
         problem: None,
         test,
         judged: if is_worth_recording { accepted.inputs.clone() } else { vec![] },
-        revision: Some(revision.clone()),
+        credential: Some(credential.clone()),
         delivery: Delivery::Outstanding,
     };
-    if observed.status.credential.as_ref().is_none_or(|credential| credential.revision != revision) {
+    if observed.status.credential.as_ref() != Some(&credential) {
         publish(context, observed, Some(connection), &outcome, now).await?;
     }
     context.memories.update(observed.uid(), |memory| {
@@ -227,7 +230,7 @@ async fn deliver(
     });
 
     for _ in 0..MAX_PLANS {
-        let plan = plan(connection, &accepted.proven, &revision, &observed.target);
+        let plan = plan(connection, &accepted.proven, &credential, &observed.target);
         let applied = apply(&context.client, plan).await.map_err(Error::Write)?;
         for (key, state) in applied.known() {
             context.index.learn(key, state.clone());
@@ -242,7 +245,7 @@ async fn deliver(
             return Ok(outcome);
         }
         if !applied.is_surprised() {
-            outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&revision)));
+            outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&credential)));
             return Ok(outcome);
         }
     }
@@ -262,6 +265,5 @@ fn told(denied: &Denied, credential: &Credential) -> Problem {
 
 /// How the target stands to the credential the status names.
 fn delivery(connection: &Connection, observed: &Observed) -> Delivery {
-    let revision = observed.status.credential.as_ref().map(|credential| credential.revision.as_str());
-    Delivery::from(standing(connection, &observed.target, revision))
+    Delivery::from(standing(connection, &observed.target, observed.status.credential.as_ref()))
 }

@@ -44,8 +44,8 @@ pub struct Outcome {
     pub test: Option<LastTest>,
     /// What was read, if this pass judged it for good.
     pub judged: Vec<ObservedInput>,
-    /// The revision that the target holds or is about to hold; none if it stays as it was.
-    pub revision: Option<String>,
+    /// The credential that the target holds or is about to hold; none if it stays as it was.
+    pub credential: Option<DeliveredCredential>,
     /// How the target stands.
     pub delivery: Delivery,
 }
@@ -53,13 +53,12 @@ pub struct Outcome {
 impl Outcome {
     /// A pass that changed nothing.
     pub fn unchanged(problem: Option<Problem>, delivery: Delivery) -> Self {
-        Self { problem, test: None, judged: vec![], revision: None, delivery }
+        Self { problem, test: None, judged: vec![], credential: None, delivery }
     }
 
     /// A pass in which nothing was due: what was in the way still is.
     pub fn nothing_due(connection: &Connection, observed: &Observed, now: Timestamp) -> Self {
-        let revision = observed.status.credential.as_ref().map(|credential| credential.revision.as_str());
-        let delivery = Delivery::from(standing(connection, &observed.target, revision));
+        let delivery = Delivery::from(standing(connection, &observed.target, observed.status.credential.as_ref()));
         match pausing_trouble(observed, now) {
             Some(Trouble::Credential(problem)) => Self::unchanged(Some(problem), delivery),
             Some(Trouble::Delivery(problem)) => Self::unchanged(None, Delivery::Impossible(problem)),
@@ -92,8 +91,8 @@ pub fn status(
         // The recorded verdict is about another spec; a fresh process must not take it for one about this.
         status.observed_inputs.clear();
     }
-    if let Some(revision) = &outcome.revision {
-        status.credential = Some(DeliveredCredential { revision: revision.clone() });
+    if let Some(credential) = &outcome.credential {
+        status.credential = Some(credential.clone());
     }
     let delivery_problem = match &outcome.delivery {
         Delivery::Impossible(problem) => Some(problem),
@@ -280,7 +279,7 @@ mod tests {
     use crate::{
         api::status::{Control, RepositoryVerdict, TestedRepository},
         controller::{
-            fixture::{connection, delivered, minutes_later, object, observed},
+            fixture::{connection, delivered, minutes_later, named, object, observed},
             sighting::SecretState,
         },
         problem::field,
@@ -323,6 +322,7 @@ mod tests {
         let test = LastTest {
             time: Time(minutes_later(30)),
             verdict: Reason::LoginProven,
+            refused_since: None,
             repositories: vec![],
             control: None,
         };
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_new_spec_is_not_ready_before_it_is_delivered_and_a_rotation_stays_ready() {
-        let outcome = Outcome { revision: Some("r2".into()), ..unchanged(None, Delivery::Outstanding) };
+        let outcome = Outcome { credential: Some(named("r2")), ..unchanged(None, Delivery::Outstanding) };
         let rotation = after(&observed(delivered(|_| {})), &outcome, 1);
         assert!(condition::is_true(&rotation.conditions, ConditionType::Ready));
         let edited = after(&observed(delivered(|object| object["metadata"]["generation"] = 2.into())), &outcome, 1);
@@ -441,6 +441,7 @@ mod tests {
             test: Some(LastTest {
                 time: Time(minutes_later(1)),
                 verdict: Reason::RepositoriesProven,
+                refused_since: Some(Time(minutes_later(1))),
                 repositories,
                 control,
             }),

@@ -1,5 +1,6 @@
 //! Fourth step: the credential, from its source, and the certificates to trust when it is tested. IO.
 
+use jiff::Timestamp;
 use kube::Client;
 
 use super::{
@@ -18,6 +19,8 @@ use crate::{
 pub struct Resolved {
     /// The credential.
     pub credential: Credential,
+    /// When it expires, if that is known.
+    pub expires_at: Option<Timestamp>,
     /// Certificate authorities to trust besides the operator's.
     pub authorities: Option<Certificates>,
     /// What was read, as it was then.
@@ -35,17 +38,19 @@ pub async fn resolve(client: &Client, connection: &Connection, observed: &Observ
         let problem = secret_not_found(secret_ref_field(provider), io.namespace(), &provider.source_secret().name);
         return Err(Error::Unusable { problem: Box::new(problem), inputs: vec![] });
     }
-    let Issued { credential, input } = provider.issue(&io, &connection.endpoint).await?;
+    let Issued { credential, expires_at, input } = provider.issue(&io, &connection.endpoint).await?;
     // Without a test nobody is to be trusted.
     let Some(reference) = provider.authorities().filter(|_| connection.test.is_some()) else {
-        return Ok(Resolved { credential, authorities: None, inputs: vec![input] });
+        return Ok(Resolved { credential, expires_at, authorities: None, inputs: vec![input] });
     };
     if let Some(Authority { sighting: Sighting::Absent, .. }) = observed.authority {
         let problem = Box::new(authorities::not_found(io.namespace(), reference));
         return Err(Error::Unusable { problem, inputs: vec![input] });
     }
     match authorities::read(&io, reference).await {
-        Ok((certificates, of)) => Ok(Resolved { credential, authorities: Some(certificates), inputs: vec![input, of] }),
+        Ok((certificates, of)) => {
+            Ok(Resolved { credential, expires_at, authorities: Some(certificates), inputs: vec![input, of] })
+        }
         // The source was good, and is part of what this is about.
         Err(Error::Unusable { problem, inputs: of }) => {
             Err(Error::Unusable { problem, inputs: [input].into_iter().chain(of).collect() })

@@ -13,9 +13,9 @@ use crate::{
     api::{
         Reason, RegistryConnection,
         connection::{
-            DEFAULT_REFRESH_INTERVAL_MINUTES, DEFAULT_TEST_TIMEOUT_SECONDS, MAX_REFRESH_INTERVAL_MINUTES,
-            MAX_TEST_REPOSITORIES, MAX_TEST_TIMEOUT_SECONDS, MIN_REFRESH_INTERVAL_MINUTES, MIN_TEST_TIMEOUT_SECONDS,
-            Test, TestMode, TestRepository,
+            DEFAULT_REFRESH_INTERVAL_MINUTES, DEFAULT_TEST_TIMEOUT_SECONDS, DeletionPolicy,
+            MAX_REFRESH_INTERVAL_MINUTES, MAX_TEST_REPOSITORIES, MAX_TEST_TIMEOUT_SECONDS,
+            MIN_REFRESH_INTERVAL_MINUTES, MIN_TEST_TIMEOUT_SECONDS, OnRejected, Test, TestMode, TestRepository,
         },
         names::{MANAGED_BY_LABEL, is_object_name},
         provider::Provider,
@@ -46,6 +46,12 @@ pub struct Connection {
     pub target: Target,
     /// When it is refreshed.
     pub grid: Grid,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What a definite refusal does to the target.
+    pub on_rejected: OnRejected,
+    /// What the end of the connection does to the target.
+    pub deletion_policy: DeletionPolicy,
 }
 
 /// How a login is tested.
@@ -121,6 +127,9 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         provider: spec.provider.clone(),
         target: Target { key, labels, annotations },
         grid: Grid::new(created, uid, SignedDuration::from_mins(i64::from(minutes))),
+        created,
+        on_rejected: spec.on_rejected.unwrap_or_default(),
+        deletion_policy: spec.deletion_policy.unwrap_or_default(),
     })
 }
 

@@ -53,6 +53,8 @@ pub struct Accepted {
     pub proven: Proven,
     /// Stands for the credential as it is rendered.
     pub rendered: Fingerprint,
+    /// When it expires, if that is known.
+    pub expires_at: Option<Timestamp>,
     /// What it was read from.
     pub inputs: Vec<ObservedInput>,
 }
@@ -100,7 +102,7 @@ pub async fn verify(
     due: Due,
     now: Timestamp,
 ) -> Verified {
-    let Resolved { credential, authorities, inputs } = resolved;
+    let Resolved { credential, authorities, expires_at, inputs } = resolved;
     let Endpoint { registry, token_hosts, image_host: _ } = &connection.endpoint;
     let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
     let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
@@ -109,7 +111,7 @@ pub async fn verify(
     let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
     let accepted = || {
         let proven = Proven { credential: credential.clone() };
-        Accepted { proven, rendered, inputs: inputs.clone() }
+        Accepted { proven, rendered, expires_at, inputs: inputs.clone() }
     };
     // One that cannot do what it must is not delivered anew, but what is delivered of it is kept in place.
     let delivered = || (observed.memory.accepted == Some(rendered)).then(accepted);
@@ -298,7 +300,13 @@ mod tests {
         assert_eq!(recorded(&observed(delivered(edited)), &[input("1")], good), None, "a fresh process, another spec");
 
         let tested = |fingerprint, verdict| {
-            let test = LastTest { time: Time(minutes_later(0)), verdict, repositories: vec![], control: None };
+            let test = LastTest {
+                time: Time(minutes_later(0)),
+                verdict,
+                refused_since: None,
+                repositories: vec![],
+                control: None,
+            };
             Some(Tested { registry: registry.clone(), question: fingerprint, test, problem: None, inputs: vec![] })
         };
         let mut remembered = observed(delivered(edited));

@@ -1,12 +1,13 @@
 //! A login that stands in a Secret: which types and keys are accepted, and for which hosts it may be used.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::{Error, Io, Issued, endpoint::Endpoint, secret_not_found};
 use crate::{
     api::{
         Reason,
-        names::{DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, REGISTRY_HOST_ANNOTATION},
+        names::{DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION, REGISTRY_HOST_ANNOTATION},
         provider::SecretReference,
         status::ObservedInput,
     },
@@ -35,8 +36,9 @@ pub(super) async fn read(
     let Some((secret, input)) = io.secret(&reference.name).await.map_err(|error| error.at(field))? else {
         return Err(unusable(secret_not_found(field, io.namespace(), &reference.name), None));
     };
-    match login_in(&secret, reference, &hosts(endpoint)) {
-        Ok(credential) => Ok(Issued { credential, input }),
+    let login = login_in(&secret, reference, &hosts(endpoint));
+    match login.and_then(|credential| Ok((credential, expires_at(&secret, &reference.name)?))) {
+        Ok((credential, expires_at)) => Ok(Issued { credential, expires_at, input }),
         Err(problem) => Err(unusable(problem, Some(input))),
     }
 }
@@ -83,6 +85,17 @@ fn check_bound_host(secret: &Secret, name: &str, wanted: &RegistryHost) -> Resul
          {wanted}",
         shown(&hosts)
     )))
+}
+
+/// When the login ends, as a user may say by annotation: whoever made it often knows, and the registry does not tell.
+fn expires_at(secret: &Secret, name: &str) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = secret.metadata.annotations.as_ref().and_then(|a| a.get(EXPIRES_AT_ANNOTATION)) else {
+        return Ok(None);
+    };
+    text.trim().parse().map(Some).map_err(|_| {
+        malformed(format!("the annotation {EXPIRES_AT_ANNOTATION} of Secret {name:?} is not a time"))
+            .hint("write it as in RFC 3339, with a zone: 2027-01-31T12:00:00Z")
+    })
 }
 
 fn shown(hosts: &[RegistryHost]) -> String {

@@ -6,6 +6,7 @@ pub mod endpoint;
 mod generic;
 mod login_secret;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, Resource, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
@@ -31,6 +32,8 @@ pub trait CredentialSource {
 pub struct Issued {
     /// The credential.
     pub credential: Credential,
+    /// When it expires, if that is known.
+    pub expires_at: Option<Timestamp>,
     /// The object it was read from, as it was then.
     pub input: ObservedInput,
 }
