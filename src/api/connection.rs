@@ -72,8 +72,8 @@ pub struct RegistryConnectionSpec {
     /// Where the credential comes from: exactly one key. Which key it is cannot be changed later.
     pub provider: Provider,
 
-    /// How often the login is tested again, in minutes, from 5 to 1440. Absent means 30. The first time is between half
-    /// and one interval after creation, the others follow at a fixed period, so that many connections spread evenly.
+    /// How often the login is tested again, in minutes, from 5 to 1440. Absent means 30. The first time is between an
+    /// eighth and one interval after creation, the others follow at a fixed period, so that many connections spread evenly.
     #[schemars(range(min = MIN_REFRESH_INTERVAL_MINUTES, max = MAX_REFRESH_INTERVAL_MINUTES))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval_minutes: Option<i32>,

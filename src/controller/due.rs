@@ -25,6 +25,9 @@ pub const PAUSE_AFTER_REFUSAL: SignedDuration = SignedDuration::from_mins(30);
 /// A repository that a proven login cannot pull from is asked for again after this time: grants take minutes to spread.
 pub const PAUSE_AFTER_FAILED_REPOSITORY: SignedDuration = SignedDuration::from_mins(10);
 
+/// So much the clocks of two processes may differ, one of which goes on where the other ended.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
+
 /// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
@@ -47,14 +50,19 @@ pub enum Cause {
     InputChanged,
     /// The last pass came to no verdict.
     NoVerdict,
-    /// The interval, or the pause after a refusal, is over.
+    /// The interval, or the pause after a refusal, is over; or the delivered credential is.
     TimePassed,
+    /// The user asks for it.
+    Requested,
 }
 
 /// What there is to do for a connection now.
 pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now: Timestamp) -> Due {
     let status = &observed.status;
-    let time_passed = next_test(connection, status, started).is_some_and(|time| now >= time);
+    if observed.requests.is_pending() {
+        return Due::Test(Cause::Requested);
+    }
+    let time_passed = next_test(connection, status, started, now).is_some_and(|time| now >= time);
     match pausing_trouble(observed, now) {
         Some(Trouble::Delivery(_)) if time_passed => return Due::Test(Cause::TimePassed),
         Some(Trouble::Delivery(_) | Trouble::Credential(_)) => return Due::Nothing,
@@ -84,22 +92,46 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
 }
 
 /// When the credential is tested next if nothing changes; none before the first definite verdict, and while the source
-/// is missing or unusable, where only a change of it helps.
-pub fn next_test(connection: &Connection, status: &RegistryConnectionStatus, started: Timestamp) -> Option<Timestamp> {
+/// is missing or unusable, where only a change of it helps. One that expires is looked at then, whatever the interval.
+pub fn next_test(
+    connection: &Connection,
+    status: &RegistryConnectionStatus,
+    started: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let last = status.last_test.as_ref()?;
-    let after = |pause| Some(last.time.0.saturating_add(pause).unwrap_or(Timestamp::MAX));
-    match settled_problem(status).map(|problem| problem.reason) {
-        Some(reason) if reason.is_of_a_repository() => return after(PAUSE_AFTER_FAILED_REPOSITORY),
-        Some(Reason::InvalidCredentials) | None => {}
-        Some(_) => return None,
-    }
-    match last.verdict {
-        Reason::InvalidCredentials => return after(PAUSE_AFTER_REFUSAL),
+    let refreshed = status.last_refresh_at.as_ref().map_or(last.time.0, |time| time.0);
+    let settled = settled_problem(status).map(|problem| problem.reason);
+    let (since, next) = match settled {
+        Some(reason) if reason.is_of_a_repository() => (last.time.0, add(last.time.0, PAUSE_AFTER_FAILED_REPOSITORY)),
+        Some(Reason::InvalidCredentials) | None if last.verdict == Reason::InvalidCredentials => {
+            (last.time.0, add(last.time.0, PAUSE_AFTER_REFUSAL))
+        }
         // There is nothing to find out by asking again.
-        Reason::NotTested => return None,
-        _ => {}
-    }
-    Some(connection.grid.spread(connection.grid.next_after(last.time.0), started))
+        Some(Reason::InvalidCredentials) | None if last.verdict == Reason::NotTested => (refreshed, Timestamp::MAX),
+        Some(Reason::InvalidCredentials) | None => (refreshed, connection.grid.next_after(refreshed)),
+        Some(_) => return None,
+    };
+    // The clock was set back. How long ago that was nobody knows, so its time has come.
+    let next = if is_ahead(since, now) { Timestamp::MIN } else { next };
+    let next = connection.grid.spread(next, started);
+    // While something else is wrong with the source, it is not read again for that.
+    let end = expires_at(status).filter(|_| settled.is_none()).unwrap_or(Timestamp::MAX);
+    Some(next.min(end)).filter(|time| *time != Timestamp::MAX)
+}
+
+/// When the delivered credential expires, if that is known.
+pub fn expires_at(status: &RegistryConnectionStatus) -> Option<Timestamp> {
+    status.credential.as_ref()?.expires_at.as_ref().map(|time| time.0)
+}
+
+/// Whether a time that has passed lies ahead of the clock, which was set back since.
+pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time > add(now, CLOCKS_DIFFER)
+}
+
+fn add(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 /// The problem that the last definite verdict left behind: nothing but a change of the input or time mends it.
@@ -158,11 +190,9 @@ fn unsettled(status: &RegistryConnectionStatus) -> bool {
 
 /// The last pass came to nothing, nothing has changed since, and its pause is not over.
 fn is_pausing(observed: &Observed, now: Timestamp) -> bool {
-    observed
-        .memory
-        .attempt
-        .as_ref()
-        .is_some_and(|attempt| now < attempt.not_before && attempt.basis == observed.basis())
+    observed.memory.attempt.as_ref().is_some_and(|attempt| {
+        now < attempt.not_before && !is_ahead(attempt.since, now) && attempt.basis == observed.basis()
+    })
 }
 
 /// What the paused pass had in its way, if it is still pausing.
@@ -191,6 +221,7 @@ fn input_changed(observed: &Observed) -> bool {
                 Reason::SecretKeyMissing,
                 Reason::SecretMalformed,
                 Reason::HostMismatch,
+                Reason::Expired,
             ],
         )
     });
@@ -200,11 +231,14 @@ fn input_changed(observed: &Observed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::RegistryConnection;
     use crate::controller::{
         fixture::{connection, created, delivered, minutes_later, object, observed, present, target},
         memory::Attempt,
+        request::Requests,
         sighting::SecretState,
     };
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     fn due_at(observed: &Observed, now: Timestamp) -> Due {
@@ -271,8 +305,8 @@ mod tests {
     fn the_interval_brings_a_test_and_not_before() {
         let observed = observed(delivered(|_| {}));
         let connection = connection(&observed.object);
-        let next = next_test(&connection, &observed.status, created()).unwrap();
-        assert!(next >= minutes_later(15) && next <= minutes_later(30));
+        let next = next_test(&connection, &observed.status, created(), created()).unwrap();
+        assert!(next >= minutes_later(3) && next <= minutes_later(30));
         assert_eq!(due_at(&observed, next - SignedDuration::from_secs(1)), Due::Nothing);
         assert_eq!(due_at(&observed, next), Due::Test(Cause::TimePassed));
     }
@@ -286,6 +320,124 @@ mod tests {
         }));
         assert_eq!(due_at(&observed, minutes_later(29)), Due::Nothing);
         assert_eq!(due_at(&observed, minutes_later(30)), Due::Test(Cause::TimePassed));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_delays_no_test_and_no_retry() {
+        let (past, hour) = (created() - SignedDuration::from_hours(1), SignedDuration::from_hours(1));
+        let proven = observed(delivered(|_| {}));
+        let connection = connection(&proven.object);
+        let seconds = SignedDuration::from_secs(30);
+        assert_eq!(due(&connection, &proven, past, created() - seconds), Due::Nothing, "clocks of two machines differ");
+        assert_eq!(due(&connection, &proven, past - hour, past), Due::Test(Cause::TimePassed));
+        let after_a_restart = due(&connection, &proven, past, past);
+        assert_eq!(after_a_restart, Due::Nothing, "what a restart finds so is spread like what fell due before it");
+
+        let mut waiting = with_error("Unreachable");
+        waiting.memory.attempt = Some(Attempt {
+            count: 5,
+            since: minutes_later(60),
+            not_before: minutes_later(65),
+            basis: waiting.basis(),
+            trouble: Trouble::Credential(Problem::new(Reason::Unreachable, "m")),
+            resting: None,
+        });
+        assert_eq!(due_at(&waiting, minutes_later(61)), Due::Nothing);
+        assert_eq!(due_at(&waiting, minutes_later(2)), Due::Test(Cause::NoVerdict));
+    }
+
+    #[test]
+    fn what_a_user_asks_for_is_due_at_once_whatever_pauses() {
+        let asking = |object: &mut Value| {
+            object["metadata"]["annotations"] = json!({"regcred.dev/test-requested-at": "now"});
+        };
+        let asked = |observed: &Observed| {
+            Requests::of(&observed.object, &observed.status, &observed.memory.handled).is_pending()
+        };
+        let mut refused = observed(delivered(|object: &mut Value| {
+            asking(object);
+            object["status"]["lastTest"]["verdict"] = "InvalidCredentials".into();
+            object["status"]["lastError"] = json!({"code": "InvalidCredentials", "message": "m"});
+        }));
+        assert!(asked(&refused));
+        refused.requests = Requests::of(&refused.object, &refused.status, &refused.memory.handled);
+        assert_eq!(due_now(&refused), Due::Test(Cause::Requested));
+        refused.requests.acted_on();
+        assert_eq!(due_now(&refused), Due::Nothing, "once for each value");
+    }
+
+    #[test]
+    fn a_credential_is_looked_at_when_it_expires_and_not_again_and_again() {
+        let expiring = |object: &mut Value| object["status"]["credential"]["expiresAt"] = "2026-01-01T00:02:00Z".into();
+        let proven = observed(delivered(expiring));
+        assert_eq!(due_at(&proven, minutes_later(1)), Due::Nothing);
+        assert_eq!(due_at(&proven, minutes_later(2)), Due::Test(Cause::TimePassed));
+        for code in ["Expired", "InvalidCredentials", "SecretMalformed"] {
+            let settled = observed(delivered(|object| {
+                expiring(object);
+                object["status"]["lastError"] = json!({"code": code, "message": "m"});
+            }));
+            assert_eq!(due_at(&settled, minutes_later(3)), Due::Nothing, "{code}");
+        }
+    }
+
+    /// Lets connections be tested whenever that is due, without anything going wrong, and notes when.
+    fn tests_of(connections: &[RegistryConnection], started: Timestamp, end: Timestamp) -> Vec<Timestamp> {
+        let mut tests = vec![];
+        for object in connections {
+            let connection = connection(object);
+            let mut status = object.status.clone().unwrap_or_default();
+            let mut now = started;
+            while let Some(time) = next_test(&connection, &status, started, now).filter(|time| *time < end) {
+                assert!(time >= now, "{time} is not after {now}");
+                now = time;
+                tests.push(time);
+                status.last_refresh_at = Some(Time(time));
+                status.last_test.as_mut().unwrap().time = Time(time);
+            }
+        }
+        tests.sort();
+        tests
+    }
+
+    fn ten_thousand() -> Vec<RegistryConnection> {
+        let mut random = fastrand::Rng::with_seed(5);
+        let one = || {
+            delivered(|object| {
+                let uid = format!("{:08x}-{:04x}-4000-8000-{:012x}", random.u32(..), random.u16(..), random.u64(..));
+                object["metadata"]["uid"] = uid.into();
+            })
+        };
+        std::iter::repeat_with(one).take(10_000).collect()
+    }
+
+    /// The most tests in any ten seconds.
+    fn peak(tests: &[Timestamp]) -> usize {
+        let ten_seconds = SignedDuration::from_secs(10);
+        let within = |first: usize| tests[first..].partition_point(|time| *time < tests[first] + ten_seconds);
+        (0..tests.len()).map(within).max().unwrap_or_default()
+    }
+
+    #[test]
+    fn ten_thousand_connections_that_were_applied_at_once_are_tested_evenly_spread() {
+        let tests = tests_of(&ten_thousand(), created(), minutes_later(8 * 60));
+        let mean = 10_000.0 / 180.0;
+        let peak = peak(&tests);
+        println!("{} tests in 8 hours; in any 10 s at most {peak}, {mean:.1} on average", tests.len());
+        assert!(tests.len() >= 15 * 10_000, "each of them once in every interval");
+        assert!(peak as f64 <= 2.0 * mean, "{peak} within 10 s");
+        let (first, second) = (tests[0], tests[tests.len() / 2]);
+        assert!(first >= minutes_later(3) && second >= minutes_later(3 * 60));
+    }
+
+    #[test]
+    fn what_ten_thousand_connections_missed_during_an_absence_is_caught_up_within_a_tenth_of_the_interval() {
+        let connections = ten_thousand();
+        let back = minutes_later(120);
+        let tests = tests_of(&connections, back, minutes_later(123));
+        println!("{} tests in the first 3 minutes, at most {} within 10 s", tests.len(), peak(&tests));
+        assert!(tests.len() >= connections.len() && tests[0] >= back);
+        assert!(peak(&tests) <= 2 * tests.len() / 18, "evenly spread");
     }
 
     #[test]
@@ -307,6 +459,7 @@ mod tests {
         let trouble = Trouble::Credential(Problem::new(Reason::Unreachable, "m"));
         let attempt = Attempt {
             count: 0,
+            since: minutes_later(0),
             not_before: minutes_later(5),
             basis: waiting.basis(),
             trouble: trouble.clone(),
@@ -346,7 +499,14 @@ mod tests {
         let mut denied = observed(delivered(|_| {}));
         denied.target = SecretState::Absent;
         let trouble = Trouble::Delivery(Problem::new(Reason::InvalidSpec, "m"));
-        let attempt = Attempt { count: 0, not_before: Timestamp::MAX, basis: denied.basis(), trouble, resting: None };
+        let attempt = Attempt {
+            count: 0,
+            since: minutes_later(0),
+            not_before: Timestamp::MAX,
+            basis: denied.basis(),
+            trouble,
+            resting: None,
+        };
         denied.memory.attempt = Some(attempt);
         assert_eq!(due_at(&denied, minutes_later(1)), Due::Nothing);
         assert_eq!(due_at(&denied, minutes_later(60)), Due::Test(Cause::TimePassed));

@@ -10,6 +10,7 @@ use super::{
     memory::Memory,
     observe::Observed,
     plan::{Write, plan},
+    request::Requests,
     secret_meta::SecretMeta,
     sighting::SecretState,
     validate::{Connection, validate},
@@ -94,7 +95,11 @@ pub(super) fn named(revision: &str) -> DeliveredCredential {
 
 /// The target as a plan would make it for a revision.
 pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
-    let plan = plan(connection, &proven(), &named(revision), &SecretState::Absent);
+    holding(connection, &named(revision))
+}
+
+fn holding(connection: &Connection, credential: &DeliveredCredential) -> SecretState {
+    let plan = plan(connection, &proven(), credential, &SecretState::Absent);
     let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
     let mut secret = (**secret).clone();
     secret.metadata.uid = Some("t".into());
@@ -108,9 +113,13 @@ pub(super) fn observed(object: RegistryConnection) -> Observed {
         status: object.status.clone().unwrap_or_default(),
         source: present("s", "1"),
         authority: None,
-        target: target(&connection(&object), "r1"),
+        target: holding(
+            &connection(&object),
+            object.status.as_ref().and_then(|status| status.credential.as_ref()).unwrap_or(&named("r1")),
+        ),
         target_key: mapper::target(&object),
         memory: Memory::default(),
+        requests: Requests::default(),
         object: Arc::new(object),
     }
 }

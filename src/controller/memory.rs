@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::sighting::Sighting;
+use super::{request::Requested, sighting::Sighting};
 use crate::{
     api::status::{LastTest, ObservedInput},
     domain::{credential::Fingerprint, host::RegistryUrl},
@@ -28,6 +28,8 @@ pub struct Memory {
     pub tested: Option<Tested>,
     /// The last pass, if it came to nothing and is to be tried again.
     pub attempt: Option<Attempt>,
+    /// What the user asked for and was acted on, in case that could not be written.
+    pub handled: Requested,
     /// How many passes in a row the API server cut short.
     pub cut_short: u32,
 }
@@ -52,6 +54,8 @@ pub struct Tested {
 pub struct Attempt {
     /// How many in a row.
     pub count: u32,
+    /// When it was.
+    pub since: Timestamp,
     /// When to try again, unless something changes before.
     pub not_before: Timestamp,
     /// What it was about. While that stays as it is, nothing but time can help.

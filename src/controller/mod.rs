@@ -16,6 +16,7 @@ pub mod policy;
 pub mod publish;
 pub mod reconcile;
 pub mod report;
+pub mod request;
 pub mod resolve;
 pub mod revision;
 pub mod schedule;
@@ -105,7 +106,7 @@ impl Context {
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let basis = observed.basis();
         self.memories.update(observed.uid(), |memory| {
-            memory.attempt = Some(Attempt { count, not_before, basis, trouble, resting });
+            memory.attempt = Some(Attempt { count, since: now, not_before, basis, trouble, resting });
         });
     }
 }

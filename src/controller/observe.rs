@@ -7,6 +7,7 @@ use super::{
     index::Index,
     mapper,
     memory::{Basis, Memory, Tested},
+    request::Requests,
     secret_meta::ObjectKey,
     sighting::{SecretState, Sighting},
     validate::Connection,
@@ -29,6 +30,8 @@ pub struct Observed {
     pub target: SecretState,
     /// What this process remembers of it.
     pub memory: Memory,
+    /// What the user asks for by annotation.
+    pub requests: Requests,
 }
 
 /// The object with a registry's certificate authority.
@@ -151,8 +154,10 @@ impl Observed {
 pub fn observe(context: &Context, object: Arc<RegistryConnection>) -> Observed {
     let target_key = mapper::target(&object);
     let memory = context.memories.recall(object.metadata.uid.as_deref().unwrap_or_default());
+    let status = object.status.clone().unwrap_or_default();
     Observed {
-        status: object.status.clone().unwrap_or_default(),
+        requests: Requests::of(&object, &status, &memory.handled),
+        status,
         source: context.index.secret(&mapper::source(&object)),
         target: context.index.secret(&target_key),
         authority: mapper::authority(&object).map(|(kind, key)| Authority {

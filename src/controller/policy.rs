@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::plan::Standing;
 use crate::{
@@ -35,6 +35,8 @@ const SLOW: Duration = Duration::from_secs(300);
 pub struct Facts<'a> {
     /// What keeps the credential from being known good: of the spec, the source or the test.
     pub problem: Option<&'a Problem>,
+    /// When the delivered credential expired, if it did.
+    pub expired: Option<Timestamp>,
     /// The last definite verdict.
     pub verdict: Option<Reason>,
     /// How the target stands.
@@ -70,7 +72,7 @@ impl From<Standing> for Delivery {
 
 /// The conditions that tell the facts.
 pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
-    let Facts { problem, verdict, delivery, subject: (host, secret), missing_for_long, ready_before } = facts;
+    let Facts { problem, expired, verdict, delivery, subject: (host, secret), missing_for_long, ready_before } = facts;
     let is_delivered = **delivery == Delivery::Current;
     let delivered = |otherwise: (Reason, String)| match (delivery, otherwise) {
         (Delivery::Current, _) => {
@@ -96,7 +98,9 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             desired(ConditionType::CredentialsValid, valid.0, valid.1, valid.2.to_owned()),
             delivered,
         ];
-        conditions.extend(progress.map(|kind| desired(kind, True, ready.1, ready.2.to_owned())));
+        // What is in the way, which need not be what Ready tells first.
+        let (reason, message) = problem.map_or((ready.1, ready.2), |problem| (problem.reason, &problem.message));
+        conditions.extend(progress.map(|kind| desired(kind, True, reason, message.to_owned())));
         conditions
     };
     use ConditionStatus::{False, True, Unknown};
@@ -105,11 +109,28 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
         let (reason, message) = (problem.reason, problem.message.as_str());
         let delivered = delivered(not_delivered(problem));
         let bad = (False, reason, message);
+        let waits = if *missing_for_long { ConditionType::Stalled } else { ConditionType::Reconciling };
+        if reason == Reason::Expired {
+            return all(bad, bad, delivered, Some(ConditionType::Stalled));
+        }
+        if let Some(end) = expired {
+            let text = format!("{}; {message}", self::expired(secret, *end).message);
+            let bad = (False, Reason::Expired, text.as_str());
+            match reason.class() {
+                _ if reason.is_of_a_repository() => return all(bad, bad, delivered, Some(waits)),
+                Class::Missing => return all(bad, bad, delivered, Some(waits)),
+                Class::Wait => return all(bad, bad, delivered, Some(ConditionType::Reconciling)),
+                Class::UsersTurn if reason == Reason::InvalidCredentials => {
+                    return all(bad, bad, delivered, Some(ConditionType::Stalled));
+                }
+                // Whose turn it is comes first.
+                Class::UsersTurn | Class::Ours | Class::Good | Class::UnderWay => {}
+            }
+        }
         return match reason.class() {
             _ if reason.is_of_a_repository() => {
-                let progress = if *missing_for_long { ConditionType::Stalled } else { ConditionType::Reconciling };
                 let valid = valid(*verdict, host);
-                all(bad, (valid.0, valid.1, &valid.2), delivered, Some(progress))
+                all(bad, (valid.0, valid.1, &valid.2), delivered, Some(waits))
             }
             Class::UsersTurn if reason == Reason::InvalidCredentials => {
                 all(bad, bad, delivered, Some(ConditionType::Stalled))
@@ -117,10 +138,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             Class::UsersTurn | Class::Ours | Class::Good | Class::UnderWay => {
                 all(bad, (Unknown, reason, message), delivered, Some(ConditionType::Stalled))
             }
-            Class::Missing => {
-                let progress = if *missing_for_long { ConditionType::Stalled } else { ConditionType::Reconciling };
-                all(bad, (Unknown, reason, message), delivered, Some(progress))
-            }
+            Class::Missing => all(bad, (Unknown, reason, message), delivered, Some(waits)),
             Class::Wait if is_delivered && verdict.is_some_and(is_worth_keeping) => {
                 let proof = verdict.unwrap_or(Reason::Unverified);
                 let text = format!(
@@ -155,6 +173,25 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             all((True, proof, &text), valid, delivered, None)
         }
     }
+}
+
+/// The problem of a delivered credential whose end has come.
+pub fn expired(secret: &str, end: Timestamp) -> Problem {
+    Problem::new(Reason::Expired, format!("the credential in Secret {secret} expired at {end}"))
+        .hint(Reason::Expired.fix())
+}
+
+/// The conditions of a suspended connection whose delivered credential expired.
+pub fn expired_conditions(problem: &Problem, delivery: &Delivery, secret: &str) -> Vec<Desired> {
+    conditions(&Facts {
+        problem: Some(problem),
+        expired: None,
+        verdict: None,
+        delivery,
+        subject: ("", secret),
+        missing_for_long: false,
+        ready_before: None,
+    })
 }
 
 /// Whether a credential with this verdict is one that Pods can pull with as far as is known. One that was delivered
@@ -239,6 +276,7 @@ mod tests {
         let problem = problem.map(|reason| Problem::new(reason, "why"));
         conditions(&Facts {
             problem: problem.as_ref(),
+            expired: None,
             verdict,
             delivery: &delivery,
             subject: ("r.example", "images"),
@@ -382,6 +420,36 @@ mod tests {
             ),
         ] {
             assert_eq!(row(&told), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_expired_credential_is_told_whatever_else_is_in_the_way() {
+        use ConditionType::{Reconciling, Stalled};
+        use Reason as R;
+        for (reason, long, expected) in [
+            (R::Expired, false, (False, R::Expired, False, True, Some(Stalled))),
+            (R::Unreachable, false, (False, R::Expired, False, True, Some(Reconciling))),
+            (R::SecretNotFound, false, (False, R::Expired, False, True, Some(Reconciling))),
+            (R::SecretNotFound, true, (False, R::Expired, False, True, Some(Stalled))),
+            (R::InsufficientScope, false, (False, R::Expired, False, True, Some(Reconciling))),
+            (R::InvalidCredentials, false, (False, R::Expired, False, True, Some(Stalled))),
+            (R::SecretMalformed, false, (False, R::SecretMalformed, Unknown, True, Some(Stalled))),
+            (R::Forbidden, false, (False, R::Forbidden, Unknown, True, Some(Stalled))),
+        ] {
+            let problem = Problem::new(reason, "why");
+            let told = conditions(&Facts {
+                problem: Some(&problem),
+                expired: Some(Timestamp::UNIX_EPOCH),
+                verdict: Some(R::LoginProven),
+                delivery: &Delivery::Current,
+                subject: ("r.example", "images"),
+                missing_for_long: long,
+                ready_before: None,
+            });
+            assert_eq!(row(&told), expected, "{reason}");
+            let progress = told.last().unwrap();
+            assert_eq!(progress.reason, reason, "what is in the way stays visible");
         }
     }
 

@@ -30,7 +30,7 @@ use super::{
     revision::revision,
     validate::{Connection, validate},
     verify::{Accepted, Verdict, verify},
-    wake::next_wake,
+    wake::{next_wake, wake_at_expiry},
 };
 use crate::{
     api::{
@@ -69,11 +69,12 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     let mut observed = observe(&context, object);
     if observed.object.spec.suspend.unwrap_or(false) {
         publish_suspended(&context, &mut observed, now).await?;
-        return Ok(Action::await_change());
+        return Ok(wake_at_expiry(&context, &observed.status));
     }
     let connection = match validate(&observed.object, context.allow_loopback) {
         Ok(connection) => connection,
         Err(problem) => {
+            acted_on_requests(&context, &mut observed);
             let outcome = Outcome::unchanged(Some(problem), delivery_as_told(&observed));
             publish(&context, &mut observed, None, &outcome, now).await?;
             return Ok(Action::await_change());
@@ -122,9 +123,10 @@ async fn judge_and_deliver(
     due: Due,
     now: Timestamp,
 ) -> Result<Outcome, Error> {
-    let resolved = match resolve(&context.client, connection, observed).await {
+    let resolved = match resolve(&context.client, connection, observed, now).await {
         Ok(resolved) => resolved,
         Err(provider::Error::Unusable { problem, inputs }) => {
+            acted_on_requests(context, observed);
             observed.saw(&context.index, &inputs, problem.reason);
             // What was not read any more counts too, or it would look new the next time.
             let inputs: Vec<ObservedInput> = match &observed.authority {
@@ -138,6 +140,7 @@ async fn judge_and_deliver(
             return Ok(Outcome { judged: inputs, ..outcome });
         }
         Err(provider::Error::Denied(problem)) => {
+            acted_on_requests(context, observed);
             context.failed(observed, None, Trouble::Credential((*problem).clone()), &problem, now);
             return Ok(Outcome::unchanged(Some(*problem), delivery(connection, observed)));
         }
@@ -147,6 +150,8 @@ async fn judge_and_deliver(
     observed.saw(&context.index, &inputs, Reason::Progressing);
 
     let verified = verify(context, connection, observed, resolved, due, now).await;
+    // From here on, for a pass that is cut short must not ask for the same login again.
+    acted_on_requests(context, observed);
     let outcome = match verified.verdict {
         Verdict::Accepted(accepted) => {
             return deliver(context, observed, connection, accepted, verified.test, now).await;
@@ -168,6 +173,14 @@ async fn judge_and_deliver(
         context.failed(observed, verified.resting, Trouble::Credential(problem.clone()), doubt, now);
     }
     Ok(outcome)
+}
+
+/// Takes note that what the user asks for was done, as far as it can be.
+fn acted_on_requests(context: &Context, observed: &mut Observed) {
+    if observed.requests.is_pending() {
+        let handled = observed.requests.acted_on();
+        context.memories.update(observed.uid(), |memory| memory.handled = handled);
+    }
 }
 
 /// The outcome of a pass that judged the credential for good, and found it wanting.
@@ -212,7 +225,8 @@ async fn deliver(
     let expires_at = accepted.expires_at.map(|time| Time(whole_seconds(time)));
     let credential = DeliveredCredential { revision: revision(observed, &accepted, now), expires_at };
     // A source that was only touched is not worth a write; the next verdict records it.
-    let is_worth_recording = test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
+    let is_new = observed.status.credential.as_ref() != Some(&credential);
+    let is_worth_recording = is_new || test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
     let mut outcome = Outcome {
         problem: None,
         test,
@@ -220,7 +234,7 @@ async fn deliver(
         credential: Some(credential.clone()),
         delivery: Delivery::Outstanding,
     };
-    if observed.status.credential.as_ref() != Some(&credential) {
+    if is_new {
         publish(context, observed, Some(connection), &outcome, now).await?;
     }
     context.memories.update(observed.uid(), |memory| {

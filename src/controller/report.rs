@@ -5,11 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
-    due::{next_test, pausing_trouble, settled_problem},
+    due::{expires_at, is_ahead, next_test, pausing_trouble, settled_problem},
     memory::Trouble,
     observe::Observed,
     plan::standing,
     policy::{self, Delivery, Facts, MISSING_BECOMES_STALLED},
+    request::Requested,
     sighting::SecretState,
     validate::Connection,
 };
@@ -98,17 +99,26 @@ pub fn status(
         Delivery::Impossible(problem) => Some(problem),
         Delivery::Current | Delivery::Outstanding => None,
     };
-    status.last_error = outcome.problem.as_ref().or(delivery_problem).map(Problem::to_last_error);
+    let expired = expires_at(&status).filter(|end| *end <= now);
+    let problem = outcome.problem.clone().or_else(|| Some(policy::expired(&observed.target_key.name, expired?)));
+    status.last_error = problem.as_ref().or(delivery_problem).map(Problem::to_last_error);
+    // Whoever waits for the echo wants to read what came of it.
+    let is_under_way = problem.is_none() && outcome.delivery == Delivery::Outstanding;
+    if !is_under_way {
+        let Requested { refresh, test } = observed.requests.handled().clone();
+        (status.last_handled_refresh_at, status.last_handled_test_at) = (refresh, test);
+    }
     status.next_refresh_at = connection.and_then(|connection| next_refresh(connection, &status)).map(Time);
     status.targets = Some(targets(observed, &outcome.delivery));
 
     let facts = Facts {
-        problem: outcome.problem.as_ref(),
+        problem: problem.as_ref(),
+        expired,
         verdict: status.last_test.as_ref().map(|test| test.verdict).filter(|verdict| verdict.is_verdict()),
         delivery: &outcome.delivery,
         subject: (status.registry_host.as_deref().unwrap_or("the registry"), &observed.target_key.name),
         missing_for_long: missing_since(&observed.status)
-            .is_some_and(|since| now.duration_since(since) >= MISSING_BECOMES_STALLED),
+            .is_some_and(|since| is_ahead(since, now) || now.duration_since(since) >= MISSING_BECOMES_STALLED),
         // A spec that was not delivered yet is not ready, however good its predecessor was.
         ready_before: ready_before(&observed.status)
             .filter(|_| observed.status.observed_generation == Some(observed.generation())),
@@ -117,7 +127,8 @@ pub fn status(
     settle(status, observed, &desired, now)
 }
 
-/// The status of a suspended connection: its conditions keep their values and move to the new generation.
+/// The status of a suspended connection: its conditions keep their values and move to the new generation. That the
+/// credential expired is told all the same.
 ///
 /// What it would do if it went on is not asked: a spec that makes no sense can be suspended too.
 pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnectionStatus {
@@ -127,6 +138,12 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
     status.next_refresh_at = None;
     if observed.is_new() {
         return settle(status, observed, &policy::suspended_conditions(), now);
+    }
+    if let Some(end) = expires_at(&status).filter(|end| *end <= now) {
+        let problem = policy::expired(&observed.target_key.name, end);
+        status.last_error = Some(problem.to_last_error());
+        let desired = policy::expired_conditions(&problem, &delivery_as_told(observed), &observed.target_key.name);
+        return settle(status, observed, &desired, now);
     }
     for condition in &mut status.conditions {
         condition.observed_generation = Some(observed.generation());
@@ -169,7 +186,7 @@ fn tightened(mut status: RegistryConnectionStatus) -> RegistryConnectionStatus {
 /// When the connection is refreshed next, as far as the spec and the last verdict say; whether a restart spreads it a
 /// little is not shown, or every restart would write.
 fn next_refresh(connection: &Connection, status: &RegistryConnectionStatus) -> Option<Timestamp> {
-    next_test(connection, status, Timestamp::MIN)
+    next_test(connection, status, Timestamp::MIN, Timestamp::MAX)
 }
 
 fn targets(observed: &Observed, delivery: &Delivery) -> Targets {
@@ -411,6 +428,36 @@ mod tests {
         let event = announcement(&settled(&unchanged(None, Delivery::Current)).status, &status, true);
         assert_eq!(event.map(|event| event.reason), Some(Reason::Suspended));
         assert_eq!(announcement(&status, &status, true), None);
+    }
+
+    #[test]
+    fn an_expiry_is_told_of_a_suspended_connection_too() {
+        let observed = observed(delivered(|object| {
+            object["metadata"]["generation"] = 2.into();
+            object["spec"]["suspend"] = true.into();
+            object["status"]["credential"]["expiresAt"] = "2026-01-01T00:05:00Z".into();
+        }));
+        let before = suspended_status(&observed, minutes_later(4));
+        assert!(condition::is_true(&before.conditions, ConditionType::Ready));
+        let after = suspended_status(&observed, minutes_later(5));
+        let told = |kind| condition::find(&after.conditions, kind).map(|c| (c.status.clone(), c.reason.clone()));
+        assert_eq!(told(ConditionType::Ready), Some(("False".into(), "Expired".into())));
+        assert_eq!(told(ConditionType::Delivered), Some(("True".into(), "Delivered".into())));
+        assert_eq!(after.last_error.map(|error| error.code), Some(Reason::Expired));
+    }
+
+    #[test]
+    fn an_expiry_during_an_outage_is_told() {
+        let observed = observed(delivered(|object| {
+            object["status"]["credential"]["expiresAt"] = "2026-01-01T00:05:00Z".into();
+        }));
+        let waiting = unchanged(Some(Reason::Unreachable), Delivery::Current);
+        for (minutes, expected) in [(4, ("True", "LoginProven")), (5, ("False", "Expired"))] {
+            let status = after(&observed, &waiting, minutes);
+            let ready = condition::find(&status.conditions, ConditionType::Ready).unwrap();
+            assert_eq!((ready.status.as_str(), ready.reason.as_str()), expected, "{minutes} minutes");
+            assert_eq!(status.last_error.map(|error| error.code), Some(Reason::Unreachable));
+        }
     }
 
     #[test]

@@ -9,9 +9,10 @@ use super::{
     validate::Connection,
 };
 use crate::{
-    api::status::ObservedInput,
+    api::{Reason, names::EXPIRES_AT_ANNOTATION, status::ObservedInput},
     domain::credential::Credential,
     net::Certificates,
+    problem::Problem,
     provider::{CredentialSource, Error, Io, Issued, authorities, secret_not_found, secret_ref_field},
 };
 
@@ -31,7 +32,12 @@ pub struct Resolved {
 ///
 /// # Errors
 /// The provider's [`Error`].
-pub async fn resolve(client: &Client, connection: &Connection, observed: &Observed) -> Result<Resolved, Error> {
+pub async fn resolve(
+    client: &Client,
+    connection: &Connection,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<Resolved, Error> {
     let io = Io::new(client, connection.reference.namespace());
     let provider = &connection.provider;
     if observed.source == SecretState::Absent {
@@ -39,6 +45,9 @@ pub async fn resolve(client: &Client, connection: &Connection, observed: &Observ
         return Err(Error::Unusable { problem: Box::new(problem), inputs: vec![] });
     }
     let Issued { credential, expires_at, input } = provider.issue(&io, &connection.endpoint).await?;
+    if let Some(end) = expires_at.filter(|end| *end <= now) {
+        return Err(Error::Unusable { problem: Box::new(expired(connection, end)), inputs: vec![input] });
+    }
     // Without a test nobody is to be trusted.
     let Some(reference) = provider.authorities().filter(|_| connection.test.is_some()) else {
         return Ok(Resolved { credential, expires_at, authorities: None, inputs: vec![input] });
@@ -57,4 +66,15 @@ pub async fn resolve(client: &Client, connection: &Connection, observed: &Observ
         }
         Err(error) => Err(error),
     }
+}
+
+/// The problem of a login whose end has come, as its Secret says. It is not tried any more: an account that is asked for
+/// with a password that has ended may be locked.
+fn expired(connection: &Connection, end: Timestamp) -> Problem {
+    let name = &connection.provider.source_secret().name;
+    let message =
+        format!("the login in Secret {name:?} ended at {end}, as its annotation {EXPIRES_AT_ANNOTATION} says");
+    Problem::new(Reason::Expired, message)
+        .at(secret_ref_field(&connection.provider))
+        .hint("put a new login into the Secret, and correct or remove the annotation")
 }

@@ -108,7 +108,7 @@ pub async fn verify(
     let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
     let rendered = context.fingerprints.of(&connection.config_key, &credential);
     let record = recorded(observed, &inputs, question);
-    let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
+    let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict | Cause::Requested));
     let accepted = || {
         let proven = Proven { credential: credential.clone() };
         Accepted { proven, rendered, expires_at, inputs: inputs.clone() }
@@ -130,7 +130,8 @@ pub async fn verify(
         return Verified { verdict, test: None, doubt: None, resting: None };
     }
 
-    if let Some((problem, pause)) = resting(observed, question, now) {
+    let is_requested = due == Due::Test(Cause::Requested);
+    if let Some((problem, pause)) = resting(observed, question, now).filter(|_| !is_requested) {
         let accepted_before = match record {
             Some(Record::Accepted(_)) => Some(accepted()),
             Some(Record::Refused | Record::Unfit(_)) | None => None,
