@@ -144,13 +144,6 @@ impl SecretMeta {
     /// in managedFields shows that we wrote the object.
     pub fn ownership(&self, key: &ObjectKey, reference: &ConnectionReference) -> Ownership {
         let foreign = |clause: String| Ownership::Foreign(clause);
-        match &self.unusable {
-            Some(Unusable::WrongType(other)) => {
-                return foreign(format!("has type {other:?} instead of {DOCKER_CONFIG_JSON_TYPE:?}"));
-            }
-            Some(Unusable::Immutable) => return foreign("is immutable".into()),
-            None => {}
-        }
         let annotation = |key: &str| self.marks.annotations.get(key).map(String::as_str);
         let in_words = reference.to_string();
         match self.marks.labels.get(CONNECTION_LABEL) {
@@ -169,8 +162,16 @@ impl SecretMeta {
             None => return foreign("does not say which connection it belongs to".into()),
         }
         match annotation(NAMESPACE_ANNOTATION) {
-            Some(namespace) if namespace == key.namespace => Ownership::Ours,
-            _ => foreign("was written for another namespace and copied here".into()),
+            Some(namespace) if namespace == key.namespace => {}
+            _ => return foreign("was written for another namespace and copied here".into()),
+        }
+        // What only a look at the whole shows comes last, so that a process that did not look says the same.
+        match &self.unusable {
+            Some(Unusable::WrongType(other)) => {
+                foreign(format!("has type {other:?} instead of {DOCKER_CONFIG_JSON_TYPE:?}"))
+            }
+            Some(Unusable::Immutable) => foreign("is immutable".into()),
+            None => Ownership::Ours,
         }
     }
 }

@@ -13,6 +13,7 @@ mod scenario;
 mod shared;
 mod tell;
 
+mod conditions;
 mod conflict;
 mod controls;
 mod delivery;
