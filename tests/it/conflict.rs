@@ -3,9 +3,12 @@
 use anyhow::Result;
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-    core::v1::Secret,
+    core::v1::{ResourceQuota, Secret},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
 use regcred::api::ConditionType;
 use serde_json::{Value, json};
 use testenv::eventually;
@@ -172,5 +175,36 @@ async fn labels_that_kubernetes_does_not_accept_are_told_with_their_field_and_he
     assert_eq!(error.field.as_deref(), Some("spec.secret.labels"));
     scenario.edit("images", json!({"spec": {"secret": {"labels": {"team": "shop"}}}})).await?;
     scenario.ready("images", "True", "LoginProven").await?;
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_is_used_up_is_told_and_heals_when_it_is_raised() -> Result<()> {
+    // Five minutes pass in two and a half seconds.
+    let scenario = Scenario::start_fast("quota", 120).await?;
+    scenario.write_login("login", PASSWORD).await?;
+    let quotas: Api<ResourceQuota> = Api::namespaced(scenario.client.clone(), &scenario.namespace);
+    let quota: ResourceQuota = serde_json::from_value(json!({"metadata": {"name": "few"}}))?;
+    quotas.create(&Default::default(), &quota).await?;
+    // The controller that counts does not run here; the API server enforces what stands in the status.
+    let counted = async |allowed: &str| {
+        let status = json!({"hard": {"count/secrets": allowed}, "used": {"count/secrets": "1"}});
+        let patch = Patch::Merge(json!({"spec": {"hard": {"count/secrets": allowed}}, "status": status}));
+        quotas.patch("few", &PatchParams::default(), &patch).await?;
+        quotas.patch_status("few", &PatchParams::default(), &patch).await
+    };
+    counted("1").await?;
+
+    let mut spec = scenario.spec();
+    spec["refreshIntervalMinutes"] = 1440.into();
+    scenario.connect("images", spec).await?;
+    let denied = scenario.ready("images", "False", "Forbidden").await?;
+    assert_eq!(tell_all(&denied), ["False/Forbidden", "True/LoginProven", "False/Forbidden", "-", "True/Forbidden"]);
+    let message = denied.status.unwrap_or_default().last_error.map(|error| error.message).unwrap_or_default();
+    assert!(message.contains("exceeded quota: few"), "{message}");
+
+    counted("9").await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    assert_eq!(scenario.good_logins()?, 1, "the proof still holds");
     scenario.finish().await
 }
