@@ -99,7 +99,9 @@ pub fn next_test(connection: &Connection, status: &RegistryConnectionStatus, sta
         Reason::NotTested => return None,
         _ => {}
     }
-    Some(connection.grid.spread(connection.grid.next_after(last.time.0), started))
+    // The test may be another connection's, from before this one was refreshed.
+    let refreshed = status.last_refresh_at.as_ref().unwrap_or(&last.time).0;
+    Some(connection.grid.spread(connection.grid.next_after(refreshed), started))
 }
 
 /// The problem that the last definite verdict left behind: nothing but a change of the input or time mends it.

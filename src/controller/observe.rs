@@ -98,12 +98,13 @@ impl Observed {
         let Some(tested) = self.memory.tested.as_ref().filter(|tested| tested.registry == endpoint.registry) else {
             return;
         };
-        let Tested { test, problem, inputs, .. } = tested;
-        if status.last_test.as_ref().is_some_and(|recorded| recorded.time >= test.time) {
+        let Tested { test, refreshed, problem, inputs, .. } = tested;
+        // Not the time of the test: it may have been another connection's, from before.
+        if status.last_test.is_some() && status.last_refresh_at.as_ref().is_some_and(|recorded| recorded >= refreshed) {
             return;
         }
         status.last_test = Some(test.clone());
-        status.last_refresh_at = Some(test.time.clone());
+        status.last_refresh_at = Some(refreshed.clone());
         if let Some(problem) = problem {
             status.observed_inputs.clone_from(inputs);
             status.last_error = Some(problem.to_last_error());
@@ -202,6 +203,8 @@ mod tests {
                     repositories: vec![],
                     control: None,
                 },
+                number: 1,
+                refreshed: Time(minutes_later(3)),
                 problem: Some(Problem::new(Reason::InvalidCredentials, "refused")),
                 inputs: vec![input],
             }),
@@ -233,6 +236,8 @@ mod tests {
                 repositories: vec![],
                 control: None,
             },
+            number: 1,
+            refreshed: Time(minutes_later(3)),
             problem: None,
             inputs: vec![],
         });

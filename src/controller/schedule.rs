@@ -23,6 +23,11 @@ impl Grid {
         Self { first: add(created, delay), interval, phase }
     }
 
+    /// The time from one refresh to the next.
+    pub fn interval(&self) -> SignedDuration {
+        self.interval
+    }
+
     /// The first time on the grid after `time`.
     pub fn next_after(&self, time: Timestamp) -> Timestamp {
         let since = time.duration_since(self.first);

@@ -257,7 +257,7 @@ fn is_in(answer: &Answer) -> bool {
 
 fn refused_or_unclear(ladder: &Ladder<'_>, server: Server, place: &Place, answer: &Answer) -> Login {
     match of_login(server, place, answer, ladder.now) {
-        Said::No => Login::Refused { who: place.who.clone(), status: answer.status.as_u16() },
+        Said::No => Login::Refused { who: place.who.clone(), status: answer.status.as_u16(), for_repository: false },
         Said::WhatFor(problem) | Said::Nothing(problem) => Login::Inconclusive(problem),
     }
 }
