@@ -3,7 +3,8 @@
 //! A login is tested by one connection at a time; the others wait for what it finds, a few of them here, the rest by coming
 //! back. A test that ends without a word, because its pass was dropped, leaves its turn to the next. What is shared:
 //!
-//! * a refusal, for the pause after it: registries lock accounts after a few failed logins
+//! * a refusal, for the pause after it: registries lock accounts after a few failed logins. One for a repository is shared
+//!   with those who ask the very same question
 //! * the rest of a login that may have counted as a failed one
 //! * an acceptance, with those who ask the very same question
 //!
@@ -61,11 +62,12 @@ struct Logins {
 /// What is known of one login.
 #[derive(Default)]
 struct Known {
+    /// The last refusal.
     refused: Option<Test>,
-    /// Since when and until when it rests, and what it met with.
+    /// What it met with when it may have counted as failed, and until when it rests.
     rest: Option<(Test, Timestamp)>,
-    /// By question, and until when it is of use.
-    accepted: HashMap<Fingerprint, (Test, Timestamp)>,
+    /// The last verdict by question, and until when it is of use.
+    verdicts: HashMap<Fingerprint, (Test, Timestamp)>,
     /// When it may have counted as a failed one, lately.
     failures: Vec<Timestamp>,
 }
@@ -86,8 +88,6 @@ pub struct Test {
 pub struct Wanted {
     /// Stands for the login and all that is asked about it.
     pub question: Fingerprint,
-    /// Whether repositories are part of the question.
-    pub names_repositories: bool,
     /// The number of the last test that tells it nothing new.
     pub after: u64,
     /// An acceptance is of use until it is that old.
@@ -148,15 +148,13 @@ impl Flights {
 impl Turn<'_> {
     /// What earlier tests make it needless, or too early, to find out again.
     pub fn known(&self, wanted: &Wanted, now: Timestamp) -> Option<Test> {
-        let Known { refused, rest, accepted, .. } = &*self.known;
+        let Known { refused, rest, verdicts, .. } = &*self.known;
         let may_fail = self.known.may_fail(now);
-        let refused = refused.as_ref().filter(|test| {
-            is_within(test.at, PAUSE_AFTER_REFUSAL, now)
-                // The door lets this login in; who names no repository never gets to where it is refused.
-                && (wanted.names_repositories || !test.findings.is_refused_for_repository())
-                && (!wanted.fresh || !may_fail)
-        });
-        if let Some(test) = refused {
+        let verdict = verdicts.get(&wanted.question).map(|(test, _)| test);
+        let refused = refused.as_ref().filter(|test| !test.findings.is_refused_for_repository() || !may_fail);
+        let mut refused = refused.into_iter().chain(verdict.filter(|test| test.findings.is_refused()));
+        let refused = refused.find(|test| is_within(test.at, PAUSE_AFTER_REFUSAL, now));
+        if let Some(test) = refused.filter(|_| !wanted.fresh || !may_fail) {
             return Some(test.clone());
         }
         if let Some((test, until)) = rest
@@ -166,7 +164,7 @@ impl Turn<'_> {
         {
             return Some(test.resting(left));
         }
-        let (test, _) = accepted.get(&wanted.question).filter(|_| !wanted.fresh)?;
+        let test = verdict.filter(|test| !wanted.fresh && !test.findings.is_refused())?;
         let is_new = test.number > wanted.after && is_within(test.at, useful_for(test, wanted.interval), now);
         is_new.then(|| test.clone())
     }
@@ -181,26 +179,26 @@ impl Turn<'_> {
         let test = Test { number, at: whole_seconds(now), findings };
         let known = &mut *self.known;
         known.failures.retain(|failure| is_within(*failure, COUNTED_FOR, now));
-        known.accepted.retain(|_, (test, until)| test.at <= now && *until > now);
+        known.verdicts.retain(|_, (test, until)| test.at <= now && *until > now);
         match &test.findings.login {
-            Login::Refused { .. } => {
+            Login::Refused { for_repository, .. } => {
                 known.failures.push(test.at);
-                known.accepted.clear();
                 (known.refused, known.rest) = (Some(test.clone()), None);
+                if *for_repository {
+                    known.verdicts.insert(wanted.question, (test.clone(), later(test.at, PAUSE_AFTER_REFUSAL)));
+                } else {
+                    known.verdicts.clear();
+                }
             }
             Login::Proven | Login::Unverified => {
-                known.rest = None;
-                // Who names no repository learned nothing of where it was refused.
-                let keeps = |refused: &Test| {
-                    refused.findings.is_refused_for_repository() && test.findings.repositories.is_empty()
-                };
-                if !known.refused.as_ref().is_some_and(keeps) {
-                    known.refused = None;
+                (known.refused, known.rest) = (None, None);
+                // One who accepts any login has not judged this one.
+                if test.findings.login == Login::Proven {
                     known.failures.clear();
                 }
                 if test.findings.is_definite() {
                     let until = later(test.at, useful_for(&test, wanted.interval));
-                    known.accepted.insert(wanted.question, (test.clone(), until));
+                    known.verdicts.insert(wanted.question, (test.clone(), until));
                 }
             }
             Login::Inconclusive(problem) => {
@@ -232,7 +230,7 @@ impl Known {
     /// Whether anything in here can still be of use.
     fn matters(&self, now: Timestamp) -> bool {
         self.refused.as_ref().is_some_and(|test| is_within(test.at, PAUSE_AFTER_REFUSAL, now))
-            || self.rest.iter().chain(self.accepted.values()).any(|(test, until)| test.at <= now && *until > now)
+            || self.rest.iter().chain(self.verdicts.values()).any(|(test, until)| test.at <= now && *until > now)
             || self.failures.iter().any(|failure| is_within(*failure, COUNTED_FOR, now))
     }
 }
@@ -254,7 +252,12 @@ impl Findings {
         self.repositories.iter().all(|found| found.verdict != RepositoryVerdict::Inconclusive)
     }
 
-    /// The door lets the login in, and a repository refused it.
+    /// The login was refused.
+    fn is_refused(&self) -> bool {
+        matches!(self.login, Login::Refused { .. })
+    }
+
+    /// The login was refused for a repository.
     fn is_refused_for_repository(&self) -> bool {
         matches!(self.login, Login::Refused { for_repository: true, .. })
     }
@@ -310,9 +313,8 @@ mod tests {
         }
 
         fn wanted(&self, question: &str) -> Wanted {
-            let names_repositories = question.contains('/');
             let interval = SignedDuration::from_mins(60);
-            Wanted { question: self.of(question), names_repositories, after: 0, interval, fresh: false }
+            Wanted { question: self.of(question), after: 0, interval, fresh: false }
         }
 
         async fn turn(&self) -> Turn<'_> {
@@ -423,13 +425,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_for_a_repository_concerns_those_who_name_one_and_outlasts_the_open_door() {
+    async fn a_refusal_for_a_repository_is_shared_by_the_same_question_until_there_were_too_many() {
         let world = World::new();
-        world.learned("team/web", refused(true), 0).await;
-        assert_eq!(world.known(&world.wanted(""), 0).await, None);
-        world.learned("", findings(Login::Unverified), 1).await;
-        assert_eq!(world.known(&world.wanted(""), 2).await, Some(2));
-        assert_eq!(world.known(&world.wanted("team/api"), 2).await, Some(1));
+        world.learned("", findings(Login::Unverified), 0).await;
+        world.learned("team/a", refused(true), 1).await;
+        assert_eq!(world.known(&world.wanted(""), 2).await, Some(1), "the door lets it in");
+        assert_eq!(world.known(&world.wanted("team/a"), 30).await, Some(2));
+        assert_eq!(world.known(&world.wanted("team/a"), 31).await, None);
+        assert_eq!(world.known(&world.wanted("team/b"), 2).await, None);
+        world.learned("team/b", refused(true), 2).await;
+        world.learned("", findings(Login::Unverified), 2).await;
+        assert_eq!(world.known(&world.wanted("team/c"), 2).await, None);
+        world.learned("team/c", refused(true), 2).await;
+        assert_eq!(world.known(&world.wanted("team/d"), 3).await, Some(5));
+        assert_eq!(world.known(&world.wanted("team/d"), 11).await, None);
     }
 
     #[tokio::test]

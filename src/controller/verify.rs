@@ -153,13 +153,8 @@ pub async fn verify(
         return Some(Verified { verdict, test: None, doubt: Some(doubt), resting: Some(question) });
     }
 
-    let wanted = Wanted {
-        question,
-        names_repositories: !plan.repositories.is_empty(),
-        after: told_before(observed, record.as_ref()),
-        interval: connection.grid.interval(),
-        fresh,
-    };
+    let wanted =
+        Wanted { question, after: told_before(observed, record.as_ref()), interval: connection.grid.interval(), fresh };
     let shared = {
         let Some(mut turn) = context.flights.turn(login, now).await else {
             context.memories.update(observed.uid(), |memory| memory.crowded = Some(login));

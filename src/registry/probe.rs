@@ -77,7 +77,7 @@ pub enum Login {
         who: String,
         /// With which status.
         status: u16,
-        /// Only where it was used for a repository: the registry itself lets in any login.
+        /// It was sent for a repository: for another one, or for none, it might be accepted.
         for_repository: bool,
     },
     /// Nothing was learned about it.

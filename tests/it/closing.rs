@@ -42,6 +42,12 @@ impl Seen {
         seen
     }
 
+    /// Every form of one connection.
+    pub fn of(&self, name: &str) -> Vec<RegistryConnection> {
+        let is_it = |object: &Value| object["metadata"]["name"] == name;
+        self.all().into_iter().filter(is_it).filter_map(|object| serde_json::from_value(object).ok()).collect()
+    }
+
     fn all(&self) -> Vec<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -80,6 +86,8 @@ impl Scenario {
         let passwords = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
         let entered = passwords.iter().filter(|password| *password != PASSWORD).count();
         let passed = self.began.elapsed() * self.speed();
+        // A fresh process cannot know that an edited Secret holds what was refused.
+        let entered = entered + self.touched_after_restart;
         let allowed = entered * (1 + usize::try_from(passed.as_secs() / PAUSE_AFTER_REFUSAL.as_secs())?);
         let failed = self.failed_logins()?;
         ensure!(failed <= allowed, "{failed} failed logins with {entered} wrong passwords in {} s", passed.as_secs());

@@ -26,6 +26,7 @@ mod quiet;
 mod refusal;
 mod repositories;
 mod schema;
+mod sharing;
 mod source;
 mod suspend;
 mod token;

@@ -51,6 +51,8 @@ pub struct Scenario {
     pub seen: Seen,
     /// Every password the user wrote into a Secret.
     pub passwords: Mutex<BTreeSet<String>>,
+    /// How many wrong passwords were touched after a restart, and so are tried once more.
+    pub touched_after_restart: usize,
     /// When it began.
     pub began: Instant,
 }
@@ -95,6 +97,7 @@ impl Scenario {
             swallow_first_status: false,
             seen,
             passwords: Mutex::default(),
+            touched_after_restart: 0,
             began: Instant::now(),
         })
     }
