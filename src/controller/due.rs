@@ -207,6 +207,7 @@ mod tests {
         memory::Attempt,
         sighting::SecretState,
     };
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     fn due_at(observed: &Observed, now: Timestamp) -> Due {
@@ -277,6 +278,16 @@ mod tests {
         assert!(next >= minutes_later(15) && next <= minutes_later(30));
         assert_eq!(due_at(&observed, next - SignedDuration::from_secs(1)), Due::Nothing);
         assert_eq!(due_at(&observed, next), Due::Test(Cause::TimePassed));
+    }
+
+    #[test]
+    fn a_refresh_with_another_connections_test_moves_the_next_one_on() {
+        let mut observed = observed(delivered(|_| {}));
+        let connection = connection(&observed.object);
+        let first = next_test(&connection, &observed.status, created()).unwrap();
+        observed.status.last_refresh_at = Some(Time(first));
+        assert_eq!(next_test(&connection, &observed.status, created()), Some(first + SignedDuration::from_mins(30)));
+        assert_eq!(due_at(&observed, first), Due::Nothing);
     }
 
     #[test]

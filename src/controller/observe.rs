@@ -218,6 +218,34 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_that_another_connection_met_with_before_and_could_not_be_written_still_counts() {
+        let object = delivered(|object| object["status"]["lastRefreshAt"] = "2026-01-01T00:05:00Z".into());
+        let registry = connection(&object).endpoint.registry;
+        let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
+        let mut observed = observed(object);
+        let test = LastTest {
+            time: Time(minutes_later(-3)),
+            verdict: Reason::InvalidCredentials,
+            refused_since: None,
+            repositories: vec![],
+            control: None,
+        };
+        observed.memory.tested = Some(Tested {
+            question: Fingerprints::default().of(&registry, &wrong),
+            registry,
+            test: test.clone(),
+            number: 1,
+            refreshed: Time(minutes_later(6)),
+            problem: None,
+            inputs: vec![],
+        });
+        let connection = connection(&observed.object);
+        observed.narrow_to(&connection);
+        assert_eq!(observed.status.last_test, Some(test), "it is older than the recorded one, and came later");
+        assert_eq!(observed.status.last_refresh_at, Some(Time(minutes_later(6))));
+    }
+
+    #[test]
     fn a_refusal_elsewhere_counts_for_nothing_here() {
         let here = delivered(|object| {
             object["metadata"]["generation"] = 2.into();

@@ -383,6 +383,56 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_speaks_for_the_test_it_is_about_only() {
+        let fingerprints = Fingerprints::default();
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let question = fingerprints.of(&registry, &Credential::new("user".into(), "new".into()).unwrap());
+        // Another process has written a status since, about another login.
+        let mut observed = observed(delivered(|_| {}));
+        observed.memory.tested = Some(tested(question, -3, Reason::LoginProven));
+        assert_eq!(recorded(&observed, &[input("2")], question), None);
+    }
+
+    fn tested(question: Fingerprint, minutes: i64, verdict: Reason) -> Tested {
+        let test = last_test(verdict, None, minutes_later(minutes));
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        Tested { registry, question, refreshed: test.time.clone(), test, number: 7, problem: None, inputs: vec![] }
+    }
+
+    #[test]
+    fn only_what_was_found_since_the_own_verdict_or_a_refusal_takes_the_place_of_a_test() {
+        let fingerprints = Fingerprints::default();
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let question = fingerprints.of(&registry, &Credential::new("user".into(), "password".into()).unwrap());
+        let mut observed = observed(delivered(|_| {}));
+        assert_eq!(told_before(&observed, None), 0, "a fresh process");
+        let proven = Record::Accepted(Reason::LoginProven);
+        observed.memory.tested = Some(tested(question, 0, Reason::LoginProven));
+        assert_eq!(told_before(&observed, Some(&proven)), 7);
+        assert_eq!(told_before(&observed, None), 0, "the verdict is about another login");
+        observed.memory.tested = Some(tested(question, 0, Reason::InvalidCredentials));
+        assert_eq!(told_before(&observed, None), 7, "the user has put something right");
+    }
+
+    #[test]
+    fn a_refusal_lasts_since_the_first_of_the_same_login() {
+        let refused = Reason::InvalidCredentials;
+        let since = |observed: &Observed, record: Option<Record>, verdict| {
+            refused_since(observed, record.as_ref(), verdict, minutes_later(60)).map(|time| time.0)
+        };
+        let mut observed = observed(delivered(|_| {}));
+        assert_eq!(since(&observed, None, refused), Some(minutes_later(60)));
+        assert_eq!(since(&observed, Some(Record::Accepted(Reason::LoginProven)), refused), Some(minutes_later(60)));
+        assert_eq!(since(&observed, Some(Record::Refused), refused), Some(minutes_later(0)));
+        if let Some(test) = &mut observed.status.last_test {
+            test.refused_since = Some(Time(minutes_later(-30)));
+        }
+        assert_eq!(since(&observed, Some(Record::Refused), refused), Some(minutes_later(-30)));
+        assert_eq!(since(&observed, Some(Record::Refused), Reason::LoginProven), None);
+        assert_eq!(since(&observed, None, refused), Some(minutes_later(60)), "another login was refused before");
+    }
+
+    #[test]
     fn a_record_by_an_unknown_version_is_no_proof() {
         let unknown = observed(delivered(|object| object["status"]["lastTest"]["verdict"] = "FromTheFuture".into()));
         let fingerprints = Fingerprints::default();

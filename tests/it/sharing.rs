@@ -190,6 +190,38 @@ async fn other_repositories_share_a_refusal_but_not_a_proof() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_refused_for_one_repository_is_asked_about_for_another() -> Result<()> {
+    let scenario = Scenario::start("scoped").await?;
+    // It gives no token for nothing, and answers who may not have one as if the login were wrong.
+    let registry = Listener::plain(|seen| match (seen.path(), seen.query("scope").first().map(String::as_str)) {
+        ("/token", None) => Reply::status(400),
+        ("/token", Some("repository:ours:pull")) if seen.basic().is_some() => {
+            Reply::status(200).json(&json!({"token": "x"}))
+        }
+        ("/token", Some(_)) => Reply::status(401),
+        ("/v2/" | "/v2/ours/tags/list", _) if seen.bearer().is_some() => Reply::status(200),
+        _ => {
+            let realm = format!("http://{}/token", seen.header("host").unwrap_or_default());
+            Reply::status(401).header("WWW-Authenticate", &format!("Bearer realm=\"{realm}\",service=\"x\""))
+        }
+    })?;
+    scenario.write_login("login", PASSWORD).await?;
+    for (name, repository, status, reason) in [
+        ("theirs", "theirs", "False", "InvalidCredentials"),
+        ("ours", "ours", "True", "RepositoriesProven"),
+        ("theirs-too", "theirs", "False", "InvalidCredentials"),
+    ] {
+        let before = logins(&registry);
+        let mut spec = scenario.spec_at(&registry.url());
+        spec["test"] = json!({"repositories": [{"name": repository}]});
+        scenario.connect(name, spec).await?;
+        scenario.ready(name, status, reason).await?;
+        assert_eq!(logins(&registry) > before, name != "theirs-too", "{name}");
+    }
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_password_elsewhere_or_by_another_authority_is_another_login() -> Result<()> {
     let scenario = Scenario::start("places").await?;
     let secure = Secure::start().await?;
