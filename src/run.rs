@@ -106,6 +106,7 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
         memories: controller::memory::Memories::default(),
         fingerprints: crate::domain::credential::Fingerprints::default(),
         habits: Habits::default(),
+        flights: controller::flight::Flights::default(),
         metrics: Metrics::default(),
         allow_loopback: arguments.allow_loopback,
         pass_limit: controller::PASS_LIMIT,

@@ -31,7 +31,7 @@ pub(super) fn conclude(connection: &Connection, findings: &Findings) -> Result<(
     let login = match &findings.login {
         Login::Proven => Reason::LoginProven,
         Login::Unverified => Reason::Unverified,
-        Login::Refused { who, status } => {
+        Login::Refused { who, status, for_repository: _ } => {
             let message = format!("login: {who} refused the login in Secret {:?} ({status})", source_name(connection));
             return Ok((Reason::InvalidCredentials, Some(refused(connection, message))));
         }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn findings(login: Login, repositories: Vec<Found>) -> Findings {
-        Findings { login, repositories, control: None, quota: None, is_held: false }
+        Findings { login, repositories, control: None, quota: None, is_held: false, may_have_failed: false }
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
             (Login::Proven, vec![doubt(), missing()], Ok((Reason::LoginProven, Some(Reason::RepositoryNotFound)))),
             (Login::Proven, vec![proven(), doubt()], Err(Reason::RateLimited)),
             (
-                Login::Refused { who: "r.example".into(), status: 401 },
+                Login::Refused { who: "r.example".into(), status: 401, for_repository: false },
                 vec![],
                 Ok((Reason::InvalidCredentials, Some(Reason::InvalidCredentials))),
             ),
@@ -203,10 +203,8 @@ mod tests {
         let docker_hub = connection(&delivered(|object| {
             object["spec"]["provider"] = json!({"dockerhub": {"secretRef": {"name": "login"}}});
         }));
-        let refused = conclude(&docker_hub, &findings(Login::Refused { who: "r.example".into(), status: 401 }, vec![]))
-            .unwrap()
-            .1
-            .unwrap();
+        let refusal = Login::Refused { who: "r.example".into(), status: 401, for_repository: false };
+        let refused = conclude(&docker_hub, &findings(refusal, vec![])).unwrap().1.unwrap();
         assert_eq!(refused.field, Some(field::DOCKERHUB_SECRET_REF));
         assert!(refused.hint.is_some_and(|hint| hint.contains("Docker ID")));
         let away = || Login::Inconclusive(Problem::new(Reason::Unreachable, "away"));

@@ -100,7 +100,8 @@ pub fn next_test(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let last = status.last_test.as_ref()?;
-    let refreshed = status.last_refresh_at.as_ref().map_or(last.time.0, |time| time.0);
+    // The test may be another connection's, from before this one was refreshed.
+    let refreshed = status.last_refresh_at.as_ref().unwrap_or(&last.time).0;
     let settled = settled_problem(status).map(|problem| problem.reason);
     let (since, next) = match settled {
         Some(reason) if reason.is_of_a_repository() => (last.time.0, add(last.time.0, PAUSE_AFTER_FAILED_REPOSITORY)),
@@ -309,6 +310,19 @@ mod tests {
         assert!(next >= minutes_later(3) && next <= minutes_later(30));
         assert_eq!(due_at(&observed, next - SignedDuration::from_secs(1)), Due::Nothing);
         assert_eq!(due_at(&observed, next), Due::Test(Cause::TimePassed));
+    }
+
+    #[test]
+    fn a_refresh_with_another_connections_test_moves_the_next_one_on() {
+        let mut observed = observed(delivered(|_| {}));
+        let connection = connection(&observed.object);
+        let first = next_test(&connection, &observed.status, created(), created()).unwrap();
+        observed.status.last_refresh_at = Some(Time(first));
+        assert_eq!(
+            next_test(&connection, &observed.status, created(), first),
+            Some(first + SignedDuration::from_mins(30))
+        );
+        assert_eq!(due_at(&observed, first), Due::Nothing);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{request::Requested, sighting::Sighting};
 use crate::{
@@ -30,6 +31,8 @@ pub struct Memory {
     pub attempt: Option<Attempt>,
     /// What the user asked for and was acted on, in case that could not be written.
     pub handled: Requested,
+    /// The login that it came back to later, because others were before it.
+    pub crowded: Option<Fingerprint>,
     /// How many passes in a row the API server cut short.
     pub cut_short: u32,
 }
@@ -41,8 +44,12 @@ pub struct Tested {
     pub registry: RegistryUrl,
     /// Stands for the credential and all that was asked about it.
     pub question: Fingerprint,
-    /// The verdict, and when.
+    /// The verdict, and when it was found.
     pub test: LastTest,
+    /// Which test of this process found it; zero if none did.
+    pub number: u64,
+    /// When this connection came to it.
+    pub refreshed: Time,
     /// What to tell the user, if it was refused or cannot do what it must.
     pub problem: Option<Problem>,
     /// What it was read from.

@@ -7,6 +7,7 @@ pub mod due;
 pub mod error;
 #[cfg(test)]
 mod fixture;
+pub mod flight;
 pub mod index;
 pub mod mapper;
 pub mod memory;
@@ -49,6 +50,7 @@ use crate::{
     registry::Habits,
 };
 use error::Error;
+use flight::Flights;
 use index::Index;
 use mapper::Wake;
 use memory::{Attempt, Memories, Trouble};
@@ -78,6 +80,8 @@ pub struct Context {
     pub fingerprints: Fingerprints,
     /// Which registries check logins.
     pub habits: Habits,
+    /// What tests of the same login share.
+    pub flights: Flights,
     /// Counters.
     pub metrics: Metrics,
     /// Publishes events; one for all, so that repeats are aggregated.

@@ -101,12 +101,13 @@ impl Observed {
         let Some(tested) = self.memory.tested.as_ref().filter(|tested| tested.registry == endpoint.registry) else {
             return;
         };
-        let Tested { test, problem, inputs, .. } = tested;
-        if status.last_test.as_ref().is_some_and(|recorded| recorded.time >= test.time) {
+        let Tested { test, refreshed, problem, inputs, .. } = tested;
+        // Not the time of the test: it may have been another connection's, from before.
+        if status.last_test.is_some() && status.last_refresh_at.as_ref().is_some_and(|recorded| recorded >= refreshed) {
             return;
         }
         status.last_test = Some(test.clone());
-        status.last_refresh_at = Some(test.time.clone());
+        status.last_refresh_at = Some(refreshed.clone());
         if let Some(problem) = problem {
             status.observed_inputs.clone_from(inputs);
             status.last_error = Some(problem.to_last_error());
@@ -207,6 +208,8 @@ mod tests {
                     repositories: vec![],
                     control: None,
                 },
+                number: 1,
+                refreshed: Time(minutes_later(3)),
                 problem: Some(Problem::new(Reason::InvalidCredentials, "refused")),
                 inputs: vec![input],
             }),
@@ -217,6 +220,34 @@ mod tests {
         observed.memory = memory;
         observed.narrow_to(&connection(&observed.object));
         assert_eq!(due(&connection(&observed.object), &observed, created(), minutes_later(4)), Due::Nothing);
+    }
+
+    #[test]
+    fn a_refusal_that_another_connection_met_with_before_and_could_not_be_written_still_counts() {
+        let object = delivered(|object| object["status"]["lastRefreshAt"] = "2026-01-01T00:05:00Z".into());
+        let registry = connection(&object).endpoint.registry;
+        let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
+        let mut observed = observed(object);
+        let test = LastTest {
+            time: Time(minutes_later(-3)),
+            verdict: Reason::InvalidCredentials,
+            refused_since: None,
+            repositories: vec![],
+            control: None,
+        };
+        observed.memory.tested = Some(Tested {
+            question: Fingerprints::default().of(&registry, &wrong),
+            registry,
+            test: test.clone(),
+            number: 1,
+            refreshed: Time(minutes_later(6)),
+            problem: None,
+            inputs: vec![],
+        });
+        let connection = connection(&observed.object);
+        observed.narrow_to(&connection);
+        assert_eq!(observed.status.last_test, Some(test), "it is older than the recorded one, and came later");
+        assert_eq!(observed.status.last_refresh_at, Some(Time(minutes_later(6))));
     }
 
     #[test]
@@ -238,6 +269,8 @@ mod tests {
                 repositories: vec![],
                 control: None,
             },
+            number: 1,
+            refreshed: Time(minutes_later(3)),
             problem: None,
             inputs: vec![],
         });

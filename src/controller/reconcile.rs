@@ -107,22 +107,23 @@ async fn pass(
         return Ok(Some(Outcome::nothing_due(connection, observed, now)));
     }
     if let (Due::Test(_), Some(_)) = (due, &connection.test)
-        && registry::is_crowded(&context.http, &connection.endpoint.registry, &connection.endpoint.token_hosts)
+        && (registry::is_crowded(&context.http, &connection.endpoint.registry, &connection.endpoint.token_hosts)
+            || observed.memory.crowded.is_some_and(|login| context.flights.is_crowded(login)))
     {
-        // One slow registry must not keep the workers from all others.
+        // One slow registry must not keep the workers from all others; nor does anything need to be read before its turn.
         return Ok(None);
     }
-    judge_and_deliver(context, observed, connection, due, now).await.map(Some)
+    judge_and_deliver(context, observed, connection, due, now).await
 }
 
-/// Obtains the credential, judges it, and delivers it if it may be.
+/// Obtains the credential, judges it, and delivers it if it may be. None if it had better come back a little later.
 async fn judge_and_deliver(
     context: &Context,
     observed: &mut Observed,
     connection: &Connection,
     due: Due,
     now: Timestamp,
-) -> Result<Outcome, Error> {
+) -> Result<Option<Outcome>, Error> {
     let resolved = match resolve(&context.client, connection, observed, now).await {
         Ok(resolved) => resolved,
         Err(provider::Error::Unusable { problem, inputs }) => {
@@ -137,24 +138,26 @@ async fn judge_and_deliver(
                 (memory.judged, memory.attempt) = (inputs.clone(), None);
             });
             let outcome = Outcome::unchanged(Some(*problem), delivery(connection, observed));
-            return Ok(Outcome { judged: inputs, ..outcome });
+            return Ok(Some(Outcome { judged: inputs, ..outcome }));
         }
         Err(provider::Error::Denied(problem)) => {
             acted_on_requests(context, observed);
             context.failed(observed, None, Trouble::Credential((*problem).clone()), &problem, now);
-            return Ok(Outcome::unchanged(Some(*problem), delivery(connection, observed)));
+            return Ok(Some(Outcome::unchanged(Some(*problem), delivery(connection, observed))));
         }
         Err(provider::Error::Api(error)) => return Err(Error::Read(ApiFailure::from(error))),
     };
     let inputs = resolved.inputs.clone();
     observed.saw(&context.index, &inputs, Reason::Progressing);
 
-    let verified = verify(context, connection, observed, resolved, due, now).await;
+    let Some(verified) = verify(context, connection, observed, resolved, due, now).await else {
+        return Ok(None);
+    };
     // From here on, for a pass that is cut short must not ask for the same login again.
     acted_on_requests(context, observed);
     let outcome = match verified.verdict {
         Verdict::Accepted(accepted) => {
-            return deliver(context, observed, connection, accepted, verified.test, now).await;
+            return deliver(context, observed, connection, accepted, verified.test, now).await.map(Some);
         }
         Verdict::Rejected(problem) => {
             let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
@@ -172,7 +175,7 @@ async fn judge_and_deliver(
     if let (Some(doubt), Some(problem)) = (&verified.doubt, &outcome.problem) {
         context.failed(observed, verified.resting, Trouble::Credential(problem.clone()), doubt, now);
     }
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
 /// Takes note that what the user asks for was done, as far as it can be.

@@ -83,7 +83,8 @@ pub fn status(
         status.secret_name = Some(connection.target.key.name.clone());
     }
     if let Some(test) = &outcome.test {
-        status.last_refresh_at = Some(test.time.clone());
+        // The test may be one that another connection made before.
+        status.last_refresh_at = Some(Time(now.max(test.time.0)));
         status.last_test = Some(test.clone());
     }
     if !outcome.judged.is_empty() {

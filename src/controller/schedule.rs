@@ -24,6 +24,11 @@ impl Grid {
         Self { first: add(created, delay), interval, phase }
     }
 
+    /// The time from one refresh to the next.
+    pub fn interval(&self) -> SignedDuration {
+        self.interval
+    }
+
     /// The first time on the grid after `time`.
     pub fn next_after(&self, time: Timestamp) -> Timestamp {
         let since = time.duration_since(self.first);
@@ -32,11 +37,6 @@ impl Grid {
         }
         let periods = since.as_secs() / self.interval.as_secs().max(1) + 1;
         add(self.first, self.interval.saturating_mul(i32::try_from(periods).unwrap_or(i32::MAX)))
-    }
-
-    /// How long the period is.
-    pub fn interval(&self) -> SignedDuration {
-        self.interval
     }
 
     /// When what was due at `due` is really done by a process that started at `started`: what fell due while nobody was

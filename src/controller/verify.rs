@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     Context,
     conclude::{as_told, conclude, last_test, refused_before},
     due::{Cause, Due, settled_problem},
+    flight::{LONG_REST, Test, Wanted},
     memory::{Tested, Trouble},
     observe::Observed,
     resolve::Resolved,
@@ -19,15 +21,13 @@ use crate::{
         provider::Provider,
         status::{LastTest, ObservedInput, RepositoryVerdict},
     },
+    clock::whole_seconds,
     domain::credential::{Credential, Fingerprint},
     net::Certificates,
     problem::Problem,
     provider::endpoint::Endpoint,
     registry::{self, Finding, Findings, Question},
 };
-
-/// A pause as long as this is one for a login that may have counted as failed.
-const LONG_REST: Duration = Duration::from_secs(15 * 60);
 
 /// A credential that may be delivered. Only [`verify`] makes one.
 pub struct Proven {
@@ -93,7 +93,8 @@ enum Record {
 }
 
 /// Judges a credential. The registry is asked if the time for a test has come, if the last try came to no verdict, or if
-/// the record is about another credential or another question.
+/// the record is about another credential or another question; what another connection found out of the same login may take
+/// the place of its answer. None if there are too many before this connection, and it had better come back a little later.
 pub async fn verify(
     context: &Context,
     connection: &Connection,
@@ -101,14 +102,17 @@ pub async fn verify(
     resolved: Resolved,
     due: Due,
     now: Timestamp,
-) -> Verified {
+) -> Option<Verified> {
     let Resolved { credential, authorities, expires_at, inputs } = resolved;
     let Endpoint { registry, token_hosts, image_host: _ } = &connection.endpoint;
     let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
     let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
+    let login = context.fingerprints.of((registry, token_hosts, &authorities), &credential);
     let rendered = context.fingerprints.of(&connection.config_key, &credential);
     let record = recorded(observed, &inputs, question);
-    let must_ask = matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict | Cause::Requested));
+    // What was found before does not do for a user who asks.
+    let fresh = due == Due::Test(Cause::Requested);
+    let must_ask = fresh || matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
     let accepted = || {
         let proven = Proven { credential: credential.clone() };
         Accepted { proven, rendered, expires_at, inputs: inputs.clone() }
@@ -118,8 +122,16 @@ pub async fn verify(
     let Some(plan) = &connection.test else {
         let is_recorded = record == Some(Record::Accepted(Reason::NotTested));
         let test = (!is_recorded).then(|| last_test(Reason::NotTested, None, now));
-        remember(context, connection, observed, question, test.as_ref(), None, &inputs);
-        return Verified { verdict: Verdict::Accepted(accepted()), test, doubt: None, resting: None };
+        if let Some(test) = test.clone() {
+            let refreshed = test.time.clone();
+            let registry = registry.clone();
+            remember(
+                context,
+                observed,
+                Tested { registry, question, test, number: 0, refreshed, problem: None, inputs: inputs.clone() },
+            );
+        }
+        return Some(Verified { verdict: Verdict::Accepted(accepted()), test, doubt: None, resting: None });
     };
     if let Some(record) = record.clone().filter(|_| !must_ask) {
         let verdict = match record {
@@ -127,21 +139,40 @@ pub async fn verify(
             Record::Refused => Verdict::Rejected(refused_before(connection, observed)),
             Record::Unfit(problem) => Verdict::Unfit(problem, delivered()),
         };
-        return Verified { verdict, test: None, doubt: None, resting: None };
+        return Some(Verified { verdict, test: None, doubt: None, resting: None });
     }
 
-    let is_requested = due == Due::Test(Cause::Requested);
-    if let Some((problem, pause)) = resting(observed, question, now).filter(|_| !is_requested) {
+    if let Some((problem, pause)) = resting(observed, question, now).filter(|_| !fresh) {
         let accepted_before = match record {
             Some(Record::Accepted(_)) => Some(accepted()),
             Some(Record::Refused | Record::Unfit(_)) | None => None,
         };
         let doubt = Problem { retry_after: Some(pause), ..problem.clone() };
         let verdict = Verdict::Inconclusive(problem, accepted_before);
-        return Verified { verdict, test: None, doubt: Some(doubt), resting: Some(question) };
+        return Some(Verified { verdict, test: None, doubt: Some(doubt), resting: Some(question) });
     }
 
-    let findings = ask(context, connection, observed, plan, &credential, authorities, now).await;
+    let wanted =
+        Wanted { question, after: told_before(observed, record.as_ref()), interval: connection.grid.interval(), fresh };
+    let shared = {
+        let Some(mut turn) = context.flights.turn(login, now).await else {
+            context.memories.update(observed.uid(), |memory| memory.crowded = Some(login));
+            return None;
+        };
+        // It may have waited for its turn.
+        let now = context.clock.now();
+        match turn.known(&wanted, now) {
+            Some(test) => test,
+            None => {
+                let findings = ask(context, connection, observed, plan, &credential, authorities, now).await;
+                turn.learned(&wanted, findings, now)
+            }
+        }
+    };
+    let Test { number, at, findings } = shared;
+    if let Some(quota) = findings.quota {
+        context.metrics.quota(connection.reference.namespace(), connection.reference.name(), quota);
+    }
     let (reason, problem) = match conclude(connection, &findings) {
         Ok(conclusion) => conclusion,
         Err(doubt) => {
@@ -154,19 +185,50 @@ pub async fn verify(
                 None => Verdict::Inconclusive(doubt.clone(), None),
             };
             let resting = doubt.retry_after.is_some_and(|pause| pause >= LONG_REST).then_some(question);
-            return Verified { verdict, test: None, doubt: Some(doubt), resting };
+            return Some(Verified { verdict, test: None, doubt: Some(doubt), resting });
         }
     };
-    let test = last_test(reason, Some(&findings), now);
-    remember(context, connection, observed, question, Some(&test), problem.as_ref(), &inputs);
+    let test = LastTest {
+        refused_since: refused_since(observed, record.as_ref(), reason, at),
+        ..last_test(reason, Some(&findings), at)
+    };
+    remember(
+        context,
+        observed,
+        Tested {
+            registry: registry.clone(),
+            question,
+            test: test.clone(),
+            number,
+            refreshed: Time(whole_seconds(now).max(at)),
+            problem: problem.clone(),
+            inputs: inputs.clone(),
+        },
+    );
     let verdict = match problem {
         None => Verdict::Accepted(accepted()),
         Some(problem) if reason == Reason::InvalidCredentials => Verdict::Rejected(problem),
         Some(problem) => Verdict::Unfit(problem, delivered()),
     };
-    Verified { verdict, test: Some(test), doubt: None, resting: None }
+    Some(Verified { verdict, test: Some(test), doubt: None, resting: None })
 }
 
+/// The number of the last test that tells nothing new: the one that the record rests on. After a refusal of another login
+/// nothing from before it counts, or what the user has just put right would be judged by what was.
+fn told_before(observed: &Observed, record: Option<&Record>) -> u64 {
+    let Some(tested) = &observed.memory.tested else { return 0 };
+    let counts = record.is_some() || tested.test.verdict == Reason::InvalidCredentials;
+    if counts { tested.number } else { 0 }
+}
+
+/// Since when this login is refused, if it is.
+fn refused_since(observed: &Observed, record: Option<&Record>, verdict: Reason, at: Timestamp) -> Option<Time> {
+    let before = observed.status.last_test.as_ref().filter(|_| record == Some(&Record::Refused));
+    let since = before.map(|test| test.refused_since.as_ref().unwrap_or(&test.time).clone());
+    (verdict == Reason::InvalidCredentials).then(|| since.unwrap_or(Time(whole_seconds(at))))
+}
+
+/// Asks the registry.
 async fn ask(
     context: &Context,
     connection: &Connection,
@@ -189,9 +251,6 @@ async fn ask(
     };
     let findings = registry::ask(&context.http, &context.habits, &question, now).await;
     context.metrics.login(&findings.login);
-    if let Some(quota) = findings.quota {
-        context.metrics.quota(connection.reference.namespace(), connection.reference.name(), quota);
-    }
     findings
 }
 
@@ -211,20 +270,9 @@ fn recorded_control(observed: &Observed) -> Option<Finding> {
     Some(Finding { door: control.door, checks_logins: control.refused, found_at: control.time.0 })
 }
 
-fn remember(
-    context: &Context,
-    connection: &Connection,
-    observed: &Observed,
-    question: Fingerprint,
-    test: Option<&LastTest>,
-    problem: Option<&Problem>,
-    inputs: &[ObservedInput],
-) {
-    let Some(test) = test else { return };
-    let registry = connection.endpoint.registry.clone();
-    let (test, problem, inputs) = (test.clone(), problem.cloned(), inputs.to_vec());
+fn remember(context: &Context, observed: &Observed, tested: Tested) {
     context.memories.update(observed.uid(), |memory| {
-        memory.tested = Some(Tested { registry, question, test, problem, inputs });
+        (memory.tested, memory.crowded) = (Some(tested), None);
     });
 }
 
@@ -233,7 +281,8 @@ fn remember(
 fn recorded(observed: &Observed, inputs: &[ObservedInput], question: Fingerprint) -> Option<Record> {
     let status = &observed.status;
     let last = status.last_test.as_ref()?;
-    let is_about_it = match &observed.memory.tested {
+    let remembered = observed.memory.tested.as_ref();
+    let is_about_it = match remembered.filter(|tested| is_same(&tested.test, last)) {
         Some(tested) => tested.question == question,
         None => {
             status.observed_generation == Some(observed.generation())
@@ -249,6 +298,11 @@ fn recorded(observed: &Observed, inputs: &[ObservedInput], question: Fingerprint
         // No other reason is ever a verdict; a record that says so is none.
         _ => None,
     }
+}
+
+/// Whether both are the same test; names in a status may be cut.
+fn is_same(one: &LastTest, other: &LastTest) -> bool {
+    (&one.time, one.verdict) == (&other.time, other.verdict)
 }
 
 fn has_failed(test: &LastTest) -> bool {
@@ -269,7 +323,6 @@ mod tests {
         controller::fixture::{connection, delivered, minutes_later, observed},
         domain::credential::Fingerprints,
     };
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn input(resource_version: &str) -> ObservedInput {
         ObservedInput {
@@ -308,7 +361,9 @@ mod tests {
                 repositories: vec![],
                 control: None,
             };
-            Some(Tested { registry: registry.clone(), question: fingerprint, test, problem: None, inputs: vec![] })
+            let refreshed = test.time.clone();
+            let registry = registry.clone();
+            Some(Tested { registry, question: fingerprint, test, number: 1, refreshed, problem: None, inputs: vec![] })
         };
         let mut remembered = observed(delivered(edited));
         remembered.memory.tested = tested(good, Reason::LoginProven);
@@ -324,6 +379,56 @@ mod tests {
         remembered.memory.tested = tested(bad, Reason::InvalidCredentials);
         assert_eq!(recorded(&remembered, &[input("2")], bad), Some(Record::Refused), "refused and touched");
         assert_eq!(recorded(&remembered, &[input("2")], good), None, "an earlier login is proven anew after a refusal");
+    }
+
+    #[test]
+    fn what_is_remembered_speaks_for_the_test_it_is_about_only() {
+        let fingerprints = Fingerprints::default();
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let question = fingerprints.of(&registry, &Credential::new("user".into(), "new".into()).unwrap());
+        // Another process has written a status since, about another login.
+        let mut observed = observed(delivered(|_| {}));
+        observed.memory.tested = Some(tested(question, -3, Reason::LoginProven));
+        assert_eq!(recorded(&observed, &[input("2")], question), None);
+    }
+
+    fn tested(question: Fingerprint, minutes: i64, verdict: Reason) -> Tested {
+        let test = last_test(verdict, None, minutes_later(minutes));
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        Tested { registry, question, refreshed: test.time.clone(), test, number: 7, problem: None, inputs: vec![] }
+    }
+
+    #[test]
+    fn only_what_was_found_since_the_own_verdict_or_a_refusal_takes_the_place_of_a_test() {
+        let fingerprints = Fingerprints::default();
+        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let question = fingerprints.of(&registry, &Credential::new("user".into(), "password".into()).unwrap());
+        let mut observed = observed(delivered(|_| {}));
+        assert_eq!(told_before(&observed, None), 0, "a fresh process");
+        let proven = Record::Accepted(Reason::LoginProven);
+        observed.memory.tested = Some(tested(question, 0, Reason::LoginProven));
+        assert_eq!(told_before(&observed, Some(&proven)), 7);
+        assert_eq!(told_before(&observed, None), 0, "the verdict is about another login");
+        observed.memory.tested = Some(tested(question, 0, Reason::InvalidCredentials));
+        assert_eq!(told_before(&observed, None), 7, "the user has put something right");
+    }
+
+    #[test]
+    fn a_refusal_lasts_since_the_first_of_the_same_login() {
+        let refused = Reason::InvalidCredentials;
+        let since = |observed: &Observed, record: Option<Record>, verdict| {
+            refused_since(observed, record.as_ref(), verdict, minutes_later(60)).map(|time| time.0)
+        };
+        let mut observed = observed(delivered(|_| {}));
+        assert_eq!(since(&observed, None, refused), Some(minutes_later(60)));
+        assert_eq!(since(&observed, Some(Record::Accepted(Reason::LoginProven)), refused), Some(minutes_later(60)));
+        assert_eq!(since(&observed, Some(Record::Refused), refused), Some(minutes_later(0)));
+        if let Some(test) = &mut observed.status.last_test {
+            test.refused_since = Some(Time(minutes_later(-30)));
+        }
+        assert_eq!(since(&observed, Some(Record::Refused), refused), Some(minutes_later(-30)));
+        assert_eq!(since(&observed, Some(Record::Refused), Reason::LoginProven), None);
+        assert_eq!(since(&observed, None, refused), Some(minutes_later(60)), "another login was refused before");
     }
 
     #[test]

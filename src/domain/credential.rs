@@ -111,7 +111,7 @@ fn beginning(text: &str) -> &str {
 
 /// Stands for one credential and what it is used for within this process, so that two can be compared without being
 /// kept. It is keyed anew in every process and must not leave it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
 /// Makes [`Fingerprint`]s that can be compared with each other.

@@ -45,6 +45,7 @@ pub(super) struct Ladder<'a> {
     deadline: Instant,
     reached: AtomicU8,
     sent: AtomicBool,
+    awaits_verdict: AtomicBool,
 }
 
 /// A token server that may have the login.
@@ -65,13 +66,18 @@ pub(super) enum Asked {
 impl<'a> Ladder<'a> {
     pub(super) fn new(session: Session, question: &'a Question<'a>, trusted: Vec<Origin>, now: Timestamp) -> Self {
         let deadline = Instant::now() + question.timeout;
-        let (reached, sent) = (AtomicU8::new(0), AtomicBool::new(false));
-        Self { session, question, trusted, now, deadline, reached, sent }
+        let (reached, sent, awaits_verdict) = (AtomicU8::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Self { session, question, trusted, now, deadline, reached, sent, awaits_verdict }
     }
 
     /// True if every request so far was held back.
     pub(super) fn sent_nothing(&self) -> bool {
         !self.sent.load(Ordering::Relaxed)
+    }
+
+    /// True if the login was sent, and nothing came back.
+    pub(super) fn awaits_verdict(&self) -> bool {
+        self.awaits_verdict.load(Ordering::Relaxed)
     }
 
     /// The registry at a rung.
@@ -157,11 +163,37 @@ impl<'a> Ladder<'a> {
         // now that.
         let rest = self.deadline.saturating_duration_since(Instant::now());
         let limit = (rest < REQUEST_TIMEOUT + MARGIN).then(|| rest + MARGIN);
+        let is_login = match request.authorization {
+            Authorization::Basic(login) => std::ptr::eq(login, self.question.credential),
+            Authorization::None | Authorization::Bearer(_) => false,
+        };
+        if is_login {
+            // Also if nobody waits for its end.
+            self.awaits_verdict.store(true, Ordering::Relaxed);
+        }
         let result = self.session.send(Request { limit, ..request }).await;
+        if is_login {
+            self.awaits_verdict.store(result.as_ref().is_err_and(may_have_arrived), Ordering::Relaxed);
+        }
         if !matches!(result, Err(Failure::Held { .. })) {
             self.sent.store(true, Ordering::Relaxed);
         }
         result.map_err(|failure| unanswered(place, &failure))
+    }
+}
+
+/// Whether a request without a usable answer may have been received all the same.
+fn may_have_arrived(failure: &Failure) -> bool {
+    match failure {
+        Failure::TimedOut | Failure::Broken | Failure::TooLong => true,
+        Failure::AddressNotAllowed(_)
+        | Failure::NotResolved
+        | Failure::ConnectionRefused
+        | Failure::NotConnected
+        | Failure::Tls(_)
+        | Failure::Proxy(_)
+        | Failure::OutOfScope
+        | Failure::Held { .. } => false,
     }
 }
 

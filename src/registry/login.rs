@@ -146,7 +146,15 @@ async fn with_token(
     }
     let token = match asked {
         Asked::Token(token) => token,
-        Asked::Other(answer) => return Ok((refused_or_unclear(ladder, server.kind(), &place, &answer), None)),
+        Asked::Other(answer) => {
+            let login = match refused_or_unclear(ladder, server.kind(), &place, &answer) {
+                Login::Refused { who, status, for_repository: _ } => {
+                    Login::Refused { who, status, for_repository: scope != TokenScope::Login }
+                }
+                other => other,
+            };
+            return Ok((login, None));
+        }
     };
     use_token(ladder, server, &scope, token).await?;
     is_checked(ladder, server, &scope, habits).await
@@ -257,7 +265,7 @@ fn is_in(answer: &Answer) -> bool {
 
 fn refused_or_unclear(ladder: &Ladder<'_>, server: Server, place: &Place, answer: &Answer) -> Login {
     match of_login(server, place, answer, ladder.now) {
-        Said::No => Login::Refused { who: place.who.clone(), status: answer.status.as_u16() },
+        Said::No => Login::Refused { who: place.who.clone(), status: answer.status.as_u16(), for_repository: false },
         Said::WhatFor(problem) | Said::Nothing(problem) => Login::Inconclusive(problem),
     }
 }

@@ -60,6 +60,8 @@ pub struct Findings {
     pub quota: Option<Quota>,
     /// Nothing was sent, because all requests to this host are held back.
     pub is_held: bool,
+    /// The login was sent and got no answer: whoever counts failed logins may have counted it.
+    pub may_have_failed: bool,
 }
 
 /// What a login is worth.
@@ -75,6 +77,8 @@ pub enum Login {
         who: String,
         /// With which status.
         status: u16,
+        /// It was sent for a repository: for another one, or for none, it might be accepted.
+        for_repository: bool,
     },
     /// Nothing was learned about it.
     Inconclusive(Problem),
@@ -114,7 +118,7 @@ pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Tim
         Some(way) => tokio::time::timeout(QUOTA_LIMIT, quota::read(&ladder, &way)).await.ok().flatten(),
         None => None,
     };
-    Findings { quota, is_held, ..findings }
+    Findings { quota, is_held, may_have_failed: ladder.awaits_verdict(), ..findings }
 }
 
 /// Climbs until something stops it; says how the registry wants to be asked if the login was accepted.
@@ -132,7 +136,7 @@ async fn climb(ladder: &Ladder<'_>, habits: &Habits) -> (Findings, Option<Way>) 
         match check(ladder, &way, repository).await {
             // Nobody had checked the login before: it is wrong, and not to be sent again for the next repository.
             Checked::Refused { who, status } if findings.login == Login::Unverified => {
-                return (Findings::of(Login::Refused { who, status }), None);
+                return (Findings::of(Login::Refused { who, status, for_repository: true }), None);
             }
             Checked::Refused { who, status } => {
                 findings.repositories.push(Found::refused(repository, &who, status));
@@ -153,7 +157,7 @@ async fn climb(ladder: &Ladder<'_>, habits: &Habits) -> (Findings, Option<Way>) 
 
 impl Findings {
     fn of(login: Login) -> Self {
-        Self { login, repositories: vec![], control: None, quota: None, is_held: false }
+        Self { login, repositories: vec![], control: None, quota: None, is_held: false, may_have_failed: false }
     }
 }
 

@@ -1,7 +1,10 @@
 //! How every scenario ends: another pass over everything writes nothing, every status that was seen passes the rules of
 //! GitOps tools, and every Secret that was written passes the kubelet's keyring.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt;
@@ -15,7 +18,7 @@ use regcred::api::{ConditionType, RegistryConnection, condition, names::DOCKER_C
 use serde_json::Value;
 use testenv::{Snapshot, eventually};
 
-use crate::scenario::{DEADLINE, Scenario};
+use crate::scenario::{DEADLINE, PASSWORD, Scenario, secure_if_used};
 
 /// Every form of every connection that a watch showed in the course of a scenario.
 #[derive(Clone, Default)]
@@ -39,6 +42,12 @@ impl Seen {
         seen
     }
 
+    /// Every form of one connection.
+    pub fn of(&self, name: &str) -> Vec<RegistryConnection> {
+        let is_it = |object: &Value| object["metadata"]["name"] == name;
+        self.all().into_iter().filter(is_it).filter_map(|object| serde_json::from_value(object).ok()).collect()
+    }
+
     fn all(&self) -> Vec<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -56,7 +65,36 @@ fn image_of(secret: &Secret) -> Result<String> {
     })
 }
 
+/// A refused login is tried again after this time.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(30 * 60);
+
+/// However a scenario ends: the operator has locked nobody out.
+impl Drop for Scenario {
+    fn drop(&mut self) {
+        if !std::thread::panicking()
+            && let Err(error) = self.is_not_locked_out()
+        {
+            panic!("{error:#}");
+        }
+    }
+}
+
 impl Scenario {
+    /// Every wrong password that the user wrote failed at most once, and once more for each half hour; so a registry that
+    /// locks accounts after five failures in ten minutes locks nobody who does not enter five.
+    fn is_not_locked_out(&self) -> Result<()> {
+        let passwords = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
+        let entered = passwords.iter().filter(|password| *password != PASSWORD).count();
+        let passed = self.began.elapsed() * self.speed();
+        let entered = entered + self.tried_again;
+        let allowed = entered * (1 + usize::try_from(passed.as_secs() / PAUSE_AFTER_REFUSAL.as_secs())?);
+        let failed = self.failed_logins()?;
+        ensure!(failed <= allowed, "{failed} failed logins with {entered} wrong passwords in {} s", passed.as_secs());
+        let is_locked = secure_if_used().is_some_and(|secure| secure.tokens.is_locked(&self.namespace));
+        ensure!(!is_locked, "the token server has locked the account");
+        Ok(())
+    }
+
     /// The closing checks; see the module.
     pub async fn finish(mut self) -> Result<()> {
         let kinds = [ApiResource::erase::<RegistryConnection>(&())];

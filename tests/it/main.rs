@@ -29,6 +29,7 @@ mod refusal;
 mod repositories;
 mod request;
 mod schema;
+mod sharing;
 mod source;
 mod suspend;
 mod token;

@@ -1,5 +1,7 @@
 //! What users do in a scenario: create, edit and delete objects.
 
+use std::sync::PoisonError;
+
 use anyhow::Result;
 use k8s_openapi::{
     ByteString,
@@ -23,6 +25,9 @@ impl Scenario {
 
     /// Creates a Secret or replaces its data.
     pub async fn write_secret(&self, name: &str, type_: &str, data: Value) -> Result<Secret> {
+        if let Some(password) = data["password"].as_str() {
+            self.passwords.lock().unwrap_or_else(PoisonError::into_inner).insert(password.to_owned());
+        }
         let data: std::collections::BTreeMap<String, ByteString> =
             serde_json::from_value::<serde_json::Map<String, Value>>(data)?
                 .into_iter()

@@ -67,6 +67,7 @@ async fn a_wrong_password_leaves_the_delivered_secret_alone_and_the_right_one_he
     let after = scenario.secrets().get("images").await?;
     assert_eq!(after.resource_version(), delivered.resource_version(), "the same password needs no write");
     assert_eq!(scenario.failed_logins()?, 1);
+    assert_eq!(scenario.good_logins()?, 2, "what was proven before a refusal is proven anew after it");
     scenario.finish().await
 }
 

@@ -33,6 +33,7 @@ async fn a_request_lifts_the_pause_after_a_refusal_once_for_each_value() -> Resu
     scenario.ready("images", "False", "InvalidCredentials").await?;
     assert_eq!(scenario.failed_logins()?, 1);
 
+    scenario.tried_again = 1;
     scenario.request("test", "first").await?;
     let refused = scenario.handled("test", "first").await?;
     assert_eq!(tell_all(&refused)[0], "False/InvalidCredentials");

@@ -1,6 +1,11 @@
 //! One test's own world: a namespace, an account at the registry, and an operator that sees nothing else.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt;
@@ -18,7 +23,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{closing::Seen, fault::swallowing, names::Names};
 pub use crate::{
-    shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install_crds, secure, shared},
+    shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install_crds, secure, secure_if_used, shared},
     tell::{get, is_ready, tell, tell_all},
 };
 
@@ -44,6 +49,12 @@ pub struct Scenario {
     /// The first write of a status is never answered.
     pub swallow_first_status: bool,
     pub seen: Seen,
+    /// Every password the user wrote into a Secret.
+    pub passwords: Mutex<BTreeSet<String>>,
+    /// How often a wrong password is tried once more: for a user who asks, or by a fresh process that finds its Secret touched.
+    pub tried_again: usize,
+    /// When it began.
+    pub began: Instant,
 }
 
 /// A running operator.
@@ -85,6 +96,9 @@ impl Scenario {
             pass_limit: PASS_LIMIT,
             swallow_first_status: false,
             seen,
+            passwords: Mutex::default(),
+            tried_again: 0,
+            began: Instant::now(),
         })
     }
 
@@ -135,6 +149,11 @@ impl Scenario {
     pub async fn act_as(&mut self, account: &str) -> Result<()> {
         self.account = Some(self.shared.plane.service_account_config(&self.namespace, account).await?);
         self.start_operator().await
+    }
+
+    /// How much faster time runs for the operator.
+    pub fn speed(&self) -> u32 {
+        self.speed
     }
 
     /// Lets time run faster for operators started from now on.

@@ -67,6 +67,11 @@ impl Secure {
 
 static SECURE: OnceCell<Secure> = OnceCell::const_new();
 
+/// The one that scenarios share, if any of them used it.
+pub fn secure_if_used() -> Option<&'static Secure> {
+    SECURE.get()
+}
+
 /// The one that scenarios share.
 pub async fn secure() -> Result<&'static Secure> {
     SECURE.get_or_try_init(Secure::start).await

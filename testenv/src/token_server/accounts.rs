@@ -3,7 +3,7 @@
 //! Pure: the time is passed in, and nothing here knows requests or tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::scope::{REPOSITORY, Scope};
 
@@ -13,6 +13,15 @@ const OWN_ACTIONS: [&str; 2] = ["pull", "push"];
 /// What everybody may do in a public repository.
 const PUBLIC_ACTION: &str = "pull";
 
+/// As many failed logins lock an account, as registries do.
+const FAILURES: usize = 5;
+
+/// If they fall into this time.
+const COUNTED_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// For how long: longer than any test takes.
+const LOCKED_FOR: Duration = Duration::from_secs(30 * 60);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
@@ -21,6 +30,10 @@ pub(super) struct Accounts {
     /// User, repository and action.
     grants: BTreeSet<(String, String, String)>,
     public: BTreeSet<String>,
+    /// When logins of a user failed.
+    failures: BTreeMap<String, Vec<SystemTime>>,
+    /// Until when a user gets in with no password at all.
+    locked: BTreeMap<String, SystemTime>,
 }
 
 #[derive(Debug)]
@@ -63,8 +76,31 @@ impl Accounts {
         self.public.insert(repository.to_owned());
     }
 
+    /// Whether this login gets in at this time. Five that fail within ten minutes lock the account, whether it exists or not,
+    /// and an accepted one in between does not make up for them.
+    pub(super) fn log_in(&mut self, user: &str, password: &str, now: SystemTime) -> bool {
+        if self.is_locked(user, now) {
+            return false;
+        }
+        let is_right = self.admit(user, password, now);
+        if !is_right {
+            let failures = self.failures.entry(user.to_owned()).or_default();
+            failures.retain(|failure| now.duration_since(*failure).is_ok_and(|age| age < COUNTED_FOR));
+            failures.push(now);
+            if failures.len() >= FAILURES {
+                self.locked.insert(user.to_owned(), now + LOCKED_FOR);
+            }
+        }
+        is_right
+    }
+
+    /// Whether the account is locked.
+    pub(super) fn is_locked(&self, user: &str, now: SystemTime) -> bool {
+        self.locked.get(user).is_some_and(|until| now < *until)
+    }
+
     /// Whether this login is right at this time.
-    pub(super) fn admit(&self, user: &str, password: &str, now: SystemTime) -> bool {
+    fn admit(&self, user: &str, password: &str, now: SystemTime) -> bool {
         let fits = |one: &Password| one.text == password && one.expires.is_none_or(|expires| now < expires);
         self.passwords.get(user).is_some_and(|passwords| passwords.iter().any(fits))
     }
@@ -118,6 +154,26 @@ mod tests {
             let allowed = accounts.allowed(user, &Scope::parse(asked).unwrap());
             assert_eq!(allowed.map(|scope| scope.to_string()).as_deref(), expected, "{user:?} {asked}");
         }
+    }
+
+    #[test]
+    fn five_failed_logins_in_ten_minutes_lock_an_account_for_a_while() {
+        let at = |seconds: u64| NOW + Duration::from_secs(seconds);
+        let mut accounts = Accounts::default();
+        accounts.set("alice", "right");
+        accounts.set("bob", "right");
+        for seconds in [0, 1, 2, 3] {
+            assert!(!accounts.log_in("alice", "wrong", at(seconds)));
+        }
+        assert!(accounts.log_in("alice", "right", at(599)), "four are not enough");
+        assert!(!accounts.log_in("alice", "wrong", at(600)), "the first does not count any more");
+        assert!(accounts.log_in("alice", "right", at(600)));
+        assert!(!accounts.log_in("alice", "wrong", at(600)));
+        assert!(accounts.is_locked("alice", at(600)));
+        assert!(!accounts.log_in("alice", "right", at(601)));
+        assert!(accounts.log_in("bob", "right", at(601)), "each account for itself");
+        assert!(!accounts.log_in("alice", "right", at(600 + 1799)));
+        assert!(accounts.log_in("alice", "right", at(600 + 1800)));
     }
 
     #[test]

@@ -78,10 +78,10 @@ impl Office {
         if asked.way == Way::Post {
             complete(seen)?;
         }
-        let accounts = self.accounts();
+        let mut accounts = self.accounts();
         match &asked.login {
             Login::Unreadable => return Err(Refusal::Login),
-            Login::As(user, password) if !accounts.admit(user, password, now) => return Err(Refusal::Login),
+            Login::As(user, password) if !accounts.log_in(user, password, now) => return Err(Refusal::Login),
             Login::As(..) | Login::None => {}
         }
         let mut access = Vec::new();

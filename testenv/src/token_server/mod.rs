@@ -186,6 +186,12 @@ impl TokenServer {
         self.count(user, 401)
     }
 
+    /// Whether `user` is locked out: after five failed logins in ten minutes nobody gets in, with the right password
+    /// neither. There is no way to unlock it within a test.
+    pub fn is_locked(&self, user: &str) -> bool {
+        self.accounts().is_locked(user, SystemTime::now())
+    }
+
     /// How many logins of `user` were accepted so far.
     pub fn logins(&self, user: &str) -> usize {
         self.count(user, 200)

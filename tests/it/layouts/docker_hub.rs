@@ -159,6 +159,14 @@ async fn docker_hubs_quota_is_read_with_a_head_and_told_as_a_metric_until_the_co
     let exhausted = ["regcred_dockerhub_pull_limit 200", "regcred_dockerhub_pulls_remaining 0"];
     assert_eq!(told("exhausted").await?, exhausted);
 
+    // It takes over what the first one found, its quota too.
+    let mut again = spec.clone();
+    again["provider"]["dockerhub"]["secretRef"]["name"] = "right-login".into();
+    again["secret"] = json!({"name": "again"});
+    scenario.connect("again", again).await?;
+    scenario.ready("again", "True", "LoginProven").await?;
+    assert_eq!(told("again").await?, right);
+
     let asked = layout.listener(REGISTRY).requests();
     let asked: Vec<_> = asked.iter().filter(|seen| seen.path().contains("ratelimitpreview")).collect();
     assert_eq!(asked.len(), 3, "once for each test: {asked:?}");

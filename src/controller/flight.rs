@@ -1,0 +1,552 @@
+//! One login, one test: what one connection finds out of a login, all that use the same login at the same place may know.
+//!
+//! A login is tested by one connection at a time; the others wait for what it finds, a few of them here, the rest by coming
+//! back. A test that ends without a word, because its pass was dropped, leaves its turn to the next. What is shared:
+//!
+//! * a refusal, for the pause after it: registries lock accounts after a few failed logins. One for a repository is shared
+//!   with those who ask the very same question
+//! * the rest of a login that may have counted as a failed one
+//! * an acceptance, with those who ask the very same question
+//!
+//! Nothing else is: an outage is told to each by the gate of `net`. Nothing here holds a credential.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+
+use super::due::{PAUSE_AFTER_FAILED_REPOSITORY, PAUSE_AFTER_REFUSAL};
+use crate::{
+    api::status::RepositoryVerdict,
+    clock::whole_seconds,
+    domain::credential::Fingerprint,
+    registry::{Findings, Login},
+};
+
+/// How many connections may wait here at the same time, whatever for: a quarter of the workers.
+const MAY_WAIT: usize = 8;
+
+/// How long one waits before it had better come back. With the longest test after it, that stays below the limit of a pass.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// A pause as long as this is one for a login that may have counted as failed.
+pub(super) const LONG_REST: Duration = Duration::from_secs(15 * 60);
+
+/// Over which time registries count failed logins, as most do that lock accounts.
+const COUNTED_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// How often one login may fail in that time: registries lock after five.
+const MAY_FAIL: usize = 3;
+
+/// From how many logins on those are looked for that can be forgotten.
+const FIRST_SWEEP: usize = 64;
+
+/// What is known of all logins.
+pub struct Flights {
+    logins: Mutex<Logins>,
+    seats: Semaphore,
+}
+
+struct Logins {
+    known: HashMap<Fingerprint, Arc<tokio::sync::Mutex<Known>>>,
+    /// How many there may be before the next sweep. It moves so that a sweep costs little per new login.
+    sweep: usize,
+    /// How many tests there were.
+    tests: u64,
+}
+
+/// What is known of one login.
+#[derive(Default)]
+struct Known {
+    /// The last refusal.
+    refused: Option<Test>,
+    /// What it met with when it may have counted as failed, and until when it rests.
+    rest: Option<(Test, Timestamp)>,
+    /// The last verdict by question, and until when it is of use.
+    verdicts: HashMap<Fingerprint, (Test, Timestamp)>,
+    /// When it may have counted as a failed one, lately.
+    failures: Vec<Timestamp>,
+}
+
+/// A test that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// Larger than that of every test before it in this process.
+    pub number: u64,
+    /// When it was made, in whole seconds like the times it is compared with.
+    pub at: Timestamp,
+    /// What it found.
+    pub findings: Findings,
+}
+
+/// What a connection wants to know of its login.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// Stands for the login and all that is asked about it.
+    pub question: Fingerprint,
+    /// The number of the last test that tells it nothing new.
+    pub after: u64,
+    /// An acceptance is of use until it is that old.
+    pub interval: SignedDuration,
+    /// The user asks for a new test.
+    pub fresh: bool,
+}
+
+/// The sole right to test a login. Dropping it leaves that to the next.
+pub struct Turn<'a> {
+    flights: &'a Flights,
+    known: OwnedMutexGuard<Known>,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        let logins = Logins { known: HashMap::new(), sweep: FIRST_SWEEP, tests: 0 };
+        Self { logins: Mutex::new(logins), seats: Semaphore::new(MAY_WAIT) }
+    }
+}
+
+impl Flights {
+    /// The turn to test a login. Waits while another has it; none if one had better come back a little later, because too
+    /// many wait already or this one waited long enough.
+    pub async fn turn(&self, login: Fingerprint, now: Timestamp) -> Option<Turn<'_>> {
+        let known = self.of(login, now);
+        if let Ok(known) = Arc::clone(&known).try_lock_owned() {
+            return Some(Turn { flights: self, known });
+        }
+        let _seat = self.seats.try_acquire().ok()?;
+        let known = tokio::time::timeout(LONGEST_WAIT, known.lock_owned()).await.ok()?;
+        Some(Turn { flights: self, known })
+    }
+
+    /// Whether a connection that wants this login tested would have to come back.
+    pub fn is_crowded(&self, login: Fingerprint) -> bool {
+        self.seats.available_permits() == 0
+            && self.lock().known.get(&login).is_some_and(|known| known.try_lock().is_err())
+    }
+
+    fn of(&self, login: Fingerprint, now: Timestamp) -> Arc<tokio::sync::Mutex<Known>> {
+        let mut logins = self.lock();
+        if logins.known.len() >= logins.sweep {
+            logins.known.retain(|_, known| {
+                Arc::strong_count(known) > 1 || known.try_lock().map_or(true, |known| known.matters(now))
+            });
+            logins.sweep = (logins.known.len() * 2).max(FIRST_SWEEP);
+        }
+        Arc::clone(logins.known.entry(login).or_default())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Logins> {
+        // Nothing here panics halfway, so what a panic elsewhere left is whole.
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// What earlier tests make it needless, or too early, to find out again.
+    pub fn known(&self, wanted: &Wanted, now: Timestamp) -> Option<Test> {
+        let Known { refused, rest, verdicts, .. } = &*self.known;
+        let may_fail = self.known.may_fail(now);
+        let verdict = verdicts.get(&wanted.question).map(|(test, _)| test);
+        let refused = refused.as_ref().filter(|test| !test.findings.is_refused_for_repository() || !may_fail);
+        let mut refused = refused.into_iter().chain(verdict.filter(|test| test.findings.is_refused()));
+        let refused = refused.find(|test| is_within(test.at, PAUSE_AFTER_REFUSAL, now));
+        if let Some(test) = refused.filter(|_| !wanted.fresh || !may_fail) {
+            return Some(test.clone());
+        }
+        if let Some((test, until)) = rest
+            && test.at <= now
+            && let Ok(left) = Duration::try_from(until.duration_since(now))
+            && !left.is_zero()
+        {
+            return Some(test.resting(left));
+        }
+        let test = verdict.filter(|test| !wanted.fresh && !test.findings.is_refused())?;
+        let is_new = test.number > wanted.after && is_within(test.at, useful_for(test, wanted.interval), now);
+        is_new.then(|| test.clone())
+    }
+
+    /// Takes note of what a test found that was made at `now`.
+    pub fn learned(&mut self, wanted: &Wanted, findings: Findings, now: Timestamp) -> Test {
+        let number = {
+            let mut logins = self.flights.lock();
+            logins.tests += 1;
+            logins.tests
+        };
+        let test = Test { number, at: whole_seconds(now), findings };
+        let known = &mut *self.known;
+        known.failures.retain(|failure| is_within(*failure, COUNTED_FOR, now));
+        known.verdicts.retain(|_, (test, until)| test.at <= now && *until > now);
+        match &test.findings.login {
+            Login::Refused { for_repository, .. } => {
+                known.failures.push(test.at);
+                (known.refused, known.rest) = (Some(test.clone()), None);
+                if *for_repository {
+                    known.verdicts.insert(wanted.question, (test.clone(), later(test.at, PAUSE_AFTER_REFUSAL)));
+                } else {
+                    known.verdicts.clear();
+                }
+            }
+            Login::Proven | Login::Unverified => {
+                (known.refused, known.rest) = (None, None);
+                // One who accepts any login has not judged this one.
+                if test.findings.login == Login::Proven {
+                    known.failures.clear();
+                }
+                if test.findings.is_definite() {
+                    let until = later(test.at, useful_for(&test, wanted.interval));
+                    known.verdicts.insert(wanted.question, (test.clone(), until));
+                }
+            }
+            Login::Inconclusive(problem) => {
+                let asked = problem.retry_after.filter(|pause| *pause >= LONG_REST && !test.findings.is_held);
+                let mut until = asked.map(|pause| later(test.at, SignedDuration::try_from(pause).unwrap_or_default()));
+                if asked.is_some() || test.findings.may_have_failed {
+                    known.failures.push(test.at);
+                }
+                if test.findings.may_have_failed && !known.may_fail(now) {
+                    let oldest = known.failures.iter().min().copied().unwrap_or(test.at);
+                    until = until.max(Some(later(oldest, COUNTED_FOR)));
+                }
+                if let Some(until) = until {
+                    known.rest = Some((test.clone(), until));
+                    return test.resting(Duration::try_from(until.duration_since(now)).unwrap_or_default());
+                }
+            }
+        }
+        test
+    }
+}
+
+impl Known {
+    /// Whether one more failed login is safe.
+    fn may_fail(&self, now: Timestamp) -> bool {
+        self.failures.iter().filter(|failure| is_within(**failure, COUNTED_FOR, now)).count() < MAY_FAIL
+    }
+
+    /// Whether anything in here can still be of use.
+    fn matters(&self, now: Timestamp) -> bool {
+        self.refused.as_ref().is_some_and(|test| is_within(test.at, PAUSE_AFTER_REFUSAL, now))
+            || self.rest.iter().chain(self.verdicts.values()).any(|(test, until)| test.at <= now && *until > now)
+            || self.failures.iter().any(|failure| is_within(*failure, COUNTED_FOR, now))
+    }
+}
+
+impl Test {
+    /// The same for one who may not try before a time.
+    fn resting(&self, left: Duration) -> Self {
+        let mut test = self.clone();
+        if let Login::Inconclusive(problem) = &mut test.findings.login {
+            problem.retry_after = Some(left);
+        }
+        test
+    }
+}
+
+impl Findings {
+    /// Every part of the question got its answer.
+    fn is_definite(&self) -> bool {
+        self.repositories.iter().all(|found| found.verdict != RepositoryVerdict::Inconclusive)
+    }
+
+    /// The login was refused.
+    fn is_refused(&self) -> bool {
+        matches!(self.login, Login::Refused { .. })
+    }
+
+    /// The login was refused for a repository.
+    fn is_refused_for_repository(&self) -> bool {
+        matches!(self.login, Login::Refused { for_repository: true, .. })
+    }
+}
+
+/// How long an acceptance is of use to one with this interval: a repository that failed is asked for again sooner.
+fn useful_for(test: &Test, interval: SignedDuration) -> SignedDuration {
+    let mut problems = test.findings.repositories.iter().filter_map(|found| found.problem.as_ref());
+    if problems.any(|problem| problem.reason.is_of_a_repository()) {
+        return interval.min(PAUSE_AFTER_FAILED_REPOSITORY);
+    }
+    interval
+}
+
+/// Whether `time` is not longer ago than `limit`. What comes from the future is from before the clock was set, and says
+/// nothing.
+fn is_within(time: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
+    let age = now.duration_since(time);
+    !age.is_negative() && age < limit
+}
+
+fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{
+        api::Reason,
+        domain::{
+            credential::{Credential, Fingerprints},
+            image::RepositoryName,
+        },
+        problem::Problem,
+        registry::Found,
+    };
+
+    struct World {
+        flights: Flights,
+        fingerprints: Fingerprints,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { flights: Flights::default(), fingerprints: Fingerprints::default() }
+        }
+
+        fn of(&self, used_for: &str) -> Fingerprint {
+            self.fingerprints.of(used_for, &Credential::new("user".into(), "password".into()).unwrap())
+        }
+
+        fn wanted(&self, question: &str) -> Wanted {
+            let interval = SignedDuration::from_mins(60);
+            Wanted { question: self.of(question), after: 0, interval, fresh: false }
+        }
+
+        async fn turn(&self) -> Turn<'_> {
+            self.flights.turn(self.of("login"), at(0)).await.unwrap()
+        }
+
+        async fn learned(&self, question: &str, findings: Findings, minutes: i64) -> Test {
+            self.turn().await.learned(&self.wanted(question), findings, at(minutes))
+        }
+
+        /// The number of the test that is shared.
+        async fn known(&self, wanted: &Wanted, minutes: i64) -> Option<u64> {
+            self.turn().await.known(wanted, at(minutes)).map(|test| test.number)
+        }
+    }
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_second((1000 + minutes) * 60).unwrap()
+    }
+
+    fn findings(login: Login) -> Findings {
+        Findings { login, repositories: vec![], control: None, quota: None, is_held: false, may_have_failed: false }
+    }
+
+    fn refused(for_repository: bool) -> Findings {
+        findings(Login::Refused { who: "r".into(), status: 401, for_repository })
+    }
+
+    fn doubt(pause: Option<u64>) -> Findings {
+        let retry_after = pause.map(|minutes| Duration::from_secs(minutes * 60));
+        findings(Login::Inconclusive(Problem { retry_after, ..Problem::new(Reason::AccessBlocked, "doubt") }))
+    }
+
+    fn unanswered() -> Findings {
+        Findings { may_have_failed: true, ..doubt(None) }
+    }
+
+    fn with_repository(verdict: RepositoryVerdict, reason: Option<Reason>) -> Findings {
+        let name = RepositoryName::parse("team/web").unwrap();
+        let found = Found { name, verdict, problem: reason.map(|reason| Problem::new(reason, "failed")) };
+        Findings { repositories: vec![found], ..findings(Login::Proven) }
+    }
+
+    fn pause(test: &Test) -> Option<u64> {
+        let Login::Inconclusive(problem) = &test.findings.login else { return None };
+        problem.retry_after.map(|pause| pause.as_secs() / 60)
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_shared_by_all_questions_for_half_an_hour() {
+        let world = World::new();
+        world.learned("", refused(false), 0).await;
+        for question in ["", "team/web"] {
+            let wanted = world.wanted(question);
+            // Whatever it knows already, and however often it should be tested.
+            let wanted = Wanted { after: 9, interval: SignedDuration::from_mins(5), ..wanted };
+            assert_eq!(world.known(&wanted, 0).await, Some(1));
+            assert_eq!(world.known(&wanted, 29).await, Some(1));
+            assert_eq!(world.known(&wanted, 30).await, None);
+            assert_eq!(world.known(&wanted, -1).await, None, "the clock was set back");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_acceptance_is_shared_by_the_same_question_within_the_interval_of_who_asks() {
+        let world = World::new();
+        world.learned("", findings(Login::Proven), 0).await;
+        let wanted = world.wanted("");
+        assert_eq!(world.known(&wanted, 0).await, Some(1));
+        assert_eq!(world.known(&wanted, 59).await, Some(1));
+        assert_eq!(world.known(&wanted, 60).await, None);
+        assert_eq!(world.known(&wanted, -1).await, None, "the clock was set back");
+        let often = Wanted { interval: SignedDuration::from_mins(5), ..wanted };
+        assert_eq!(world.known(&often, 4).await, Some(1));
+        assert_eq!(world.known(&often, 5).await, None);
+        assert_eq!(world.known(&Wanted { after: 1, ..wanted }, 0).await, None, "it tells nothing new");
+        assert_eq!(world.known(&Wanted { fresh: true, ..wanted }, 0).await, None);
+        assert_eq!(world.known(&world.wanted("team/web"), 0).await, None, "another question");
+        let other = world.flights.turn(world.of("elsewhere"), at(0)).await.unwrap();
+        assert!(other.known(&wanted, at(0)).is_none(), "another login");
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_failed_is_shared_for_ten_minutes_and_a_doubt_about_one_not_at_all() {
+        let world = World::new();
+        let wanted = world.wanted("team/web");
+        let missing = with_repository(RepositoryVerdict::RepositoryNotFound, Some(Reason::RepositoryNotFound));
+        world.learned("team/web", missing, 0).await;
+        assert_eq!(world.known(&wanted, 9).await, Some(1));
+        assert_eq!(world.known(&wanted, 10).await, None);
+        let world = World::new();
+        let doubt = with_repository(RepositoryVerdict::Inconclusive, Some(Reason::RateLimited));
+        world.learned("team/web", doubt, 0).await;
+        assert_eq!(world.known(&wanted, 0).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_later_verdict_takes_the_place_of_an_earlier_one() {
+        let world = World::new();
+        let wanted = world.wanted("");
+        world.learned("", findings(Login::Proven), 0).await;
+        world.learned("team/web", refused(false), 1).await;
+        assert_eq!(world.known(&wanted, 2).await, Some(2));
+        assert_eq!(world.known(&wanted, 31).await, None, "what was accepted before a refusal is not any more");
+        world.learned("", findings(Login::Proven), 31).await;
+        assert_eq!(world.known(&wanted, 31).await, Some(3));
+        assert_eq!(world.known(&world.wanted("team/web"), 31).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_for_a_repository_is_shared_by_the_same_question_until_there_were_too_many() {
+        let world = World::new();
+        world.learned("", findings(Login::Unverified), 0).await;
+        world.learned("team/a", refused(true), 1).await;
+        assert_eq!(world.known(&world.wanted(""), 2).await, Some(1), "the door lets it in");
+        assert_eq!(world.known(&world.wanted("team/a"), 30).await, Some(2));
+        assert_eq!(world.known(&world.wanted("team/a"), 31).await, None);
+        assert_eq!(world.known(&world.wanted("team/b"), 2).await, None);
+        world.learned("team/b", refused(true), 2).await;
+        world.learned("", findings(Login::Unverified), 2).await;
+        assert_eq!(world.known(&world.wanted("team/c"), 2).await, None);
+        world.learned("team/c", refused(true), 2).await;
+        assert_eq!(world.known(&world.wanted("team/d"), 3).await, Some(5));
+        assert_eq!(world.known(&world.wanted("team/d"), 11).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_login_that_may_have_counted_as_failed_rests_for_all_and_other_doubts_are_not_shared() {
+        let world = World::new();
+        for unshared in [doubt(None), doubt(Some(14)), Findings { is_held: true, ..doubt(Some(60)) }] {
+            world.learned("", unshared, 0).await;
+            assert_eq!(world.known(&world.wanted(""), 0).await, None);
+        }
+        world.learned("", doubt(Some(30)), 0).await;
+        for question in ["", "team/web"] {
+            let wanted = Wanted { fresh: true, ..world.wanted(question) };
+            let test = world.turn().await.known(&wanted, at(10)).unwrap();
+            assert_eq!((test.number, pause(&test)), (4, Some(20)), "the rest of the pause");
+            assert_eq!(world.known(&wanted, 30).await, None);
+            assert_eq!(world.known(&wanted, -1).await, None, "the clock was set back");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_login_never_fails_more_than_three_times_in_ten_minutes() {
+        let world = World::new();
+        let fresh = Wanted { fresh: true, ..world.wanted("") };
+        for minutes in 0..3 {
+            assert_eq!(world.known(&fresh, minutes).await, None, "the user asks");
+            world.learned("", refused(false), minutes).await;
+        }
+        assert_eq!(world.known(&fresh, 9).await, Some(3));
+        assert_eq!(world.known(&fresh, 10).await, None, "the first does not count any more");
+
+        let world = World::new();
+        assert_eq!(pause(&world.learned("", unanswered(), 0).await), None);
+        assert_eq!(pause(&world.learned("", unanswered(), 1).await), None);
+        assert_eq!(world.known(&world.wanted(""), 4).await, None);
+        assert_eq!(pause(&world.learned("", unanswered(), 4).await), Some(6), "and says when it may be tried again");
+        assert_eq!(world.known(&world.wanted("team/web"), 9).await, Some(3));
+        assert_eq!(world.known(&world.wanted(""), 10).await, None);
+        world.learned("", findings(Login::Proven), 10).await;
+        assert_eq!(pause(&world.learned("", unanswered(), 11).await), None, "an accepted login ends the count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_tests_and_the_others_wait_and_know_what_it_found() {
+        let world = World::new();
+        let wanted = world.wanted("");
+        let mut leader = world.turn().await;
+        let followers = futures::future::join_all((0..8).map(|_| world.known(&wanted, 0)));
+        let mut followers = Box::pin(followers);
+        assert!(followers.as_mut().now_or_never().is_none());
+        assert!(
+            world.flights.turn(world.of("elsewhere"), at(0)).now_or_never().unwrap().is_some(),
+            "each login for itself"
+        );
+        leader.learned(&wanted, refused(false), at(0));
+        drop(leader);
+        assert_eq!(followers.await, [Some(1); 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_test_that_is_dropped_leaves_its_turn_to_the_next() {
+        let world = World::new();
+        let leader = world.turn().await;
+        let mut first = world.turn().boxed();
+        let mut second = world.turn().boxed();
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(leader);
+        // Neither does one that gives up waiting stand in the way.
+        drop(first);
+        assert!(second.now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eight_wait_at_most_and_not_for_long() {
+        let world = World::new();
+        let logins = [world.of("a"), world.of("b")];
+        let leaders = [world.flights.turn(logins[0], at(0)).await, world.flights.turn(logins[1], at(0)).await];
+        assert!(leaders.iter().all(Option::is_some));
+        assert!(!world.flights.is_crowded(logins[0]));
+        let mut waiting: Vec<_> = (0..8).map(|number| world.flights.turn(logins[number % 2], at(0)).boxed()).collect();
+        assert!(waiting.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
+        assert!(world.flights.is_crowded(logins[0]));
+        assert!(!world.flights.is_crowded(world.of("free")));
+        assert!(world.flights.turn(logins[0], at(0)).now_or_never().unwrap().is_none(), "it comes back later");
+        let began = tokio::time::Instant::now();
+        let turns = futures::future::join_all(waiting).await;
+        assert!(turns.iter().all(Option::is_none));
+        assert_eq!(began.elapsed(), LONGEST_WAIT);
+    }
+
+    #[tokio::test]
+    async fn what_is_of_no_use_any_more_is_forgotten() {
+        let world = World::new();
+        let touch = async |name: String, minutes| {
+            let mut turn = world.flights.turn(world.of(&name), at(minutes)).await.unwrap();
+            turn.learned(&world.wanted(&name), findings(Login::Proven), at(minutes));
+        };
+        for number in 0..1000 {
+            touch(format!("a{number}"), 0).await;
+        }
+        assert_eq!(world.flights.lock().known.len(), 1000, "all of use");
+        let held = world.flights.turn(world.of("a7"), at(0)).await;
+        for number in 0..1100 {
+            touch(format!("b{number}"), 60).await;
+        }
+        let left = world.flights.lock().known.len();
+        assert!(left < 1300, "{left}");
+        assert!(world.flights.lock().known.contains_key(&world.of("a7")), "somebody works with it");
+        drop(held);
+    }
+}
