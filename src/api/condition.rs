@@ -80,6 +80,11 @@ pub fn is_true(conditions: &[Condition], kind: ConditionType) -> bool {
     find(conditions, kind).is_some_and(|condition| condition.status == "True")
 }
 
+/// The reason of a condition, unless a newer operator wrote one that this one does not know.
+pub fn reason_of(condition: &Condition) -> Option<Reason> {
+    Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason)
+}
+
 /// The conditions that follow `old`: those of `desired` and no others. `lastTransitionTime` moves only when the value
 /// of a condition changes, as the Kubernetes API conventions ask.
 pub fn transition(old: &[Condition], desired: &[Desired], generation: i64, now: Timestamp) -> Vec<Condition> {

@@ -1,5 +1,6 @@
 //! The controller of connections: watches, queue, and the recipe with one file per step.
 
+pub mod announce;
 pub mod api_failure;
 pub mod apply;
 mod conclude;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     Context,
+    announce::announcement,
     api_failure::ApiFailure,
     error::Error,
     observe::Observed,
@@ -72,7 +73,7 @@ async fn write(context: &Context, observed: &mut Observed, status: RegistryConne
         Err(error) => return Err(Error::Status(ApiFailure::from(error))),
     }
     context.metrics.status_written();
-    if let Some(announcement) = report::announcement(&before, &status, is_suspended) {
+    if let Some(announcement) = announcement(&before, &status, is_suspended) {
         tracing::info!(reason = %announcement.reason, note = announcement.note, "the connection changed");
         let event = Event {
             type_: if announcement.is_warning { EventType::Warning } else { EventType::Normal },

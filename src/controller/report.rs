@@ -1,5 +1,5 @@
-//! Last step: status and events. What they say is a pure function of the old status, the outcome and the time; they are
-//! written only if they say something new. Nothing else writes status.
+//! Last step: the status. What it says is a pure function of the old status, the outcome and the time; it is written only
+//! if it says something new. Nothing else writes status.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,12 +16,12 @@ use super::{
 use crate::{
     api::{
         ConditionType, Reason, RegistryConnectionStatus,
-        condition::{self, ConditionStatus, Desired, transition},
+        condition::{self, ConditionStatus, Desired, reason_of, transition},
         reason::Class,
         status::{DeliveredCredential, LastTest, ObservedInput, TargetFailure, Targets},
     },
     clock::whole_seconds,
-    problem::{MAX_MESSAGE, Problem, shortened},
+    problem::{Problem, shortened},
 };
 
 /// The longest status, in bytes: etcd keeps every version of it for a while, and every watcher gets each.
@@ -215,10 +215,6 @@ fn class_of(condition: &Condition) -> Option<Class> {
     reason_of(condition).map(Reason::class)
 }
 
-fn reason_of(condition: &Condition) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason)
-}
-
 fn ready_before(status: &RegistryConnectionStatus) -> Option<Desired> {
     let ready = condition::find(&status.conditions, ConditionType::Ready)?;
     Some(Desired {
@@ -229,57 +225,14 @@ fn ready_before(status: &RegistryConnectionStatus) -> Option<Desired> {
     })
 }
 
-/// An event to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announcement {
-    /// Warning instead of Normal.
-    pub is_warning: bool,
-    /// The reason.
-    pub reason: Reason,
-    /// The text.
-    pub note: String,
-}
-
-/// The event that tells a change of the status; none if nothing changed that is worth one.
-pub fn announcement(
-    old: &RegistryConnectionStatus,
-    new: &RegistryConnectionStatus,
-    is_suspended: bool,
-) -> Option<Announcement> {
-    if is_suspended {
-        return (!looks_suspended(old)).then(|| Announcement {
-            is_warning: false,
-            reason: Reason::Suspended,
-            note: "the connection is suspended: nothing is tested or written until it is resumed".into(),
-        });
-    }
-    if let Some(error) = &new.last_error {
-        let is_known = old.last_error.as_ref().is_some_and(|before| before.code == error.code);
-        let texts = [Some(error.message.as_str()), error.hint.as_deref()];
-        let note = shortened(texts.into_iter().flatten().collect::<Vec<_>>().join("; "), MAX_MESSAGE);
-        return (!is_known).then_some(Announcement { is_warning: true, reason: error.code, note });
-    }
-    let ready = condition::find(&new.conditions, ConditionType::Ready).filter(|ready| ready.status == "True")?;
-    let was_good = condition::is_true(&old.conditions, ConditionType::Ready) && old.last_error.is_none();
-    let is_same = was_good && old.credential == new.credential && !looks_suspended(old);
-    let reason = reason_of(ready).filter(|_| !is_same)?;
-    Some(Announcement { is_warning: false, reason, note: ready.message.clone() })
-}
-
-/// A status that a suspended connection has: tested once or said so, and with no refresh ahead although there should be one.
-fn looks_suspended(status: &RegistryConnectionStatus) -> bool {
-    let ready = condition::find(&status.conditions, ConditionType::Ready);
-    let is_refreshed = status.last_test.as_ref().is_some_and(|test| test.verdict != Reason::NotTested);
-    ready.and_then(reason_of) == Some(Reason::Suspended) || (is_refreshed && status.next_refresh_at.is_none())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         api::status::{Control, RepositoryVerdict, TestedRepository},
         controller::{
-            fixture::{connection, delivered, minutes_later, named, object, observed},
+            announce::announcement,
+            fixture::{connection, delivered, minutes_later, named, observed},
             sighting::SecretState,
         },
         problem::field,
@@ -378,15 +331,6 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_event_fits_into_one() {
-        let long = "ü".repeat(5000);
-        let problem = Problem::new(Reason::SecretMalformed, long.clone()).hint(long);
-        let status = after(&observed(delivered(|_| {})), &Outcome::unchanged(Some(problem), Delivery::Current), 1);
-        let event = announcement(&RegistryConnectionStatus::default(), &status, false).unwrap();
-        assert!(event.note.len() <= 1024, "{}", event.note.len());
-    }
-
-    #[test]
     fn another_registry_starts_from_nothing() {
         let mut observed = observed(delivered(|object| {
             object["metadata"]["generation"] = 2.into();
@@ -411,21 +355,6 @@ mod tests {
         let event = announcement(&settled(&unchanged(None, Delivery::Current)).status, &status, true);
         assert_eq!(event.map(|event| event.reason), Some(Reason::Suspended));
         assert_eq!(announcement(&status, &status, true), None);
-    }
-
-    #[test]
-    fn events_tell_transitions_only() {
-        let fresh = observed(object(|_| {}));
-        let good = settled(&unchanged(None, Delivery::Current)).status;
-        let refused = settled(&unchanged(Some(Reason::InvalidCredentials), Delivery::Current)).status;
-        let reason = |old: &RegistryConnectionStatus, new: &RegistryConnectionStatus| {
-            announcement(old, new, false).map(|event| (event.is_warning, event.reason))
-        };
-        assert_eq!(reason(&fresh.status, &good), Some((false, Reason::LoginProven)));
-        assert_eq!(reason(&good, &refused), Some((true, Reason::InvalidCredentials)));
-        assert_eq!(reason(&refused, &refused), None);
-        assert_eq!(reason(&refused, &good), Some((false, Reason::LoginProven)));
-        assert_eq!(reason(&good, &good), None);
     }
 
     #[test]
