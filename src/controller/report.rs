@@ -85,6 +85,8 @@ pub fn status(
         status.last_refresh_at = Some(test.time.clone());
         status.last_test = Some(test.clone());
     }
+    status.last_success_at = last_success(&status);
+    status.suspended = None;
     if !outcome.judged.is_empty() {
         status.observed_inputs.clone_from(&outcome.judged);
     } else if status.observed_generation != Some(observed.generation()) {
@@ -125,6 +127,7 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
     let mut status = observed.status.clone();
     status.provider = Some(observed.object.spec.provider.key().to_owned());
     status.next_refresh_at = None;
+    status.suspended = Some(true);
     if observed.is_new() {
         return settle(status, observed, &policy::suspended_conditions(), now);
     }
@@ -170,6 +173,15 @@ fn tightened(mut status: RegistryConnectionStatus) -> RegistryConnectionStatus {
 /// little is not shown, or every restart would write.
 fn next_refresh(connection: &Connection, status: &RegistryConnectionStatus) -> Option<Timestamp> {
     next_test(connection, status, Timestamp::MIN)
+}
+
+/// When a test was last a success; none if there is no test.
+fn last_success(status: &RegistryConnectionStatus) -> Option<Time> {
+    match &status.last_test {
+        Some(test) if test.verdict == Reason::NotTested => None,
+        Some(test) if test.is_success() => Some(test.time.clone()),
+        Some(_) | None => status.last_success_at.clone(),
+    }
 }
 
 fn targets(observed: &Observed, delivery: &Delivery) -> Targets {
@@ -284,10 +296,11 @@ mod tests {
         assert_eq!(status.last_refresh_at, Some(Time(minutes_later(30))));
         assert!(status.next_refresh_at > observed.status.next_refresh_at);
         status.last_refresh_at.clone_from(&observed.status.last_refresh_at);
+        status.last_success_at.clone_from(&observed.status.last_success_at);
         status.next_refresh_at.clone_from(&observed.status.next_refresh_at);
         status.last_test.clone_from(&observed.status.last_test);
         assert_eq!(status, observed.status);
-        assert_eq!(announcement(&observed.status, &status, false), None);
+        assert_eq!(announcement(&observed.status, &status), None);
     }
 
     #[test]
@@ -331,6 +344,31 @@ mod tests {
     }
 
     #[test]
+    fn the_last_success_outlives_a_refusal_and_is_no_word_of_a_test_that_was_none() {
+        let success = |verdict, found: Option<RepositoryVerdict>, minutes| {
+            let repositories: Vec<_> =
+                found.map(|verdict| TestedRepository { name: "r".into(), verdict }).into_iter().collect();
+            let time = Time(minutes_later(minutes));
+            let test = LastTest { time, verdict, refused_since: None, repositories, control: None };
+            let mut observed = observed(delivered(|_| {}));
+            observed.recorded(settled(&unchanged(None, Delivery::Current)).status);
+            let outcome = Outcome { test: Some(test), ..unchanged(None, Delivery::Current) };
+            after(&observed, &outcome, minutes).last_success_at
+        };
+        let at = |minutes| Some(Time(minutes_later(minutes)));
+        for (verdict, repository, expected) in [
+            (Reason::LoginProven, None, at(30)),
+            (Reason::RepositoriesProven, Some(RepositoryVerdict::PullProven), at(30)),
+            (Reason::Unverified, Some(RepositoryVerdict::TagMissing), at(30)),
+            (Reason::LoginProven, Some(RepositoryVerdict::InsufficientScope), at(0)),
+            (Reason::InvalidCredentials, None, at(0)),
+            (Reason::NotTested, None, None),
+        ] {
+            assert_eq!(success(verdict, repository, 30), expected, "{verdict} {repository:?}");
+        }
+    }
+
+    #[test]
     fn another_registry_starts_from_nothing() {
         let mut observed = observed(delivered(|object| {
             object["metadata"]["generation"] = 2.into();
@@ -352,9 +390,9 @@ mod tests {
         assert_eq!(status.observed_generation, Some(2));
         assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)));
         assert!(condition::is_true(&status.conditions, ConditionType::Ready));
-        let event = announcement(&settled(&unchanged(None, Delivery::Current)).status, &status, true);
+        let event = announcement(&settled(&unchanged(None, Delivery::Current)).status, &status);
         assert_eq!(event.map(|event| event.reason), Some(Reason::Suspended));
-        assert_eq!(announcement(&status, &status, true), None);
+        assert_eq!(announcement(&status, &status), None);
     }
 
     #[test]

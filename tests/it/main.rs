@@ -17,6 +17,7 @@ mod conflict;
 mod controls;
 mod delivery;
 mod edit;
+mod events;
 mod generated;
 mod hostile;
 mod layouts;
