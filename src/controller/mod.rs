@@ -7,7 +7,7 @@ mod conclude;
 pub mod due;
 pub mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod index;
 pub mod mapper;
 pub mod memory;
@@ -22,6 +22,7 @@ pub mod revision;
 pub mod schedule;
 pub mod secret_meta;
 pub mod sighting;
+pub mod situation;
 pub mod validate;
 pub mod verify;
 pub mod wake;
@@ -135,7 +136,7 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
             let _under_way = context.metrics.under_way();
             let pass = tokio::time::timeout(context.pass_limit, reconcile(object, Arc::clone(&context)));
             let result = pass.await.unwrap_or(Err(Error::TimedOut));
-            context.metrics.reconciled(started.elapsed(), result.is_ok());
+            context.metrics.reconciled(started.elapsed(), &result);
             result
         })
     };

@@ -144,6 +144,7 @@ pub async fn verify(
     let (reason, problem) = match conclude(connection, &findings) {
         Ok(conclusion) => conclusion,
         Err(doubt) => {
+            context.metrics.met(doubt.reason);
             let doubt = as_told(doubt, &findings, observed);
             let verdict = match record {
                 // The last word on this very credential was no.
@@ -156,6 +157,9 @@ pub async fn verify(
             return Verified { verdict, test: None, doubt: Some(doubt), resting };
         }
     };
+    if let Some(problem) = &problem {
+        context.metrics.met(problem.reason);
+    }
     let test = last_test(reason, Some(&findings), now);
     remember(context, connection, observed, question, Some(&test), problem.as_ref(), &inputs);
     let verdict = match problem {
@@ -189,7 +193,7 @@ async fn ask(
     let findings = registry::ask(&context.http, &context.habits, &question, now).await;
     context.metrics.login(&findings.login);
     if let Some(quota) = findings.quota {
-        context.metrics.quota(connection.reference.namespace(), connection.reference.name(), quota);
+        context.metrics.quota(observed.uid(), quota);
     }
     findings
 }

@@ -21,6 +21,7 @@ mod events;
 mod generated;
 mod hostile;
 mod layouts;
+mod metrics;
 mod outage;
 mod process;
 mod quiet;
