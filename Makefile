@@ -43,7 +43,7 @@ fuzz: need-rust need-cargo-fuzz ## Look for inputs that break the properties of 
 	env -u CARGO_TARGET_DIR '$(CARGO_FUZZ)' run --sanitizer none $(TARGET) '$(FUZZ_FOUND)' 'fuzz/corpus/$(TARGET)' -- \
 		-max_total_time=$(SECONDS) -max_len=4096 -timeout=10
 
-generate: need-rust ## Write the generated files anew: crds/, the table in docs/, the help texts
+generate: need-rust ## Write the generated files anew: crds/, the tables in docs/, the help texts
 	EXPECTORATE=overwrite cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
 
 need-rust:

@@ -14,10 +14,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use crate::{
-    api::{ConditionType, condition},
-    controller::Context,
-};
+use crate::controller::Context;
 
 /// The media type of the text that Prometheus scrapes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -51,15 +48,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    let connections = context.index.store().state();
-    let ready = connections.iter().map(|connection| {
-        let conditions = connection.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        condition::find(conditions, ConditionType::Ready).map_or_else(
-            || ("Unknown".into(), "Progressing".into()),
-            |ready| (ready.status.clone(), ready.reason.clone()),
-        )
-    });
-    match context.metrics.text(ready) {
+    match context.metrics.text(context.index.store().state()) {
         Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, OPEN_METRICS)], text),
         Err(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], "failed to encode metrics\n".into())

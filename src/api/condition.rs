@@ -48,7 +48,8 @@ pub enum ConditionStatus {
 }
 
 impl ConditionStatus {
-    fn as_str(self) -> &'static str {
+    /// The value as it stands in `status.conditions[].status`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::True => "True",
             Self::False => "False",
@@ -78,6 +79,11 @@ pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition>
 /// True if the condition of the given type is present with value True.
 pub fn is_true(conditions: &[Condition], kind: ConditionType) -> bool {
     find(conditions, kind).is_some_and(|condition| condition.status == "True")
+}
+
+/// The reason of a condition, unless a newer operator wrote one that this one does not know.
+pub fn reason_of(condition: &Condition) -> Option<Reason> {
+    Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason)
 }
 
 /// The conditions that follow `old`: those of `desired` and no others. `lastTransitionTime` moves only when the value

@@ -79,7 +79,8 @@ pub struct RegistryConnectionSpec {
     pub refresh_interval_minutes: Option<i32>,
 
     /// Serves only repositories below this path, such as `team` for `team/web` (not for `team-b/web`, nor for a repository
-    /// named just `team`), so that several connections to one host can exist side by side. Absent means all of them.
+    /// named just `team`), so that several connections to one host can exist side by side. Of the clients, the kubelet
+    /// knows such entries; several others do not. Absent means all repositories.
     #[schemars(length(min = 1, max = MAX_REPOSITORY), regex(pattern = REPOSITORY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository_prefix: Option<String>,
@@ -92,23 +93,23 @@ pub struct RegistryConnectionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<TargetSecret>,
 
-    /// What happens to the Secret once the registry has definitely refused the login in it, twice, at least 30 minutes apart.
-    /// `Keep`: it stays. `Remove`: it is deleted, and Pods that name it cannot restart until a login is accepted again.
-    /// Absent means `Keep`.
+    /// What a definite refusal does to the Secret. The schema tells the text of the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_rejected: Option<OnRejected>,
 
-    /// What deleting the connection, or renaming its Secret, does to the Secret it wrote. `Delete`: it goes, a minute after the
-    /// connection. `Retain`: it stays. Absent means `Delete`.
+    /// What the end of the connection does to the Secret. The schema tells the text of the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// True: nothing is tested or written, and what exists stays. Absent means false.
+    /// True: nothing is tested or written, and what exists stays. What happened meanwhile is acted on once it is false
+    /// again. Absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
 
-/// What a definite refusal does to the Secret.
+/// What happens to the Secret once the registry has definitely refused the login in it, twice, at least 30 minutes apart.
+/// `Keep`: it stays. `Remove`: it is deleted, and Pods that name it cannot restart until a login is accepted again. Absent
+/// means `Keep`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnRejected {
     /// It stays.
@@ -118,7 +119,8 @@ pub enum OnRejected {
     Remove,
 }
 
-/// What the end of a connection does to the Secret.
+/// What deleting the connection, or renaming its Secret, does to the Secret it wrote. `Delete`: it goes, a minute after the
+/// connection. `Retain`: it stays. Absent means `Delete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// It is deleted.
@@ -147,13 +149,13 @@ impl DeletionPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Test {
-    /// `Required`: only a login that the registry accepted is delivered. `Off`: it is delivered as it is given, for
-    /// registries that the operator cannot reach; the connection says `NotTested`. Absent means `Required`.
+    /// Whether the login is tested. The schema tells the text of the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<TestMode>,
 
     /// Repositories that the login must be able to pull from, at most 8. One that fails keeps a new login from being
-    /// delivered. A repository that anybody can pull from proves nothing, which `status.lastTest` says.
+    /// delivered. A repository that anybody can pull from proves nothing, which `status.lastTest` says. Absent means that
+    /// none is asked for.
     #[schemars(length(max = MAX_TEST_REPOSITORIES))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repositories: Option<Vec<TestRepository>>,
@@ -164,7 +166,8 @@ pub struct Test {
     pub timeout_seconds: Option<i32>,
 }
 
-/// Whether a login is tested.
+/// `Required`: only a login that the registry accepted is delivered. `Off`: it is delivered as it is given, for registries
+/// that the operator cannot reach; the connection says `NotTested`. Absent means `Required`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TestMode {
     /// Only a login that the registry accepted is delivered.
@@ -192,20 +195,22 @@ pub struct TestRepository {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetSecret {
-    /// The Secret's name. Absent means the connection's name. A Secret of that name which regcred did not write is never
-    /// changed; the connection says `TargetConflict` instead.
+    /// The Secret's name. It cannot be the one that is read. A Secret of that name which regcred did not write is never
+    /// changed; the connection says `TargetConflict` instead. Absent means the connection's name.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 
-    /// Labels to put on the Secret besides regcred's own. A label that is dropped here is removed there.
+    /// Labels to put on the Secret besides regcred's own. A label that is dropped here is removed there. Keys under
+    /// `regcred.dev/`, and `app.kubernetes.io/managed-by`, belong to the operator. Absent means none.
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('regcred.dev/') && key != 'app.kubernetes.io/managed-by')")
         .message("spec.secret.labels must not use keys under regcred.dev/ or app.kubernetes.io/managed-by: they belong to the operator"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
 
-    /// Annotations to put on the Secret besides regcred's own. An annotation that is dropped here is removed there.
+    /// Annotations to put on the Secret besides regcred's own. An annotation that is dropped here is removed there. Keys
+    /// under `regcred.dev/` belong to the operator. Absent means none.
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('regcred.dev/'))")
         .message("spec.secret.annotations must not use keys under regcred.dev/: they belong to the operator"))]

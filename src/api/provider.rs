@@ -54,8 +54,10 @@ impl Provider {
 )]
 pub struct Generic {
     /// Where the registry is: a host, with a port if it is not the usual one, as in `https://registry.example.com:5000`.
-    /// Without a scheme https is meant, or http with `insecure: true`. User name, password, query and fragment do not
-    /// belong here. Docker Hub has a provider of its own, `dockerhub`.
+    /// Without a scheme https is meant, or http with `insecure: true`. `/v1`, `/v2` and a slash at the end are ignored;
+    /// upper case and IDNA are normalised. User name, password, query, fragment and any other path do not belong here.
+    /// `http://` needs `insecure: true`, except for loopback addresses, which need the flag `--allow-loopback`. Docker Hub has
+    /// a provider of its own, `dockerhub`.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(
         validation = Rule::new("!self.contains('@')")
@@ -74,7 +76,7 @@ pub struct Generic {
     pub secret_ref: SecretReference,
 
     /// The host as it stands in image names, such as `registry.example.com:5000`, when the operator reaches the registry
-    /// at another address than the nodes do. Absent means the host of `registryUrl`.
+    /// at another address than the nodes do. No scheme, no path. Absent means the host of `registryUrl`.
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(
         validation = Rule::new("!self.contains('/') && !self.contains('@')")
@@ -84,17 +86,19 @@ pub struct Generic {
     pub image_host: Option<String>,
 
     /// The certificate authority that signed the registry's certificate, and its token server's, if the operator does
-    /// not know it: a ConfigMap or Secret in the connection's namespace. It is trusted besides those the operator trusts.
+    /// not know it: a ConfigMap or Secret in the connection's namespace. It is trusted besides those the operator trusts, and
+    /// a change of it is seen at once. Absent means only what the operator trusts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaReference>,
 
-    /// True: the registry speaks plain http. The login then crosses the network unencrypted. Absent means false.
+    /// True: the registry speaks plain http. The login then crosses the network unencrypted. It never makes the operator
+    /// ignore a certificate. Absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure: Option<bool>,
 
     /// Hosts besides the registry's own that may receive the login because the registry's token server is there, such as
     /// `auth.example.com` or `auth.example.com:5001`. Those of Docker Hub, GitLab.com and
-    /// DigitalOcean are known without.
+    /// DigitalOcean are known without. Absent means none.
     #[schemars(length(max = 8), inner(length(min = 1, max = 255)))]
     #[x_kube(
         validation = Rule::new("self.all(host, !host.contains('/') && !host.contains('@'))")

@@ -25,6 +25,28 @@ pub enum Class {
     Ours,
 }
 
+impl Class {
+    /// The name as it stands in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "Good",
+            Self::UnderWay => "UnderWay",
+            Self::Missing => "Missing",
+            Self::UsersTurn => "UsersTurn",
+            Self::Wait => "Wait",
+            Self::Ours => "Ours",
+        }
+    }
+
+    /// True if something is wrong.
+    pub fn is_trouble(self) -> bool {
+        match self {
+            Self::Good | Self::UnderWay => false,
+            Self::Missing | Self::UsersTurn | Self::Wait | Self::Ours => true,
+        }
+    }
+}
+
 /// Defines the enum, its list and its texts in one place, so that none of them can be forgotten.
 macro_rules! reasons {
     ($($variant:ident: $class:ident, $cause:literal, $fix:literal;)*) => {

@@ -52,6 +52,15 @@ pub struct RegistryConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_refresh_at: Option<Time>,
 
+    /// When a test was last a success: the registry accepted the login, and no repository under `spec.test.repositories`
+    /// failed. A refusal does not change it. Absent if nothing was tested yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_success_at: Option<Time>,
+
+    /// True while the operator leaves the connection alone because of `spec.suspend`. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<bool>,
+
     /// The value of the annotation `regcred.dev/refresh-requested-at` that was acted on last. A value of more than 64
     /// characters stands here as `sha256:` and 32 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +132,20 @@ pub struct LastTest {
     pub control: Option<Control>,
 }
 
+impl LastTest {
+    /// What it came to: the verdict on the login, or what keeps the first repository that failed out of its reach.
+    pub fn result(&self) -> Reason {
+        let failed = self.repositories.iter().find_map(|repository| repository.verdict.failure());
+        failed.filter(|_| self.verdict.is_acceptance()).unwrap_or(self.verdict)
+    }
+
+    /// True if the registry was asked, accepted the login, and let it read what it must be able to read.
+    pub fn is_success(&self) -> bool {
+        let result = self.result();
+        result.is_acceptance() && result != Reason::NotTested
+    }
+}
+
 /// Whether a registry refuses a login that cannot be right. Such a login is sent at most once a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -161,6 +184,18 @@ pub enum RepositoryVerdict {
     /// It could not be found out; also what a newer operator wrote and this one does not know.
     #[serde(other)]
     Inconclusive,
+}
+
+impl RepositoryVerdict {
+    /// The reason, if it makes a test fail.
+    pub fn failure(self) -> Option<Reason> {
+        match self {
+            Self::InsufficientScope => Some(Reason::InsufficientScope),
+            Self::RepositoryNotFound => Some(Reason::RepositoryNotFound),
+            // In a definite verdict it stands beside one of the two.
+            Self::Inconclusive | Self::PullProven | Self::TagMissing | Self::PubliclyReadable => None,
+        }
+    }
 }
 
 /// A plain string in the schema, as for [`Reason`].

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     api::{Reason, names::FIELD_MANAGER},
+    metrics::{Metrics, WriteOp, WriteResult},
     problem::{Problem, field},
 };
 
@@ -49,11 +50,6 @@ impl Applied {
         !self.learned.is_empty()
     }
 
-    /// How many Secrets were written.
-    pub fn written(&self) -> usize {
-        self.written.len()
-    }
-
     /// The writes the API server refused.
     pub fn denied(&self) -> &[Denied] {
         &self.denied
@@ -64,10 +60,14 @@ impl Applied {
 ///
 /// # Errors
 /// The first answer of the API server that is no decision about the write; trying again may help.
-pub async fn apply(client: &Client, plan: Plan) -> Result<Applied, ApiFailure> {
+pub async fn apply(client: &Client, metrics: &Metrics, plan: Plan) -> Result<Applied, ApiFailure> {
     let mut applied = Applied::default();
     for PlannedWrite { key, known, write } in plan.writes {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+        let op = match &write {
+            Write::Create(_) => WriteOp::Create,
+            Write::Update(_) => WriteOp::Update,
+        };
         let result = match write {
             Write::Create(secret) => {
                 let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
@@ -80,33 +80,42 @@ pub async fn apply(client: &Client, plan: Plan) -> Result<Applied, ApiFailure> {
         };
         match result {
             Ok(secret) => {
+                metrics.target_write(op, WriteResult::Written);
                 // This very resourceVersion is ours, whoever else owns a field of the same value.
                 let meta = SecretMeta { data_trusted: true, ..SecretMeta::from_secret(&secret) };
                 applied.written.push((key, SecretState::Present(meta.into())));
             }
             Err(kube::Error::Api(status)) => {
                 if let Some(problem) = refusal(&key, &status) {
+                    metrics.target_write(op, WriteResult::Denied);
                     // A 500 is a webhook that could not be asked; it may be back any moment.
                     let pause_like = (status.code == 500).then_some(Reason::UpstreamError);
                     applied.denied.push(Denied { key, words: status.message, problem, pause_like });
                     continue;
                 }
                 if !is_surprise(&status) {
+                    metrics.target_write(op, WriteResult::Failed);
                     return Err(ApiFailure::from(kube::Error::Api(status)));
                 }
-                let found = match secrets.get_opt(&key.name).await? {
+                let found = secrets.get_opt(&key.name).await;
+                let found = match found.inspect_err(|_| metrics.target_write(op, WriteResult::Failed))? {
                     Some(secret) => SecretState::Present(SecretMeta::from_secret(&secret).into()),
                     None => SecretState::Absent,
                 };
                 // An "invalid" that nothing in the cluster explains is a decision, as policies make it.
                 if status.is_invalid() && found.is_no_news_after(&known) {
+                    metrics.target_write(op, WriteResult::Denied);
                     let problem = denied(&key);
                     applied.denied.push(Denied { key, words: status.message, problem, pause_like: None });
                 } else {
+                    metrics.target_write(op, WriteResult::Conflict);
                     applied.learned.push((key, found));
                 }
             }
-            Err(error) => return Err(ApiFailure::from(error)),
+            Err(error) => {
+                metrics.target_write(op, WriteResult::Failed);
+                return Err(ApiFailure::from(error));
+            }
         }
     }
     Ok(applied)

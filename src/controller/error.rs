@@ -24,3 +24,20 @@ pub enum Error {
     #[error("failed to write the status")]
     Status(#[source] ApiFailure),
 }
+
+impl Error {
+    /// All kinds that are counted, as they stand in metrics.
+    pub const KINDS: [&str; 5] = ["ReadFailed", "WriteFailed", "Contended", "TimedOut", "StatusFailed"];
+
+    /// What kind it is; none for a connection that is gone, which is no trouble.
+    pub fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Read(_) => Some("ReadFailed"),
+            Self::Write(_) => Some("WriteFailed"),
+            Self::Contended => Some("Contended"),
+            Self::TimedOut => Some("TimedOut"),
+            Self::Status(_) => Some("StatusFailed"),
+            Self::Gone => None,
+        }
+    }
+}

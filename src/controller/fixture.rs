@@ -32,7 +32,7 @@ pub(super) fn minutes_later(minutes: i64) -> Timestamp {
 }
 
 /// A fresh connection to `r.example`, changed as a test wants.
-pub(super) fn object(change: impl FnOnce(&mut Value)) -> RegistryConnection {
+pub(crate) fn object(change: impl FnOnce(&mut Value)) -> RegistryConnection {
     let mut object = json!({
         "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
         "metadata": {
@@ -46,7 +46,7 @@ pub(super) fn object(change: impl FnOnce(&mut Value)) -> RegistryConnection {
 }
 
 /// The same after it was proven and delivered.
-pub(super) fn delivered(change: impl FnOnce(&mut Value)) -> RegistryConnection {
+pub(crate) fn delivered(change: impl FnOnce(&mut Value)) -> RegistryConnection {
     object(|object| {
         let condition = |kind: &str, reason: &str| {
             json!({

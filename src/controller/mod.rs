@@ -1,12 +1,13 @@
 //! The controller of connections: watches, queue, and the recipe with one file per step.
 
+pub mod announce;
 pub mod api_failure;
 pub mod apply;
 mod conclude;
 pub mod due;
 pub mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod flight;
 pub mod index;
 pub mod mapper;
@@ -23,6 +24,7 @@ pub mod revision;
 pub mod schedule;
 pub mod secret_meta;
 pub mod sighting;
+pub mod situation;
 pub mod validate;
 pub mod verify;
 pub mod wake;
@@ -139,7 +141,7 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
             let _under_way = context.metrics.under_way();
             let pass = tokio::time::timeout(context.pass_limit, reconcile(object, Arc::clone(&context)));
             let result = pass.await.unwrap_or(Err(Error::TimedOut));
-            context.metrics.reconciled(started.elapsed(), result.is_ok());
+            context.metrics.reconciled(started.elapsed(), &result);
             result
         })
     };

@@ -95,7 +95,8 @@ impl Observed {
         }
         let status = &mut self.status;
         if status.registry_host.as_deref().is_some_and(|before| before != endpoint.shown_host().as_str()) {
-            (status.credential, status.last_test, status.last_refresh_at) = (None, None, None);
+            (status.credential, status.last_test) = (None, None);
+            (status.last_refresh_at, status.last_success_at) = (None, None);
             status.observed_inputs.clear();
         }
         let Some(tested) = self.memory.tested.as_ref().filter(|tested| tested.registry == endpoint.registry) else {

@@ -1,6 +1,7 @@
 //! The one table from what is known to conditions, and from what went wrong to the next try. Pure.
 //!
-//! The rows of [`conditions`] stand in the order of `docs/reference/registryconnection.md`; the first that fits wins.
+//! The rows of [`conditions`] stand in the order of [`super::situation::SITUATIONS`], which the reference page prints; the
+//! first that fits wins.
 
 use std::time::Duration;
 

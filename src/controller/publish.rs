@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     Context,
+    announce::announcement,
     api_failure::ApiFailure,
     error::Error,
     observe::Observed,
@@ -49,7 +50,6 @@ async fn write(context: &Context, observed: &mut Observed, status: RegistryConne
         return Ok(());
     }
     let object = &observed.object;
-    let is_suspended = object.spec.suspend.unwrap_or(false);
     let connections: Api<RegistryConnection> =
         Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
     let patch = Patch::<RegistryConnection>::Json(status_patch(observed.uid(), &status));
@@ -72,7 +72,7 @@ async fn write(context: &Context, observed: &mut Observed, status: RegistryConne
         Err(error) => return Err(Error::Status(ApiFailure::from(error))),
     }
     context.metrics.status_written();
-    if let Some(announcement) = report::announcement(&before, &status, is_suspended) {
+    if let Some(announcement) = announcement(&before, &status) {
         tracing::info!(reason = %announcement.reason, note = announcement.note, "the connection changed");
         let event = Event {
             type_: if announcement.is_warning { EventType::Warning } else { EventType::Normal },

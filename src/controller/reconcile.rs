@@ -75,6 +75,9 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
         Ok(connection) => connection,
         Err(problem) => {
             acted_on_requests(&context, &mut observed);
+            if observed.is_edited() {
+                context.metrics.met(problem.reason);
+            }
             let outcome = Outcome::unchanged(Some(problem), delivery_as_told(&observed));
             publish(&context, &mut observed, None, &outcome, now).await?;
             return Ok(Action::await_change());
@@ -128,6 +131,7 @@ async fn judge_and_deliver(
         Ok(resolved) => resolved,
         Err(provider::Error::Unusable { problem, inputs }) => {
             acted_on_requests(context, observed);
+            context.metrics.met(problem.reason);
             observed.saw(&context.index, &inputs, problem.reason);
             // What was not read any more counts too, or it would look new the next time.
             let inputs: Vec<ObservedInput> = match &observed.authority {
@@ -142,6 +146,7 @@ async fn judge_and_deliver(
         }
         Err(provider::Error::Denied(problem)) => {
             acted_on_requests(context, observed);
+            context.metrics.met(problem.reason);
             context.failed(observed, None, Trouble::Credential((*problem).clone()), &problem, now);
             return Ok(Some(Outcome::unchanged(Some(*problem), delivery(connection, observed))));
         }
@@ -248,14 +253,14 @@ async fn deliver(
 
     for _ in 0..MAX_PLANS {
         let plan = plan(connection, &accepted.proven, &credential, &observed.target);
-        let applied = apply(&context.client, plan).await.map_err(Error::Write)?;
+        let applied = apply(&context.client, &context.metrics, plan).await.map_err(Error::Write)?;
         for (key, state) in applied.known() {
             context.index.learn(key, state.clone());
             observed.target = state.clone();
         }
-        context.metrics.secrets_written(applied.written());
         if let Some(denied) = applied.denied().first() {
             let problem = told(denied, accepted.proven.credential());
+            context.metrics.met(problem.reason);
             let cause = denied.pause_like.map_or_else(|| problem.clone(), |reason| Problem::new(reason, ""));
             context.failed(observed, None, Trouble::Delivery(problem.clone()), &cause, now);
             outcome.delivery = Delivery::Impossible(problem);
@@ -263,6 +268,9 @@ async fn deliver(
         }
         if !applied.is_surprised() {
             outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&credential)));
+            if let Delivery::Impossible(problem) = &outcome.delivery {
+                context.metrics.met(problem.reason);
+            }
             return Ok(outcome);
         }
     }

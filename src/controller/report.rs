@@ -1,5 +1,5 @@
-//! Last step: status and events. What they say is a pure function of the old status, the outcome and the time; they are
-//! written only if they say something new. Nothing else writes status.
+//! Last step: the status. What it says is a pure function of the old status, the outcome and the time; it is written only
+//! if it says something new. Nothing else writes status.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -17,12 +17,12 @@ use super::{
 use crate::{
     api::{
         ConditionType, Reason, RegistryConnectionStatus,
-        condition::{self, ConditionStatus, Desired, transition},
+        condition::{self, ConditionStatus, Desired, reason_of, transition},
         reason::Class,
         status::{DeliveredCredential, LastTest, ObservedInput, TargetFailure, Targets},
     },
     clock::whole_seconds,
-    problem::{MAX_MESSAGE, Problem, shortened},
+    problem::{Problem, shortened},
 };
 
 /// The longest status, in bytes: etcd keeps every version of it for a while, and every watcher gets each.
@@ -87,6 +87,8 @@ pub fn status(
         status.last_refresh_at = Some(Time(now.max(test.time.0)));
         status.last_test = Some(test.clone());
     }
+    status.last_success_at = last_success(&status);
+    status.suspended = None;
     if !outcome.judged.is_empty() {
         status.observed_inputs.clone_from(&outcome.judged);
     } else if status.observed_generation != Some(observed.generation()) {
@@ -137,6 +139,7 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
     let mut status = observed.status.clone();
     status.provider = Some(observed.object.spec.provider.key().to_owned());
     status.next_refresh_at = None;
+    status.suspended = Some(true);
     if observed.is_new() {
         return settle(status, observed, &policy::suspended_conditions(), now);
     }
@@ -190,6 +193,15 @@ fn next_refresh(connection: &Connection, status: &RegistryConnectionStatus) -> O
     next_test(connection, status, Timestamp::MIN, Timestamp::MAX)
 }
 
+/// When a test was last a success; none if there is no test.
+fn last_success(status: &RegistryConnectionStatus) -> Option<Time> {
+    match &status.last_test {
+        Some(test) if test.verdict == Reason::NotTested => None,
+        Some(test) if test.is_success() => Some(test.time.clone()),
+        Some(_) | None => status.last_success_at.clone(),
+    }
+}
+
 fn targets(observed: &Observed, delivery: &Delivery) -> Targets {
     let failures = match delivery {
         Delivery::Impossible(problem) => {
@@ -233,10 +245,6 @@ fn class_of(condition: &Condition) -> Option<Class> {
     reason_of(condition).map(Reason::class)
 }
 
-fn reason_of(condition: &Condition) -> Option<Reason> {
-    Reason::ALL.iter().copied().find(|reason| reason.as_str() == condition.reason)
-}
-
 fn ready_before(status: &RegistryConnectionStatus) -> Option<Desired> {
     let ready = condition::find(&status.conditions, ConditionType::Ready)?;
     Some(Desired {
@@ -247,57 +255,14 @@ fn ready_before(status: &RegistryConnectionStatus) -> Option<Desired> {
     })
 }
 
-/// An event to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announcement {
-    /// Warning instead of Normal.
-    pub is_warning: bool,
-    /// The reason.
-    pub reason: Reason,
-    /// The text.
-    pub note: String,
-}
-
-/// The event that tells a change of the status; none if nothing changed that is worth one.
-pub fn announcement(
-    old: &RegistryConnectionStatus,
-    new: &RegistryConnectionStatus,
-    is_suspended: bool,
-) -> Option<Announcement> {
-    if is_suspended {
-        return (!looks_suspended(old)).then(|| Announcement {
-            is_warning: false,
-            reason: Reason::Suspended,
-            note: "the connection is suspended: nothing is tested or written until it is resumed".into(),
-        });
-    }
-    if let Some(error) = &new.last_error {
-        let is_known = old.last_error.as_ref().is_some_and(|before| before.code == error.code);
-        let texts = [Some(error.message.as_str()), error.hint.as_deref()];
-        let note = shortened(texts.into_iter().flatten().collect::<Vec<_>>().join("; "), MAX_MESSAGE);
-        return (!is_known).then_some(Announcement { is_warning: true, reason: error.code, note });
-    }
-    let ready = condition::find(&new.conditions, ConditionType::Ready).filter(|ready| ready.status == "True")?;
-    let was_good = condition::is_true(&old.conditions, ConditionType::Ready) && old.last_error.is_none();
-    let is_same = was_good && old.credential == new.credential && !looks_suspended(old);
-    let reason = reason_of(ready).filter(|_| !is_same)?;
-    Some(Announcement { is_warning: false, reason, note: ready.message.clone() })
-}
-
-/// A status that a suspended connection has: tested once or said so, and with no refresh ahead although there should be one.
-fn looks_suspended(status: &RegistryConnectionStatus) -> bool {
-    let ready = condition::find(&status.conditions, ConditionType::Ready);
-    let is_refreshed = status.last_test.as_ref().is_some_and(|test| test.verdict != Reason::NotTested);
-    ready.and_then(reason_of) == Some(Reason::Suspended) || (is_refreshed && status.next_refresh_at.is_none())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         api::status::{Control, RepositoryVerdict, TestedRepository},
         controller::{
-            fixture::{connection, delivered, minutes_later, named, object, observed},
+            announce::announcement,
+            fixture::{connection, delivered, minutes_later, named, observed},
             sighting::SecretState,
         },
         problem::field,
@@ -349,10 +314,11 @@ mod tests {
         assert_eq!(status.last_refresh_at, Some(Time(minutes_later(30))));
         assert!(status.next_refresh_at > observed.status.next_refresh_at);
         status.last_refresh_at.clone_from(&observed.status.last_refresh_at);
+        status.last_success_at.clone_from(&observed.status.last_success_at);
         status.next_refresh_at.clone_from(&observed.status.next_refresh_at);
         status.last_test.clone_from(&observed.status.last_test);
         assert_eq!(status, observed.status);
-        assert_eq!(announcement(&observed.status, &status, false), None);
+        assert_eq!(announcement(&observed.status, &status), None);
     }
 
     #[test]
@@ -396,12 +362,28 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_event_fits_into_one() {
-        let long = "ü".repeat(5000);
-        let problem = Problem::new(Reason::SecretMalformed, long.clone()).hint(long);
-        let status = after(&observed(delivered(|_| {})), &Outcome::unchanged(Some(problem), Delivery::Current), 1);
-        let event = announcement(&RegistryConnectionStatus::default(), &status, false).unwrap();
-        assert!(event.note.len() <= 1024, "{}", event.note.len());
+    fn the_last_success_outlives_a_refusal_and_is_no_word_of_a_test_that_was_none() {
+        let success = |verdict, found: Option<RepositoryVerdict>, minutes| {
+            let repositories: Vec<_> =
+                found.map(|verdict| TestedRepository { name: "r".into(), verdict }).into_iter().collect();
+            let time = Time(minutes_later(minutes));
+            let test = LastTest { time, verdict, refused_since: None, repositories, control: None };
+            let mut observed = observed(delivered(|_| {}));
+            observed.recorded(settled(&unchanged(None, Delivery::Current)).status);
+            let outcome = Outcome { test: Some(test), ..unchanged(None, Delivery::Current) };
+            after(&observed, &outcome, minutes).last_success_at
+        };
+        let at = |minutes| Some(Time(minutes_later(minutes)));
+        for (verdict, repository, expected) in [
+            (Reason::LoginProven, None, at(30)),
+            (Reason::RepositoriesProven, Some(RepositoryVerdict::PullProven), at(30)),
+            (Reason::Unverified, Some(RepositoryVerdict::TagMissing), at(30)),
+            (Reason::LoginProven, Some(RepositoryVerdict::InsufficientScope), at(0)),
+            (Reason::InvalidCredentials, None, at(0)),
+            (Reason::NotTested, None, None),
+        ] {
+            assert_eq!(success(verdict, repository, 30), expected, "{verdict} {repository:?}");
+        }
     }
 
     #[test]
@@ -426,9 +408,9 @@ mod tests {
         assert_eq!(status.observed_generation, Some(2));
         assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)));
         assert!(condition::is_true(&status.conditions, ConditionType::Ready));
-        let event = announcement(&settled(&unchanged(None, Delivery::Current)).status, &status, true);
+        let event = announcement(&settled(&unchanged(None, Delivery::Current)).status, &status);
         assert_eq!(event.map(|event| event.reason), Some(Reason::Suspended));
-        assert_eq!(announcement(&status, &status, true), None);
+        assert_eq!(announcement(&status, &status), None);
     }
 
     #[test]
@@ -459,21 +441,6 @@ mod tests {
             assert_eq!((ready.status.as_str(), ready.reason.as_str()), expected, "{minutes} minutes");
             assert_eq!(status.last_error.map(|error| error.code), Some(Reason::Unreachable));
         }
-    }
-
-    #[test]
-    fn events_tell_transitions_only() {
-        let fresh = observed(object(|_| {}));
-        let good = settled(&unchanged(None, Delivery::Current)).status;
-        let refused = settled(&unchanged(Some(Reason::InvalidCredentials), Delivery::Current)).status;
-        let reason = |old: &RegistryConnectionStatus, new: &RegistryConnectionStatus| {
-            announcement(old, new, false).map(|event| (event.is_warning, event.reason))
-        };
-        assert_eq!(reason(&fresh.status, &good), Some((false, Reason::LoginProven)));
-        assert_eq!(reason(&good, &refused), Some((true, Reason::InvalidCredentials)));
-        assert_eq!(reason(&refused, &refused), None);
-        assert_eq!(reason(&refused, &good), Some((false, Reason::LoginProven)));
-        assert_eq!(reason(&good, &good), None);
     }
 
     #[test]

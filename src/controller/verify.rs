@@ -171,11 +171,12 @@ pub async fn verify(
     };
     let Test { number, at, findings } = shared;
     if let Some(quota) = findings.quota {
-        context.metrics.quota(connection.reference.namespace(), connection.reference.name(), quota);
+        context.metrics.quota(observed.uid(), quota);
     }
     let (reason, problem) = match conclude(connection, &findings) {
         Ok(conclusion) => conclusion,
         Err(doubt) => {
+            context.metrics.met(doubt.reason);
             let doubt = as_told(doubt, &findings, observed);
             let verdict = match record {
                 // The last word on this very credential was no.
@@ -188,6 +189,9 @@ pub async fn verify(
             return Some(Verified { verdict, test: None, doubt: Some(doubt), resting });
         }
     };
+    if let Some(problem) = &problem {
+        context.metrics.met(problem.reason);
+    }
     let test = LastTest {
         refused_since: refused_since(observed, record.as_ref(), reason, at),
         ..last_test(reason, Some(&findings), at)

@@ -42,8 +42,6 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
             if let Event::Delete(gone) = &event {
                 let meta = gone.meta();
                 context.memories.forget(meta.uid.as_deref().unwrap_or_default());
-                let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
-                context.metrics.forget(namespace.unwrap_or_default(), name.unwrap_or_default());
             }
             let is_listed = matches!(event, Event::InitDone);
             let wakes = context.index.apply_connection(event);

@@ -1,7 +1,13 @@
 //! Files that are made from the code. `EXPECTORATE=overwrite`, as `make generate` sets it, writes them anew.
 
 use anyhow::{Context as _, Result};
-use regcred::api::{connection::crds_yaml, reason::reference_table};
+use regcred::{
+    api::{connection::crds_yaml, reason},
+    controller::situation,
+    metrics::catalogue,
+};
+
+use crate::reference::fields_table;
 
 fn path(relative: &str) -> String {
     format!("{}/{relative}", env!("CARGO_MANIFEST_DIR"))
@@ -17,15 +23,28 @@ fn the_crd_is_what_the_command_prints_and_small_enough_to_apply() -> Result<()> 
     Ok(())
 }
 
+/// The text with what stands between the markers of a name replaced.
+fn with_section(text: &str, name: &str, content: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- {name}: end -->"));
+    let (head, rest) = text.split_once(&begin).with_context(|| format!("no begin of {name}"))?;
+    let (_, tail) = rest.split_once(&end).with_context(|| format!("no end of {name}"))?;
+    Ok(format!("{head}{begin}{content}{end}{tail}"))
+}
+
 #[test]
-fn the_reference_page_lists_every_reason() -> Result<()> {
-    const BEGIN: &str = "<!-- reasons: generated -->\n";
-    const END: &str = "<!-- reasons: end -->";
+fn the_tables_of_the_reference_page_are_what_the_code_says() -> Result<()> {
     let page = path("docs/reference/registryconnection.md");
-    let text = std::fs::read_to_string(&page)?;
-    let (head, rest) = text.split_once(BEGIN).context("no begin marker")?;
-    let (_, tail) = rest.split_once(END).context("no end marker")?;
-    expectorate::assert_contents(&page, &format!("{head}{BEGIN}{}{END}{tail}", reference_table()));
+    let mut text = std::fs::read_to_string(&page)?;
+    for (name, content) in [
+        ("spec", fields_table("spec")?),
+        ("status", fields_table("status")?),
+        ("conditions", situation::reference_table()),
+        ("reasons", reason::reference_table()),
+        ("metrics", catalogue::reference_table()),
+    ] {
+        text = with_section(&text, name, &content)?;
+    }
+    expectorate::assert_contents(&page, &text);
     Ok(())
 }
 

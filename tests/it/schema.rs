@@ -199,42 +199,6 @@ async fn adds_nothing_to_the_users_spec_and_a_fresh_object_is_in_progress() -> R
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_example_and_every_yaml_in_the_docs_is_accepted() -> Result<()> {
-    let scenario = Scenario::prepare("docs").await?;
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut texts = vec![];
-    for folder in ["examples", "docs/reference", "docs/design", "."] {
-        for entry in std::fs::read_dir(root.join(folder))? {
-            let path = entry?.path();
-            let text = || std::fs::read_to_string(&path);
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some("yaml") if folder == "examples" => texts.push((path.clone(), text()?)),
-                Some("md") => texts.extend(yaml_blocks(&text()?).map(|block| (path.clone(), block))),
-                _ => {}
-            }
-        }
-    }
-    let mut connections = 0;
-    for (path, text) in &texts {
-        for document in text.split("\n---").map(|document| document.trim_start_matches("---")) {
-            if document.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
-                continue;
-            }
-            let mut object: Value =
-                serde_saphyr::from_str(document).with_context(|| format!("{}: {document}", path.display()))?;
-            let Some(kind) = object["kind"].as_str().map(str::to_owned) else {
-                continue; // an excerpt, not an object
-            };
-            connections += usize::from(kind == "RegistryConnection");
-            object["metadata"]["namespace"] = scenario.namespace.clone().into();
-            dry_run(&scenario, &object).await.with_context(|| format!("{}: {document}", path.display()))?;
-        }
-    }
-    assert!(connections >= 2, "found {connections} connections in {} texts", texts.len());
-    Ok(())
-}
-
 /// What `kubectl apply --dry-run=server` does.
 async fn dry_run(scenario: &Scenario, object: &Value) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(object.clone())?;
@@ -250,8 +214,4 @@ async fn dry_run(scenario: &Scenario, object: &Value) -> Result<()> {
     };
     objects.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await?;
     Ok(())
-}
-
-fn yaml_blocks(markdown: &str) -> impl Iterator<Item = String> {
-    markdown.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
 }
