@@ -15,6 +15,7 @@ pub mod plan;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;
+pub mod remove;
 pub mod report;
 pub mod resolve;
 pub mod revision;
