@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
+mod another;
 mod closing;
 mod fault;
 mod names;
@@ -13,6 +14,7 @@ mod scenario;
 mod shared;
 mod tell;
 
+mod adoption;
 mod conflict;
 mod controls;
 mod delivery;
@@ -24,10 +26,14 @@ mod outage;
 mod process;
 mod quiet;
 mod refusal;
+mod reinstall;
+mod removal;
+mod rename;
 mod repositories;
 mod schema;
 mod source;
 mod suspend;
 mod token;
 mod unproven;
+mod unsure;
 mod verdicts;
