@@ -6,10 +6,7 @@ use anyhow::{Result, anyhow};
 use regcred::{controller::sweep::GRACE, domain::reference::ConnectionReference};
 use serde_json::{Value, json};
 
-use crate::{
-    another::{grace_at, uid},
-    scenario::{PASSWORD, Scenario},
-};
+use crate::scenario::{PASSWORD, Scenario};
 
 /// A minute passes in a second.
 const FAST: u32 = 60;
@@ -164,20 +161,41 @@ async fn what_is_not_surely_left_behind_stays_and_is_told_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_connections_deleted_at_once_share_the_looks_at_their_kind() -> Result<()> {
-    let scenario = Scenario::start_fast("many", FAST).await?;
-    let mut gone = vec![];
+async fn many_connections_that_went_at_once_share_the_looks_at_their_kind() -> Result<()> {
+    let mut scenario = Scenario::prepare("many").await?;
+    scenario.set_speed(FAST);
     for number in 0..40 {
-        let secret = left_behind(&scenario, &format!("orphan-{number}"), |_| {});
-        gone.push(uid(&scenario.forge(secret).await?));
+        scenario.forge(left_behind(&scenario, &format!("orphan-{number}"), |_| {})).await?;
     }
+    scenario.start_operator().await?;
     for number in 0..40 {
         scenario.until_gone(&format!("orphan-{number}")).await?;
     }
-    let looks = scenario.calls.count(|call| call.is("get", "customresourcedefinitions", ""));
-    let removals = scenario.calls.count(|call| call.is("delete", "secrets", ""));
-    assert_eq!(removals, 40);
-    assert!(looks <= 20, "{looks} looks at the kind");
-    tokio::time::timeout(grace_at(FAST) + LONG, quiet(&scenario)).await??;
+    quiet(&scenario).await?;
+    let asked = scenario.asked();
+    let count = |what: &str| asked.iter().filter(|line| *line == what).count();
+    assert_eq!((count("delete secrets"), count("get secrets"), count("get registryconnections")), (40, 40, 40));
+    assert_eq!(count("get customresourcedefinitions"), 2, "one for 32");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_secrets_from_before_their_kind_was_installed_are_told_in_one_event_and_not_all_looked_at() -> Result<()> {
+    let mut scenario = Scenario::prepare("elder").await?;
+    scenario.set_speed(FAST);
+    for number in 0..40 {
+        let older = |secret: &mut Value| {
+            secret["metadata"]["annotations"]["regcred.dev/connection-created-at"] = "2001-01-01T00:00:00Z".into();
+        };
+        scenario.forge(left_behind(&scenario, &format!("older-{number}"), older)).await?;
+    }
+    scenario.start_operator().await?;
+    let left = scenario.until_left("The same is true of 39 more in this namespace.").await?;
+    assert_eq!(left.len(), 1, "{left:?}");
+    scenario.calls.quiet_for(LONG).await.map_err(|calls| anyhow!("requests: {calls:?}"))?;
+    let asked = scenario.asked();
+    let count = |what: &str| asked.iter().filter(|line| *line == what).count();
+    assert_eq!((count("get secrets"), count("get customresourcedefinitions")), (32, 1));
+    assert_eq!(scenario.secrets().list(&Default::default()).await?.items.len(), 40);
     Ok(())
 }

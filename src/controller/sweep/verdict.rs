@@ -110,13 +110,15 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// True if it is about all connections at once, so that there is no use in looking at another one now.
+    /// True if it is about all connections at once, or all that are older, so that there is no use in looking at another one
+    /// now.
     pub fn is_of_the_kind(&self) -> bool {
         match self {
             Self::NotServed
             | Self::KindMissing
             | Self::KindUnready
             | Self::KindEnding
+            | Self::KindYounger
             | Self::Denied(Act::ReadKind) => true,
             Self::Denied(Act::ReadSecret | Act::ReadConnection | Act::RemoveSecret) => false,
             Self::Removed
@@ -124,7 +126,6 @@ impl Finding {
             | Self::Retained
             | Self::PolicyUnknown
             | Self::AgeUnknown
-            | Self::KindYounger
             | Self::Spared(_)
             | Self::ConnectionThere
             | Self::Changed
