@@ -17,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;
+pub mod remove;
 pub mod report;
 pub mod request;
 pub mod resolve;
@@ -25,10 +26,12 @@ pub mod schedule;
 pub mod secret_meta;
 pub mod sighting;
 pub mod situation;
+pub mod sweep;
 pub mod validate;
 pub mod verify;
 pub mod wake;
 pub mod watch;
+pub mod withdraw;
 
 use std::{sync::Arc, time::Duration};
 
@@ -78,6 +81,8 @@ pub struct Context {
     pub index: Index,
     /// What earlier passes left behind.
     pub memories: Memories,
+    /// What was found of Secrets that might have to go.
+    pub kept: sweep::Kept,
     /// Compares credentials without keeping them.
     pub fingerprints: Fingerprints,
     /// Which registries check logins.
@@ -130,6 +135,7 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
     tokio::select! {
         () = work(Arc::clone(&context), queue) => {}
         () = nothing_began => {}
+        () = sweep::run(Arc::clone(&context)) => {}
     }
 }
 

@@ -63,8 +63,8 @@ pub struct Accepted {
 pub enum Verdict {
     /// It may be delivered.
     Accepted(Accepted),
-    /// The registry refused it.
-    Rejected(Problem),
+    /// The registry refused this one.
+    Rejected(Problem, Credential),
     /// The registry accepted it, but it cannot do what it must. What was delivered of it before may be delivered where it is
     /// missing.
     Unfit(Problem, Option<Accepted>),
@@ -136,7 +136,7 @@ pub async fn verify(
     if let Some(record) = record.clone().filter(|_| !must_ask) {
         let verdict = match record {
             Record::Accepted(_) => Verdict::Accepted(accepted()),
-            Record::Refused => Verdict::Rejected(refused_before(connection, observed)),
+            Record::Refused => Verdict::Rejected(refused_before(connection, observed), credential.clone()),
             Record::Unfit(problem) => Verdict::Unfit(problem, delivered()),
         };
         return Some(Verified { verdict, test: None, doubt: None, resting: None });
@@ -180,7 +180,7 @@ pub async fn verify(
             let doubt = as_told(doubt, &findings, observed);
             let verdict = match record {
                 // The last word on this very credential was no.
-                Some(Record::Refused) => Verdict::Rejected(refused_before(connection, observed)),
+                Some(Record::Refused) => Verdict::Rejected(refused_before(connection, observed), credential.clone()),
                 Some(Record::Unfit(problem)) => Verdict::Unfit(problem, delivered()),
                 Some(Record::Accepted(_)) => Verdict::Inconclusive(doubt.clone(), Some(accepted())),
                 None => Verdict::Inconclusive(doubt.clone(), None),
@@ -211,7 +211,7 @@ pub async fn verify(
     );
     let verdict = match problem {
         None => Verdict::Accepted(accepted()),
-        Some(problem) if reason == Reason::InvalidCredentials => Verdict::Rejected(problem),
+        Some(problem) if reason == Reason::InvalidCredentials => Verdict::Rejected(problem, credential),
         Some(problem) => Verdict::Unfit(problem, delivered()),
     };
     Some(Verified { verdict, test: Some(test), doubt: None, resting: None })

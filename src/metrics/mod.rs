@@ -39,6 +39,8 @@ pub enum WriteOp {
     Create,
     /// It is changed in place.
     Update,
+    /// It is removed.
+    Delete,
 }
 
 /// What came of that.
@@ -55,12 +57,13 @@ pub enum WriteResult {
 }
 
 impl WriteOp {
-    const ALL: [Self; 2] = [Self::Create, Self::Update];
+    const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Update => "update",
+            Self::Delete => "delete",
         }
     }
 }

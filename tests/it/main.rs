@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
+mod another;
 mod closing;
 mod fault;
 mod names;
@@ -13,6 +14,7 @@ mod scenario;
 mod shared;
 mod tell;
 
+mod adoption;
 mod conditions;
 mod conflict;
 mod controls;
@@ -31,6 +33,9 @@ mod process;
 mod quiet;
 mod reference;
 mod refusal;
+mod reinstall;
+mod removal;
+mod rename;
 mod repositories;
 mod request;
 mod schema;
@@ -39,4 +44,5 @@ mod source;
 mod suspend;
 mod token;
 mod unproven;
+mod unsure;
 mod verdicts;
