@@ -19,6 +19,7 @@
 //! asks registries, [`net`] is the only way out of the cluster.
 
 pub mod api;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod controller;

@@ -94,7 +94,23 @@ impl Endpoint {
 /// The input is not shown: it may hold a password.
 fn invalid(field: &'static str, error: InvalidRegistryUrl) -> Problem {
     let name = field.rsplit('.').next().unwrap_or(field);
-    Problem::new(Reason::InvalidSpec, format!("{name} cannot be used: {error}")).at(field)
+    Problem::new(Reason::InvalidSpec, format!("{name} cannot be used: {error}")).at(field).hint(remedy(error))
+}
+
+fn remedy(error: InvalidRegistryUrl) -> &'static str {
+    match error {
+        InvalidRegistryUrl::UserInfo => {
+            "put user name and password into the Secret that secretRef names; if others have seen them here, change them"
+        }
+        InvalidRegistryUrl::Path => {
+            "name the host only; a path belongs to the names of images, or to spec.repositoryPrefix"
+        }
+        InvalidRegistryUrl::NotAUrl
+        | InvalidRegistryUrl::Scheme
+        | InvalidRegistryUrl::NoHost
+        | InvalidRegistryUrl::Query
+        | InvalidRegistryUrl::NotAHost => "write a host with an optional port, such as registry.example.com:5000",
+    }
 }
 
 #[cfg(test)]

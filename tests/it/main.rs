@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
+mod cases;
 mod closing;
 mod fault;
 mod names;
@@ -13,6 +14,7 @@ mod scenario;
 mod shared;
 mod tell;
 
+mod check;
 mod conflict;
 mod controls;
 mod delivery;

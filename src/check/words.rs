@@ -1,0 +1,149 @@
+//! What to say of each kind of fault: what is wrong, and what to do. Pure.
+//!
+//! A value of the file is never repeated, since it may be a password in the wrong place; names of fields are.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSON, JSONSchemaProps};
+
+use super::tree::Value;
+use crate::{
+    api::names::{OBJECT_NAME, OBJECT_NAME_IN_WORDS},
+    domain::image::{REFERENCE, REFERENCE_IN_WORDS, REPOSITORY, REPOSITORY_IN_WORDS},
+    problem::shortened,
+};
+
+/// The longest name of a field that is shown, in bytes.
+const MAX_NAME: usize = 64;
+
+/// Names that are as alike as this, of 1, are taken for one that was misspelt.
+const ALIKE: f64 = 0.6;
+
+/// The name of a field, short and on one line.
+pub fn name(key: &str) -> String {
+    shortened(key.chars().map(|character| if character.is_control() { '?' } else { character }).collect(), MAX_NAME)
+}
+
+/// A field that is not in the schema; `place` is where it is, if it is somewhere else.
+pub fn unknown(
+    key: &str,
+    path: &str,
+    known: &BTreeMap<String, JSONSchemaProps>,
+    place: Option<String>,
+) -> (String, String) {
+    let parent = if path.is_empty() { "the object".to_owned() } else { path.to_owned() };
+    let likeness = |name: &str| {
+        let (key, name) = (key.to_lowercase(), name.to_lowercase());
+        // A name such as refreshInterval is the start of the right one.
+        let is_part = key.len() > 3 && (name.starts_with(&key) || key.starts_with(&name));
+        if is_part { 1.0 } else { strsim::normalized_damerau_levenshtein(&key, &name) }
+    };
+    let candidates = known.keys().filter(|_| key.len() <= MAX_NAME).map(|name| (likeness(name), name));
+    let nearest = candidates.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+    let remedy = match (nearest, place) {
+        (Some((_, name)), _) => format!("did you mean {name}?"),
+        (None, Some(place)) => format!("it belongs to {place}: look at the indentation"),
+        (None, None) => format!("remove it; {parent} has {}", listed(known.keys().map(String::as_str), "and")),
+    };
+    (format!("{parent} has no field of this name"), remedy)
+}
+
+/// A value of another type.
+pub fn wrong_type(schema: &JSONSchemaProps, value: &Value) -> (String, String) {
+    let wanted = match schema.type_.as_deref() {
+        Some("string") => "a text",
+        Some("integer") => "a whole number",
+        Some("boolean") => "true or false",
+        Some("array") => "a list",
+        _ => "a mapping",
+    };
+    let found = match value {
+        Value::Null => "nothing",
+        Value::Boolean(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::Text(_) => "a text",
+        Value::List(_) => "a list",
+        Value::Map(_) => "a mapping",
+    };
+    let fields = || listed(schema.properties.iter().flatten().map(|(name, _)| name.as_str()), "and");
+    let remedy = match (schema.type_.as_deref(), value) {
+        (_, Value::Null) => "give it a value, or remove it".to_owned(),
+        (Some("string"), Value::Boolean(_)) => {
+            "put the value in quotes: without them YAML takes true, yes, on, false, no and off for true or false"
+                .to_owned()
+        }
+        (Some("string"), Value::Number(_)) => {
+            "put the value in quotes: without them YAML takes it for a number".to_owned()
+        }
+        (Some("integer"), Value::Number(_)) => "write it without a fraction".to_owned(),
+        (Some("integer"), _) => "write a number without quotes".to_owned(),
+        (Some("boolean"), _) => "write true or false without quotes".to_owned(),
+        (Some("array"), _) => "write a list: each entry on a line of its own that begins with \"- \"".to_owned(),
+        (Some("object"), _) if schema.properties.is_some() => {
+            format!("write the fields below it, indented: {}", fields())
+        }
+        (Some("object"), _) => "write the entries below it, indented: one \"key: value\" on each line".to_owned(),
+        (_, _) => format!("write {wanted}"),
+    };
+    (format!("this must be {wanted}, and is {found}"), remedy)
+}
+
+/// A field that must be there.
+pub fn missing(schema: Option<&JSONSchemaProps>) -> (String, String) {
+    let description = schema.and_then(|schema| schema.description.as_deref()).unwrap_or_default();
+    let meaning = description.split_inclusive(". ").next().unwrap_or_default().replace('\n', " ");
+    ("this is required, and missing".to_owned(), format!("add it: {}", meaning.trim().trim_end_matches('.')))
+}
+
+/// A text that is none of those that are allowed.
+pub fn not_listed(values: &[JSON]) -> (String, String) {
+    let values = listed(values.iter().filter_map(|value| value.0.as_str()), "or");
+    ("this is none of the values that it may have".to_owned(), format!("write {values}"))
+}
+
+/// A text with too few characters.
+pub fn too_short(minimum: i64) -> (String, String) {
+    let message =
+        if minimum == 1 { "this is empty".to_owned() } else { format!("this has less than {minimum} characters") };
+    (message, "give it a value, or remove it".to_owned())
+}
+
+/// A text with too many characters.
+pub fn too_long(length: i64, maximum: i64) -> (String, String) {
+    (format!("this has {length} characters"), format!("use at most {maximum}"))
+}
+
+/// A list or mapping with too many entries.
+pub fn too_many(length: usize, maximum: i64) -> (String, String) {
+    (format!("this has {length} entries"), format!("keep at most {maximum}"))
+}
+
+/// A number beyond a limit.
+pub fn out_of_range(is_small: bool, schema: &JSONSchemaProps) -> (String, String) {
+    let remedy = match (schema.minimum, schema.maximum) {
+        (Some(minimum), Some(maximum)) => format!("write a number from {minimum} to {maximum}"),
+        (Some(minimum), None) => format!("write at least {minimum}"),
+        (None, maximum) => format!("write at most {}", maximum.unwrap_or(f64::MAX)),
+    };
+    (format!("this is too {}", if is_small { "small" } else { "large" }), remedy)
+}
+
+/// A text that does not match its pattern.
+pub fn no_match(pattern: &str) -> (String, String) {
+    let (message, remedy) = match pattern {
+        OBJECT_NAME => ("this is not the name of an object".to_owned(), OBJECT_NAME_IN_WORDS.to_owned()),
+        REPOSITORY => ("this is not a path of repositories".to_owned(), REPOSITORY_IN_WORDS.to_owned()),
+        REFERENCE => ("this is neither a tag nor a digest".to_owned(), REFERENCE_IN_WORDS.to_owned()),
+        pattern => ("this has not the form that is asked for".to_owned(), format!("it must match {pattern}")),
+    };
+    (message, remedy)
+}
+
+fn listed<'a>(words: impl Iterator<Item = &'a str>, joint: &str) -> String {
+    let words: Vec<&str> = words.collect();
+    match words.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} {joint} {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
