@@ -3,6 +3,7 @@
 //! The shape comes from the schema that the API server has, everything else from the operator's own `validate`, which
 //! repeats the rules of the schema.
 
+pub mod document;
 pub mod input;
 pub mod object;
 pub mod report;

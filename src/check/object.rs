@@ -4,8 +4,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 use kube::Resource;
 
 use super::{
+    document,
     shape::{self, Fault, MAX_FAULTS},
-    tree::{self, Node, Value},
+    tree::{Node, Value},
     words,
 };
 use crate::{
@@ -45,7 +46,7 @@ pub fn class(object: &Node) -> Class<'_> {
 /// All faults of a RegistryConnection, in the order of the file: of its shape, and the first that the operator would find.
 pub fn faults(object: &Node, schema: &JSONSchemaProps, allow_loopback: bool) -> Vec<Fault> {
     if object.mentions("{{") {
-        let (message, remedy) = tree::template();
+        let (message, remedy) = document::template();
         return vec![Fault { path: String::new(), line: object.line, message, remedy }];
     }
     let mut faults: Vec<Fault> = type_faults(object).collect();
@@ -152,7 +153,7 @@ mod tests {
     use crate::check::schema;
 
     fn object(text: &str) -> Node {
-        tree::documents(text).next().unwrap().unwrap()
+        document::documents(text).next().unwrap().unwrap()
     }
 
     fn found(text: &str) -> Vec<String> {

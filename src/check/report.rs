@@ -5,9 +5,10 @@ use kube::Resource;
 use serde::Serialize;
 
 use super::{
+    document::{self, Unreadable},
     object::{self, Class},
     shape::Fault,
-    tree::{self, Node, Unreadable},
+    tree::Node,
 };
 use crate::{
     api::{Reason, RegistryConnection},
@@ -66,7 +67,7 @@ impl Report {
     /// Looks at the text of one more file, with the schema of connections.
     pub fn add(&mut self, file: &str, text: &str, schema: &JSONSchemaProps, allow_loopback: bool) {
         let (found_before, checked_before) = (self.findings.len(), self.checked);
-        for (index, document) in tree::documents(text).enumerate() {
+        for (index, document) in document::documents(text).enumerate() {
             let mut findings = vec![];
             match document {
                 Err(Unreadable { line, message, remedy }) => {

@@ -168,7 +168,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::check::{schema, tree};
+    use crate::check::{document, schema};
 
     /// The words of a schema, without the names of fields.
     fn keywords(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
@@ -217,7 +217,7 @@ mod tests {
 
     fn found(spec: &str) -> Vec<(String, u64, String)> {
         let text = format!("apiVersion: regcred.dev/v1alpha1\nkind: RegistryConnection\nmetadata:\n  name: x\n{spec}");
-        let object = tree::documents(&text).next().unwrap().unwrap();
+        let object = document::documents(&text).next().unwrap().unwrap();
         let faults = faults(&object, &schema::connection());
         faults
             .into_iter()
@@ -239,6 +239,7 @@ mod tests {
     fn names_field_line_and_remedy_of_each_fault() {
         for (more, path, words) in [
             ("  refreshIntervalMinute: 5\n", "spec.refreshIntervalMinute", "did you mean refreshIntervalMinutes"),
+            ("  passwordKeys: x\n", "spec.passwordKeys", "deletionPolicy"),
             ("  registryUrl: x\n", "spec.registryUrl", "spec.provider.generic.registryUrl"),
             ("  zebra: 1\n", "spec.zebra", "deletionPolicy"),
             ("  suspend: \"yes\"\n", "spec.suspend", "without quotes"),
@@ -246,7 +247,7 @@ mod tests {
             ("  test: {mode: Of}\n", "spec.test.mode", "Required"),
             ("  test: [Off]\n", "spec.test", "mode"),
             ("  refreshIntervalMinutes: \"30\"\n", "spec.refreshIntervalMinutes", "without quotes"),
-            ("  refreshIntervalMinutes: 30.5\n", "spec.refreshIntervalMinutes", "without a fraction"),
+            ("  refreshIntervalMinutes: 30.5\n", "spec.refreshIntervalMinutes", "a number without a fraction"),
             ("  refreshIntervalMinutes: 1\n", "spec.refreshIntervalMinutes", "5 to 1440"),
             ("  refreshIntervalMinutes: 99999999999999999999\n", "spec.refreshIntervalMinutes", "1440"),
             ("  secret: {name: \"\"}\n", "spec.secret.name", "empty"),

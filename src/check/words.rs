@@ -31,18 +31,18 @@ pub fn unknown(
     known: &BTreeMap<String, JSONSchemaProps>,
     place: Option<String>,
 ) -> (String, String) {
-    let parent = if path.is_empty() { "the object".to_owned() } else { path.to_owned() };
+    let parent = if path.is_empty() { "the object" } else { path };
     let likeness = |name: &str| {
         let (key, name) = (key.to_lowercase(), name.to_lowercase());
         // A name such as refreshInterval is the start of the right one.
-        let is_part = key.len() > 3 && (name.starts_with(&key) || key.starts_with(&name));
-        if is_part { 1.0 } else { strsim::normalized_damerau_levenshtein(&key, &name) }
+        let is_start = key.len() > 3 && name.starts_with(&key);
+        if is_start { 1.0 } else { strsim::normalized_damerau_levenshtein(&key, &name) }
     };
     let candidates = known.keys().filter(|_| key.len() <= MAX_NAME).map(|name| (likeness(name), name));
     let nearest = candidates.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
     let remedy = match (nearest, place) {
         (Some((_, name)), _) => format!("did you mean {name}?"),
-        (None, Some(place)) => format!("it belongs to {place}: look at the indentation"),
+        (None, Some(place)) => format!("there is {place}: look at the indentation, or remove it"),
         (None, None) => format!("remove it; {parent} has {}", listed(known.keys().map(String::as_str), "and")),
     };
     (format!("{parent} has no field of this name"), remedy)
@@ -50,72 +50,71 @@ pub fn unknown(
 
 /// A value of another type.
 pub fn wrong_type(schema: &JSONSchemaProps, value: &Value) -> (String, String) {
-    let wanted = match schema.type_.as_deref() {
-        Some("string") => "a text",
-        Some("integer") => "a whole number",
-        Some("boolean") => "true or false",
-        Some("array") => "a list",
+    let kind = schema.type_.as_deref().unwrap_or_default();
+    let wanted = match kind {
+        "string" => "a text",
+        "integer" => "a whole number",
+        "boolean" => "true or false",
+        "array" => "a list",
         _ => "a mapping",
     };
     let found = match value {
-        Value::Null => "nothing",
+        Value::Null => return ("this has no value".to_owned(), "give it a value, or remove it".to_owned()),
         Value::Boolean(_) => "true or false",
+        Value::Number(_) if kind == "integer" => "one with a fraction",
         Value::Number(_) => "a number",
         Value::Text(_) => "a text",
         Value::List(_) => "a list",
         Value::Map(_) => "a mapping",
     };
-    let fields = || listed(schema.properties.iter().flatten().map(|(name, _)| name.as_str()), "and");
-    let remedy = match (schema.type_.as_deref(), value) {
-        (_, Value::Null) => "give it a value, or remove it".to_owned(),
-        (Some("string"), Value::Boolean(_)) => {
-            "put the value in quotes: without them YAML takes true, yes, on, false, no and off for true or false"
-                .to_owned()
+    let values = schema.enum_.as_ref().map_or("the value".to_owned(), |values| one_of(values));
+    let fields = schema.properties.as_ref().map(|fields| listed(fields.keys().map(String::as_str), "and"));
+    let remedy = match (kind, value, fields) {
+        ("string", Value::Boolean(_), _) => {
+            format!("write {values} in quotes: without them YAML takes true, yes, on, false, no, off for true or false")
         }
-        (Some("string"), Value::Number(_)) => {
-            "put the value in quotes: without them YAML takes it for a number".to_owned()
-        }
-        (Some("integer"), Value::Number(_)) => "write it without a fraction".to_owned(),
-        (Some("integer"), _) => "write a number without quotes".to_owned(),
-        (Some("boolean"), _) => "write true or false without quotes".to_owned(),
-        (Some("array"), _) => "write a list: each entry on a line of its own that begins with \"- \"".to_owned(),
-        (Some("object"), _) if schema.properties.is_some() => {
-            format!("write the fields below it, indented: {}", fields())
-        }
-        (Some("object"), _) => "write the entries below it, indented: one \"key: value\" on each line".to_owned(),
-        (_, _) => format!("write {wanted}"),
+        ("string", Value::Number(_), _) => format!("write {values} in quotes: without them YAML takes it for a number"),
+        ("string", _, _) => format!("write {values} right behind the colon"),
+        ("integer", Value::Number(_), _) => "write a number without a fraction".to_owned(),
+        ("integer", _, _) => "write a number, without quotes and unit".to_owned(),
+        ("boolean", _, _) => "write true or false without quotes".to_owned(),
+        ("array", _, _) => "write a list: below it, each entry on a line that begins with \"- \"".to_owned(),
+        (_, _, Some(fields)) => format!("write its fields below it, indented: {fields}"),
+        (_, _, None) => "write its entries below it, indented: on each line one key, a colon and a value".to_owned(),
     };
     (format!("this must be {wanted}, and is {found}"), remedy)
 }
 
 /// A field that must be there.
 pub fn missing(schema: Option<&JSONSchemaProps>) -> (String, String) {
-    let description = schema.and_then(|schema| schema.description.as_deref()).unwrap_or_default();
-    let meaning = description.split_inclusive(". ").next().unwrap_or_default().replace('\n', " ");
-    ("this is required, and missing".to_owned(), format!("add it: {}", meaning.trim().trim_end_matches('.')))
+    let description = schema.and_then(|schema| schema.description.as_deref()).unwrap_or_default().replace('\n', " ");
+    let meaning = description.split(". ").next().unwrap_or_default();
+    ("this is required, and missing".to_owned(), format!("add it: {}", meaning.trim_end_matches('.')))
 }
 
 /// A text that is none of those that are allowed.
 pub fn not_listed(values: &[JSON]) -> (String, String) {
-    let values = listed(values.iter().filter_map(|value| value.0.as_str()), "or");
-    ("this is none of the values that it may have".to_owned(), format!("write {values}"))
+    ("this is none of the values that it may have".to_owned(), format!("write {}", one_of(values)))
 }
 
 /// A text with too few characters.
 pub fn too_short(minimum: i64) -> (String, String) {
-    let message =
-        if minimum == 1 { "this is empty".to_owned() } else { format!("this has less than {minimum} characters") };
+    let message = if minimum == 1 {
+        "this is empty".to_owned()
+    } else {
+        format!("this is too short: it needs {minimum} characters")
+    };
     (message, "give it a value, or remove it".to_owned())
 }
 
 /// A text with too many characters.
 pub fn too_long(length: i64, maximum: i64) -> (String, String) {
-    (format!("this has {length} characters"), format!("use at most {maximum}"))
+    (format!("this is too long: it has {length} characters"), format!("use at most {maximum}"))
 }
 
 /// A list or mapping with too many entries.
 pub fn too_many(length: usize, maximum: i64) -> (String, String) {
-    (format!("this has {length} entries"), format!("keep at most {maximum}"))
+    (format!("this has too many entries: {length}"), format!("keep at most {maximum}"))
 }
 
 /// A number beyond a limit.
@@ -137,6 +136,10 @@ pub fn no_match(pattern: &str) -> (String, String) {
         pattern => ("this has not the form that is asked for".to_owned(), format!("it must match {pattern}")),
     };
     (message, remedy)
+}
+
+fn one_of(values: &[JSON]) -> String {
+    listed(values.iter().filter_map(|value| value.0.as_str()), "or")
 }
 
 fn listed<'a>(words: impl Iterator<Item = &'a str>, joint: &str) -> String {

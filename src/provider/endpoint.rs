@@ -62,8 +62,8 @@ impl Endpoint {
             return Err(Problem::new(Reason::InvalidSpec, "the operator does not connect to loopback addresses")
                 .at(field::REGISTRY_URL)
                 .hint(
-                    "use an address that Pods can reach; for tests on one machine start the operator with \
-                     --allow-loopback",
+                    "use an address that Pods can reach; for tests on one machine start the operator, and \
+                     regcred check, with --allow-loopback",
                 ));
         }
         if registry.is_plain_http() && !registry.is_loopback() && !is_insecure {
@@ -93,7 +93,10 @@ impl Endpoint {
 
 /// The input is not shown: it may hold a password.
 fn invalid(field: &'static str, error: InvalidRegistryUrl) -> Problem {
-    let name = field.rsplit('.').next().unwrap_or(field);
+    let name = match field {
+        field::TRUSTED_TOKEN_HOSTS => "an entry of trustedTokenHosts",
+        field => field.rsplit('.').next().unwrap_or(field),
+    };
     Problem::new(Reason::InvalidSpec, format!("{name} cannot be used: {error}")).at(field).hint(remedy(error))
 }
 

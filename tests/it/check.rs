@@ -214,7 +214,7 @@ fn hostile_files_cost_little_and_get_a_clear_sentence() -> Result<()> {
         (
             "list instead of fields",
             &format!("{}spec: []\n", GOOD.split("spec:").next().unwrap()),
-            "write the fields below it",
+            "write its fields below it",
         ),
     ] {
         let outcome = check(folder.path(), &["-"], text)?;
