@@ -1,11 +1,19 @@
-//! The command line. Every flag can also be given in the environment, as `REGCRED_` and the flag's name.
+//! The command line. Every flag of `run` can also be given in the environment, as `REGCRED_` and the flag's name.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
 
 use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use secrecy::SecretString;
 
 use crate::{api::names::DEFAULT_OPERATOR_NAMESPACE, run, telemetry};
+
+/// The exit code of `check` when it found something.
+const FOUND: u8 = 1;
+
+/// The exit code of `check` when it could not read or say everything; clap's, too, for a wrong command line.
+const INCOMPLETE: u8 = 2;
 
 /// A Kubernetes operator for container registry credentials: obtained, proven, kept fresh, delivered.
 #[derive(Debug, Parser)]
@@ -24,6 +32,38 @@ enum Command {
     Run(RunArguments),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
+    /// Check the RegistryConnections in files before they are applied; no cluster is needed.
+    ///
+    /// Says what the API server would refuse, and what the operator would: the field, what is wrong, and what to do. Objects
+    /// of other kinds are skipped. The exit code is 0 if nothing was found, 1 if something was, and 2 if a file could not be
+    /// read or the command line is wrong.
+    Check(CheckArguments),
+}
+
+/// What is checked, and how it is told.
+#[derive(Debug, Clone, clap::Args)]
+struct CheckArguments {
+    /// YAML or JSON files, or folders, of which the .yaml, .yml and .json files right in them are read; - is the standard
+    /// input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// How findings are printed.
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
+
+    /// Accept registries at loopback addresses, as an operator does that runs with this flag.
+    #[arg(long, env = "REGCRED_ALLOW_LOOPBACK", value_parser = FalseyValueParser::new())]
+    allow_loopback: bool,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// For people: FILE:LINE, object, field, what is wrong; below it what to do.
+    Text,
+    /// For programs: one JSON object.
+    Json,
 }
 
 /// How the operator runs.
@@ -86,21 +126,43 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     full.parse().map_err(|_| format!("{text:?} is not an address; expected HOST:PORT or :PORT with a numeric host"))
 }
 
-/// Does what the command line says.
+/// Does what the command line says. The exit code is a failure if `check` found something.
 ///
 /// # Errors
 /// What made the command fail; wrong arguments end the process with clap's own message.
 #[expect(clippy::print_stdout, reason = "printing is what the command is for")]
-pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
     match Cli::parse_from(arguments).command {
         Command::Run(arguments) => {
             telemetry::init(arguments.log_format);
-            run::from_environment(arguments).await
+            run::from_environment(arguments).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Crd => {
             print!("{}", crate::api::connection::crds_yaml()?);
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
+        Command::Check(arguments) => Ok(check(&arguments)),
+    }
+}
+
+/// An error here is no finding: it has an exit code of its own.
+fn check(arguments: &CheckArguments) -> ExitCode {
+    let (report, mut errors) = crate::check::check(&arguments.files, arguments.allow_loopback);
+    let text = match arguments.output {
+        OutputFormat::Text => Ok(report.to_text()),
+        OutputFormat::Json => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
+    };
+    let printed = text
+        .map_err(anyhow::Error::from)
+        .and_then(|text| std::io::stdout().write_all(text.as_bytes()).context("cannot write to the standard output"));
+    errors.extend(printed.err());
+    for error in &errors {
+        eprintln!("regcred: {error:#}");
+    }
+    match (errors.as_slice(), report.findings.as_slice()) {
+        ([], []) => ExitCode::SUCCESS,
+        ([], _) => FOUND.into(),
+        (_, _) => INCOMPLETE.into(),
     }
 }
 

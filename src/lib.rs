@@ -16,9 +16,11 @@
 //! ```
 //!
 //! [`api`] is the contract with the user, [`domain`] holds plain values, [`provider`] obtains credentials, [`registry`]
-//! asks registries, [`net`] is the only way out of the cluster.
+//! asks registries, [`net`] is the only way out of the cluster. [`check`] says of files what
+//! `validate` says of objects.
 
 pub mod api;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod controller;

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         result
     });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // The chain of causes on one line, as the log collectors want it.
             eprintln!("regcred: {error:#}");

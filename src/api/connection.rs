@@ -231,7 +231,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         }
         let providers =
             property(root, "spec").and_then(|spec| property(spec, "provider")).map(|provider| provider_keys(provider));
-        root.x_kubernetes_validations = Some(providers.iter().flatten().map(|key| source_rule(key)).collect());
+        let sources = providers.iter().flatten().map(|key| source_rule(key));
+        root.x_kubernetes_validations = Some(sources.chain([authority_rule()]).collect());
         if let Some(provider) = property(root, "spec").and_then(|spec| property(spec, "provider")) {
             provider.x_kubernetes_validations = Some(provider_rules(provider));
             // The derived `oneOf` says the same in words that name no field.
@@ -251,13 +252,25 @@ fn provider_keys(provider: &JSONSchemaProps) -> Vec<String> {
 
 /// The Secret that a provider reads is not the one that is written.
 fn source_rule(key: &str) -> ValidationRule {
-    let source = format!("self.spec.provider.{key}.secretRef.name");
+    let other = format!("spec.provider.{key}.secretRef.name");
+    target_rule(&format!("!has(self.spec.provider.{key})"), &other)
+}
+
+/// Nor is it one that holds certificates.
+fn authority_rule() -> ValidationRule {
+    let none = "!has(self.spec.provider.generic) || !has(self.spec.provider.generic.caRef) \
+                || self.spec.provider.generic.caRef.kind != 'Secret'";
+    target_rule(none, "spec.provider.generic.caRef.name")
+}
+
+/// The Secret that is written is not one that is read: its name is not in the field `other`, unless `none` holds.
+fn target_rule(none: &str, other: &str) -> ValidationRule {
     let target = "(has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name)";
     ValidationRule {
-        rule: format!("!has(self.spec.provider.{key}) || {target} != {source}"),
+        rule: format!("{none} || {target} != self.{other}"),
         message: Some(format!(
-            "spec.secret.name (absent means the connection's name) must differ from spec.provider.{key}.secretRef.name: \
-             the Secret that is read cannot be the one that is written"
+            "spec.secret.name (absent means the connection's name) must differ from {other}: the Secret that is read \
+             cannot be the one that is written"
         )),
         field_path: Some(".spec.secret.name".to_owned()),
         ..ValidationRule::default()
@@ -273,7 +286,7 @@ fn provider_rules(provider: &JSONSchemaProps) -> Vec<ValidationRule> {
     vec![
         rule(
             format!("[{}].filter(given, given).size() == 1", each(|key| format!("has(self.{key})"), ", ")),
-            format!("exactly one provider must be given, one of: {}", keys.join(", ")),
+            one_provider(keys.iter().map(String::as_str)),
         ),
         rule(
             each(|key| format!("has(self.{key}) == has(oldSelf.{key})"), " && "),
@@ -281,6 +294,11 @@ fn provider_rules(provider: &JSONSchemaProps) -> Vec<ValidationRule> {
                 .to_owned(),
         ),
     ]
+}
+
+/// What is said of a `spec.provider` without exactly one of these keys.
+pub fn one_provider<'a>(keys: impl Iterator<Item = &'a str>) -> String {
+    format!("exactly one provider must be given, one of: {}", keys.collect::<Vec<_>>().join(", "))
 }
 
 /// The CustomResourceDefinitions as one YAML stream, as `regcred crd` prints it.

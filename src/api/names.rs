@@ -62,6 +62,9 @@ pub const DEFAULT_OPERATOR_NAMESPACE: &str = "regcred-system";
 /// What the name of a Secret looks like (RFC 1123 subdomain), as a regular expression for the schema.
 pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+/// The same in words, for those who have to correct one.
+pub const OBJECT_NAME_IN_WORDS: &str = "use at most 253 lower-case letters, digits, - and ., with a letter or digit at both ends and on both sides of each dot";
+
 /// Whether a text can be the name of a Secret: [`OBJECT_NAME`], and at most 253 characters. Names go into the paths of
 /// requests, so one that is no name must never get there.
 pub fn is_object_name(text: &str) -> bool {

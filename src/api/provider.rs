@@ -48,7 +48,7 @@ impl Provider {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.insecure) || !self.insecure || !self.registryUrl.lowerAscii().startsWith('https://')")
+    validation = Rule::new("!has(self.insecure) || !self.insecure || !self.registryUrl.trim().lowerAscii().startsWith('https://')")
         .message("insecure means plain http, but registryUrl begins with https://: remove one of the two; for a certificate of your own authority use caRef")
         .field_path(".insecure"),
 )]
@@ -64,7 +64,7 @@ pub struct Generic {
             .message("registryUrl must not contain a user name or password: put them into the Secret named by secretRef"),
         validation = Rule::new("!self.contains('?') && !self.contains('#')")
             .message("registryUrl must not contain a query or a fragment"),
-        validation = Rule::new("!self.contains('://') || self.lowerAscii().startsWith('https://') || self.lowerAscii().startsWith('http://')")
+        validation = Rule::new("!self.contains('://') || self.trim().lowerAscii().startsWith('https://') || self.trim().lowerAscii().startsWith('http://')")
             .message("registryUrl must begin with https:// or http://, or have no scheme"),
     )]
     pub registry_url: String,

@@ -17,12 +17,12 @@ use crate::{
             MAX_REFRESH_INTERVAL_MINUTES, MAX_TEST_REPOSITORIES, MAX_TEST_TIMEOUT_SECONDS,
             MIN_REFRESH_INTERVAL_MINUTES, MIN_TEST_TIMEOUT_SECONDS, OnRejected, Test, TestMode, TestRepository,
         },
-        names::{MANAGED_BY_LABEL, is_object_name},
+        names::{GROUP, MANAGED_BY_LABEL, OBJECT_NAME_IN_WORDS, is_object_name},
         provider::Provider,
     },
     domain::{
         docker_config::ConfigKey,
-        image::{Reference, RepositoryName},
+        image::{REFERENCE_IN_WORDS, REPOSITORY_IN_WORDS, Reference, RepositoryName},
         reference::ConnectionReference,
     },
     problem::{Problem, field},
@@ -84,6 +84,7 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         None => None,
         Some(text) => Some(RepositoryName::parse(text).ok_or_else(|| {
             invalid(field::REPOSITORY_PREFIX, "repositoryPrefix is not a path of repositories, such as team".into())
+                .hint(REPOSITORY_IN_WORDS)
         })?),
     };
     let test = test_plan(spec.test.clone().unwrap_or_default(), &endpoint)?;
@@ -91,10 +92,8 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     let minutes = spec.refresh_interval_minutes.unwrap_or(DEFAULT_REFRESH_INTERVAL_MINUTES);
     if !(MIN_REFRESH_INTERVAL_MINUTES..=MAX_REFRESH_INTERVAL_MINUTES).contains(&minutes) {
         let range = format!("{MIN_REFRESH_INTERVAL_MINUTES} to {MAX_REFRESH_INTERVAL_MINUTES}");
-        return Err(invalid(
-            field::REFRESH_INTERVAL,
-            format!("refreshIntervalMinutes is {minutes}, it may be {range}"),
-        ));
+        let message = format!("refreshIntervalMinutes is {minutes}, it may be {range}");
+        return Err(invalid(field::REFRESH_INTERVAL, message).hint(format!("write a number from {range}")));
     }
 
     let (source, key) = (mapper::source(object), mapper::target(object));
@@ -102,7 +101,8 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     let names = [(secret_ref_field(&spec.provider), &source), (field::SECRET_NAME, &key)].into_iter();
     for (field, ObjectKey { name, .. }) in names.chain(authority.iter().map(|key| (field::CA_REF, key))) {
         if !is_object_name(name) {
-            return Err(invalid(field, format!("{name:.300?} is not the name of an object")));
+            let message = format!("{name:.300?} is not the name of an object");
+            return Err(invalid(field, message).hint(OBJECT_NAME_IN_WORDS));
         }
     }
     if mapper::secrets(object).iter().filter(|read| **read == key).count() > 1 {
@@ -111,9 +111,13 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     }
     let secret = spec.secret.clone().unwrap_or_default();
     let (labels, annotations) = (secret.labels.unwrap_or_default(), secret.annotations.unwrap_or_default());
-    for (field, map) in [(field::SECRET_LABELS, &labels), (field::SECRET_ANNOTATIONS, &annotations)] {
-        if let Some(reserved) = map.keys().find(|key| is_reserved(key)) {
-            return Err(invalid(field, format!("the key {reserved:?} belongs to the operator")));
+    let reserved_label = labels.keys().find(|key| is_reserved(key) || *key == MANAGED_BY_LABEL);
+    let reserved_annotation = annotations.keys().find(|key| is_reserved(key));
+    for (field, reserved) in [(field::SECRET_LABELS, reserved_label), (field::SECRET_ANNOTATIONS, reserved_annotation)]
+    {
+        if let Some(reserved) = reserved {
+            let message = format!("the key {reserved:.300?} belongs to the operator");
+            return Err(invalid(field, message).hint("remove it, or choose another key"));
         }
     }
 
@@ -137,12 +141,14 @@ fn test_plan(test: Test, endpoint: &Endpoint) -> Result<Option<TestPlan>, Proble
     let seconds = test.timeout_seconds.unwrap_or(DEFAULT_TEST_TIMEOUT_SECONDS);
     if !(MIN_TEST_TIMEOUT_SECONDS..=MAX_TEST_TIMEOUT_SECONDS).contains(&seconds) {
         let range = format!("{MIN_TEST_TIMEOUT_SECONDS} to {MAX_TEST_TIMEOUT_SECONDS}");
-        return Err(invalid(field::TEST_TIMEOUT, format!("timeoutSeconds is {seconds}, it may be {range}")));
+        let message = format!("timeoutSeconds is {seconds}, it may be {range}");
+        return Err(invalid(field::TEST_TIMEOUT, message).hint(format!("write a number from {range}")));
     }
     let listed = test.repositories.unwrap_or_default();
     if listed.len() > MAX_TEST_REPOSITORIES {
         let message = format!("repositories has {} entries, it may have {MAX_TEST_REPOSITORIES}", listed.len());
-        return Err(invalid(field::TEST_REPOSITORIES, message));
+        let hint = format!("keep at most {MAX_TEST_REPOSITORIES}");
+        return Err(invalid(field::TEST_REPOSITORIES, message).hint(hint));
     }
     let repositories = listed.into_iter().map(|listed| repository(listed, endpoint)).collect::<Result<_, _>>()?;
     let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
@@ -159,12 +165,12 @@ fn repository(listed: TestRepository, endpoint: &Endpoint) -> Result<Repository,
     let name =
         if endpoint.image_host.is_docker_hub() && !name.contains('/') { format!("library/{name}") } else { name };
     let name = RepositoryName::parse(&name)
-        .ok_or_else(|| unusable(&format!("{name:.300?} is not a repository's name, such as team/web,")))?;
+        .ok_or_else(|| unusable(&format!("{name:.300?} is not a repository's name")).hint(REPOSITORY_IN_WORDS))?;
     let reference = match reference {
         None => None,
-        Some(text) => Some(
-            Reference::parse(&text).ok_or_else(|| unusable(&format!("{text:.300?} is neither a tag nor a digest")))?,
-        ),
+        Some(text) => Some(Reference::parse(&text).ok_or_else(|| {
+            unusable(&format!("{text:.300?} is neither a tag nor a digest")).hint(REFERENCE_IN_WORDS)
+        })?),
     };
     Ok(Repository { name, reference })
 }
@@ -174,7 +180,7 @@ fn invalid(field: &'static str, message: String) -> Problem {
 }
 
 fn is_reserved(key: &str) -> bool {
-    key.starts_with("regcred.dev/") || key == MANAGED_BY_LABEL
+    key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -6,8 +6,15 @@ pub const MAX_REPOSITORY: usize = 255;
 /// What a repository name looks like, as a regular expression for the schema.
 pub const REPOSITORY: &str = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$";
 
+/// The same in words, for those who have to correct one.
+pub const REPOSITORY_IN_WORDS: &str =
+    "write it as in an image name, without host and tag: lower-case letters and digits, with / . _ - between them";
+
 /// What a tag or a digest looks like, as a regular expression for the schema.
 pub const REFERENCE: &str = r"^([a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}|[a-z0-9]+([+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{32,128})$";
+
+/// The same in words, for those who have to correct one.
+pub const REFERENCE_IN_WORDS: &str = "write a tag such as v1.2, or a digest such as sha256: and its 64 digits";
 
 /// The name of a repository, such as `team/web`. It goes into the paths of requests, so nothing else ever becomes one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

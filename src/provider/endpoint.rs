@@ -62,8 +62,8 @@ impl Endpoint {
             return Err(Problem::new(Reason::InvalidSpec, "the operator does not connect to loopback addresses")
                 .at(field::REGISTRY_URL)
                 .hint(
-                    "use an address that Pods can reach; for tests on one machine start the operator with \
-                     --allow-loopback",
+                    "use an address that Pods can reach; for tests on one machine start the operator, and \
+                     regcred check, with --allow-loopback",
                 ));
         }
         if registry.is_plain_http() && !registry.is_loopback() && !is_insecure {
@@ -93,8 +93,27 @@ impl Endpoint {
 
 /// The input is not shown: it may hold a password.
 fn invalid(field: &'static str, error: InvalidRegistryUrl) -> Problem {
-    let name = field.rsplit('.').next().unwrap_or(field);
-    Problem::new(Reason::InvalidSpec, format!("{name} cannot be used: {error}")).at(field)
+    let name = match field {
+        field::TRUSTED_TOKEN_HOSTS => "an entry of trustedTokenHosts",
+        field => field.rsplit('.').next().unwrap_or(field),
+    };
+    Problem::new(Reason::InvalidSpec, format!("{name} cannot be used: {error}")).at(field).hint(remedy(error))
+}
+
+fn remedy(error: InvalidRegistryUrl) -> &'static str {
+    match error {
+        InvalidRegistryUrl::UserInfo => {
+            "put user name and password into the Secret that secretRef names; if others have seen them here, change them"
+        }
+        InvalidRegistryUrl::Path => {
+            "name the host only; a path belongs to the names of images, or to spec.repositoryPrefix"
+        }
+        InvalidRegistryUrl::NotAUrl
+        | InvalidRegistryUrl::Scheme
+        | InvalidRegistryUrl::NoHost
+        | InvalidRegistryUrl::Query
+        | InvalidRegistryUrl::NotAHost => "write a host with an optional port, such as registry.example.com:5000",
+    }
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn the_tables_of_the_reference_page_are_what_the_code_says() -> Result<()> {
 #[test]
 fn the_help_texts_are_what_was_reviewed() -> Result<()> {
     let mut text = String::new();
-    for arguments in [&["--help"][..], &["run", "--help"], &["crd", "--help"]] {
+    for arguments in [&["--help"][..], &["run", "--help"], &["crd", "--help"], &["check", "--help"]] {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_regcred"))
             .args(arguments)
             .env_clear()

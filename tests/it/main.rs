@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
 mod another;
+mod cases;
 mod closing;
 mod fault;
 mod names;
@@ -15,6 +16,7 @@ mod shared;
 mod tell;
 
 mod adoption;
+mod check;
 mod conditions;
 mod conflict;
 mod controls;

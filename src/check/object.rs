@@ -1,0 +1,230 @@
+//! What an object in a file is, and everything that is wrong with it. Pure.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use kube::Resource;
+
+use super::{
+    document,
+    shape::{self, Fault, MAX_FAULTS},
+    tree::{Node, Value},
+    words,
+};
+use crate::{
+    api::{
+        RegistryConnection,
+        connection::one_provider,
+        names::{GROUP, OBJECT_NAME, is_object_name},
+    },
+    controller::validate::validate,
+    problem::Problem,
+};
+
+/// The longest name of a namespace (RFC 1123 label).
+const MAX_NAMESPACE: usize = 63;
+
+/// What an object in a file is.
+#[derive(Debug, PartialEq)]
+pub enum Class<'a> {
+    /// A RegistryConnection, or what must have been meant as one.
+    Connection,
+    /// A list of objects.
+    List(&'a [Node]),
+    /// Something else, which is not looked at.
+    Other,
+}
+
+/// What an object is.
+pub fn class(object: &Node) -> Class<'_> {
+    let group = object.text("apiVersion").unwrap_or_default().split('/').next();
+    match (object.text("kind"), object.get("items").map(|items| &items.value)) {
+        (Some(kind), Some(Value::List(items))) if kind.ends_with("List") => Class::List(items),
+        (Some(kind), _) if kind == RegistryConnection::kind(&()) || group == Some(GROUP) => Class::Connection,
+        (_, _) => Class::Other,
+    }
+}
+
+/// All faults of a RegistryConnection, in the order of the file: of its shape, and the first that the operator would find.
+pub fn faults(object: &Node, schema: &JSONSchemaProps, allow_loopback: bool) -> Vec<Fault> {
+    if object.mentions("{{") {
+        let (message, remedy) = document::template();
+        return vec![Fault { path: String::new(), line: object.line, message, remedy }];
+    }
+    let mut faults: Vec<Fault> = type_faults(object).collect();
+    faults.extend(shape::faults(object, schema));
+    faults.extend(name_faults(object));
+    faults.extend(provider_fault(object, schema, &faults));
+    faults.extend(operators_fault(object, allow_loopback, &faults));
+    faults.sort_by_key(|fault| fault.line);
+    if faults.len() > MAX_FAULTS {
+        faults.truncate(MAX_FAULTS);
+        let message = format!("this object has more than {MAX_FAULTS} faults");
+        let remedy = "mend those that are told first".to_owned();
+        faults.push(Fault { path: String::new(), line: object.line, message, remedy });
+    }
+    faults
+}
+
+/// An `apiVersion` or `kind` that the API server does not know.
+fn type_faults(object: &Node) -> impl Iterator<Item = Fault> {
+    let (version, kind) = (RegistryConnection::api_version(&()), RegistryConnection::kind(&()));
+    [("apiVersion", version), ("kind", kind)].into_iter().filter(|(key, known)| object.text(key) != Some(known)).map(
+        |(key, known)| Fault {
+            path: key.to_owned(),
+            line: object.line_of(key),
+            message: format!("this is not the {key} of a RegistryConnection"),
+            remedy: format!("write {key}: {known}"),
+        },
+    )
+}
+
+/// Names that the API server does not take. The schema of a kind does not hold their rules.
+fn name_faults(object: &Node) -> Vec<Fault> {
+    let Some(metadata) = object.get("metadata").filter(|metadata| matches!(metadata.value, Value::Map(_))) else {
+        return vec![]; // which the schema does hold
+    };
+    let fault = |key: &str, (message, remedy): (String, String)| {
+        let path = format!("metadata.{key}");
+        Fault { line: object.line_of(&path), path, message, remedy }
+    };
+    let is_label = |text: &str| text.len() <= MAX_NAMESPACE && is_object_name(text) && !text.contains('.');
+    let mut faults = vec![];
+    match (metadata.get("name").map(|name| &name.value), metadata.text("generateName")) {
+        (Some(Value::Text(name)), _) if !is_object_name(name) => {
+            faults.push(fault("name", words::no_match(OBJECT_NAME)))
+        }
+        (None | Some(Value::Null), None) => faults.push(fault(
+            "name",
+            ("this is required, and missing".to_owned(), "add it: the name of the connection".to_owned()),
+        )),
+        (_, _) => {}
+    }
+    if metadata.text("namespace").is_some_and(|namespace| !is_label(namespace)) {
+        let remedy = "use at most 63 lower-case letters, digits and -, with a letter or digit at both ends";
+        faults.push(fault("namespace", ("this is not the name of a namespace".to_owned(), remedy.to_owned())));
+    }
+    faults
+}
+
+/// Not exactly one provider. The schema says it with a rule, because it names the field so.
+fn provider_fault(object: &Node, schema: &JSONSchemaProps, others: &[Fault]) -> Option<Fault> {
+    let path = "spec.provider";
+    let Value::Map(entries) = &object.get("spec")?.get("provider")?.value else { return None };
+    let known = schema.properties.as_ref()?.get("spec")?.properties.as_ref()?.get("provider")?.properties.as_ref()?;
+    let given = entries.iter().filter(|(key, node)| known.contains_key(key) && node.value != Value::Null).count();
+    let remedy = match given {
+        1 => return None,
+        0 if others.iter().any(|fault| fault.path.starts_with(path)) => return None,
+        0 => "add the one that the registry is reached with; generic is for any registry",
+        _ => "keep one of them, and make a connection of its own for the other",
+    };
+    let message = one_provider(known.keys().map(String::as_str));
+    Some(Fault { path: path.to_owned(), line: object.line_of(path), message, remedy: remedy.to_owned() })
+}
+
+/// What the operator would say, unless it has been said of the same field.
+fn operators_fault(object: &Node, allow_loopback: bool, others: &[Fault]) -> Option<Fault> {
+    let mut json = object.to_json();
+    if let Some(fields) = json.as_object_mut() {
+        fields.remove("status");
+    }
+    let Ok(mut connection) = serde_json::from_value::<RegistryConnection>(json) else {
+        let (message, remedy) = ("the operator cannot read this object", "compare it with the reference of its fields");
+        let fault = Fault { path: String::new(), line: object.line, message: message.into(), remedy: remedy.into() };
+        return others.is_empty().then_some(fault);
+    };
+    if connection.metadata.name.is_none() {
+        // The API server would put five characters behind it.
+        connection.metadata.name = connection.metadata.generate_name.as_ref().map(|start| format!("{start}00000"));
+    }
+    let Problem { reason, message, field, hint, retry_after: _ } = validate(&connection, allow_loopback).err()?;
+    let path = field.unwrap_or_default();
+    let is_said = |fault: &Fault| fault.path.starts_with(path) || path.starts_with(&fault.path);
+    // A bad name of the connection is one of the Secret, too.
+    if others.iter().any(|fault| is_said(fault) || fault.path == "metadata.name") {
+        return None;
+    }
+    let remedy = hint.unwrap_or_else(|| reason.fix().to_owned());
+    Some(Fault { path: path.to_owned(), line: object.line_of(path), message, remedy })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::schema;
+
+    fn object(text: &str) -> Node {
+        document::documents(text).next().unwrap().unwrap()
+    }
+
+    fn found(text: &str) -> Vec<String> {
+        faults(&object(text), &schema::connection(), false).into_iter().map(|fault| fault.path).collect()
+    }
+
+    const GOOD: &str = "apiVersion: regcred.dev/v1alpha1\nkind: RegistryConnection\nmetadata:\n  name: a\n\
+                        spec:\n  provider:\n    dockerhub:\n      secretRef:\n        name: login\n";
+
+    #[test]
+    fn knows_connections_and_lists_from_other_objects() {
+        for (text, expected) in [
+            (GOOD, Class::Connection),
+            ("kind: RegistryConnection", Class::Connection),
+            ("{apiVersion: regcred.dev/v1alpha1, kind: RegistryConnections}", Class::Connection),
+            ("{apiVersion: v1, kind: List, items: []}", Class::List(&[])),
+            ("{apiVersion: regcred.dev/v1alpha1, kind: RegistryConnectionList, items: []}", Class::List(&[])),
+            ("{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition}", Class::Other),
+            ("{apiVersion: regcred.dev.example/v1, kind: Thing}", Class::Other),
+            ("a: 1", Class::Other),
+            ("[]", Class::Other),
+        ] {
+            assert_eq!(class(&object(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn accepts_a_good_object_whatever_its_status_says() {
+        assert_eq!(found(GOOD), [""; 0]);
+        assert_eq!(found(&format!("{GOOD}status: {{conditions: 5, other: {{}}}}")), [""; 0]);
+        assert_eq!(
+            found(&GOOD.replace("  name: a", "  name: a\n  creationTimestamp: null\n  labels: {a: b}")),
+            [""; 0]
+        );
+        assert_eq!(found(&GOOD.replace("  name: a", "  generateName: a-")), [""; 0]);
+    }
+
+    #[test]
+    fn names_the_field_of_every_fault() {
+        for (old, new, paths) in [
+            ("v1alpha1", "v1", &["apiVersion"][..]),
+            ("kind: RegistryConnection", "kind: RegistryConnections", &["kind"]),
+            ("  name: a\n", "  namespace: a\n", &["metadata.name"]),
+            ("  name: a\n", "  name: A\n", &["metadata.name"]),
+            ("  name: a\n", "  name: a\n  namespace: a.b\n", &["metadata.namespace"]),
+            ("  name: a\n", "  name: a\n  label: {}\n", &["metadata.label"]),
+            ("  name: a\n", "  name: a\n  labels: {a: 1}\n", &["metadata.labels.a"]),
+            ("metadata:\n  name: a\n", "", &["metadata"]),
+            ("name: a\n", "name: login\n", &["spec.secret.name"]),
+            (
+                "    dockerhub",
+                "    generic: {registryUrl: r.example, secretRef: {name: x}}\n    dockerhub",
+                &["spec.provider"],
+            ),
+            ("    dockerhub", "    generic: null\n    dockerhub", &["spec.provider.generic"]),
+            ("    dockerhub", "    other", &["spec.provider.other"]),
+            ("name: login", "name: \"{{ .Values.login }}\"", &[""]),
+        ] {
+            assert_eq!(found(&GOOD.replacen(old, new, 1)), paths, "{new}");
+        }
+    }
+
+    #[test]
+    fn tells_of_shape_and_of_sense_at_once() {
+        let text = GOOD.replacen("name: a\n", "name: login\n", 1) + "  suspended: true\n";
+        assert_eq!(found(&text), ["spec.secret.name", "spec.suspended"]);
+    }
+
+    #[test]
+    fn tells_of_a_hundred_faults_at_most() {
+        let many: String = (0..1000).map(|index| format!("  x{index}: 1\n")).collect();
+        assert_eq!(found(&format!("{GOOD}{many}")).len(), MAX_FAULTS + 1);
+    }
+}
