@@ -53,7 +53,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
 async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
     let connections = context.index.store().state();
     let ready = connections.iter().map(|connection| {
-        let conditions = connection.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let conditions = connection.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
         condition::find(conditions, ConditionType::Ready).map_or_else(
             || ("Unknown".into(), "Progressing".into()),
             |ready| (ready.status.clone(), ready.reason.clone()),

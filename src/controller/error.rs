@@ -23,4 +23,10 @@ pub enum Error {
     /// The status could not be written.
     #[error("failed to write the status")]
     Status(#[source] ApiFailure),
+    /// The API server does not want the status.
+    #[error("the API server refused the status")]
+    Refused(#[source] ApiFailure),
+    /// A fault of ours ended the pass.
+    #[error("the pass panicked")]
+    Panicked,
 }

@@ -28,7 +28,7 @@ pub struct Memory {
     pub tested: Option<Tested>,
     /// The last pass, if it came to nothing and is to be tried again.
     pub attempt: Option<Attempt>,
-    /// How many passes in a row the API server cut short.
+    /// How many passes in a row were cut short.
     pub cut_short: u32,
 }
 
@@ -99,9 +99,11 @@ impl Memories {
         change(self.lock().entry(uid.to_owned()).or_default());
     }
 
-    /// Keeps the memories of these connections only.
-    pub fn retain(&self, is_alive: impl Fn(&str) -> bool) {
-        self.lock().retain(|uid, _| is_alive(uid));
+    /// Takes note of a pass that was not cut short.
+    pub fn completed(&self, uid: &str) {
+        if let Some(memory) = self.lock().get_mut(uid) {
+            memory.cut_short = 0;
+        }
     }
 
     /// Forgets a connection that is gone.

@@ -85,7 +85,6 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
         return Ok(Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64())));
     };
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
-    context.memories.update(observed.uid(), |memory| memory.cut_short = 0);
     Ok(next_wake(&context, &connection, &observed.status, observed.uid()))
 }
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The longest status, in bytes: etcd keeps every version of it for a while, and every watcher gets each.
-const MAX_STATUS: usize = 4 * 1024;
+pub(super) const MAX_STATUS: usize = 4 * 1024;
 
 /// How the target stands as far as the status tells: all that is known while the spec makes no sense.
 pub fn delivery_as_told(observed: &Observed) -> Delivery {
@@ -114,7 +114,7 @@ pub fn status(
             .filter(|_| observed.status.observed_generation == Some(observed.generation())),
     };
     let desired = policy::conditions(&facts);
-    settle(status, observed, &desired, now)
+    settle(status, &observed.status, &desired, observed.generation(), now)
 }
 
 /// The status of a suspended connection: its conditions keep their values and move to the new generation.
@@ -126,7 +126,7 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
     status.provider = Some(observed.object.spec.provider.key().to_owned());
     status.next_refresh_at = None;
     if observed.is_new() {
-        return settle(status, observed, &policy::suspended_conditions(), now);
+        return settle(status, &observed.status, &policy::suspended_conditions(), observed.generation(), now);
     }
     for condition in &mut status.conditions {
         condition.observed_generation = Some(observed.generation());
@@ -135,15 +135,17 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
     status
 }
 
-fn settle(
+/// The status with the wanted conditions, about this generation, and not too long.
+pub(super) fn settle(
     mut status: RegistryConnectionStatus,
-    observed: &Observed,
+    before: &RegistryConnectionStatus,
     desired: &[Desired],
+    generation: i64,
     now: Timestamp,
 ) -> RegistryConnectionStatus {
-    let old = without_stale_progress(&observed.status.conditions, desired);
-    status.conditions = transition(&old, desired, observed.generation(), now);
-    status.observed_generation = Some(observed.generation());
+    let old = without_stale_progress(&before.conditions, desired);
+    status.conditions = transition(&old, desired, generation, now);
+    status.observed_generation = Some(generation);
     if serde_json::to_vec(&status).is_ok_and(|text| text.len() > MAX_STATUS) { tightened(status) } else { status }
 }
 

@@ -8,13 +8,11 @@ use std::{
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 
-use crate::{
-    api::RegistryConnection,
-    controller::{
-        mapper::{self, Concerned, Wake},
-        secret_meta::{ObjectKey, SecretMeta},
-        sighting::{SecretState, is_older},
-    },
+use crate::controller::{
+    mapper::{self, Concerned, Wake},
+    secret_meta::{ObjectKey, SecretMeta},
+    sighting::{SecretState, is_older},
+    stored::Stored,
 };
 
 /// See the module.
@@ -43,7 +41,7 @@ struct Listing {
 impl Default for Secrets {
     fn default() -> Self {
         Self {
-            concerned: Concerned::new(mapper::secrets),
+            concerned: Concerned::new(mapper::followed_secrets),
             known: HashMap::new(),
             ahead: HashSet::new(),
             listing: Listing::default(),
@@ -93,14 +91,14 @@ impl Secrets {
     }
 
     /// Begins to follow what a connection is about.
-    pub(super) fn follow(&mut self, connection: &RegistryConnection) {
-        let new = mapper::secrets(connection).into_iter().filter(|key| !self.concerned.contains(key));
+    pub(super) fn follow(&mut self, connection: &Stored) {
+        let new = mapper::followed_secrets(connection).into_iter().filter(|key| !self.concerned.contains(key));
         self.listing.late.extend(new);
         self.concerned.add(connection);
     }
 
     /// Ends to follow what a connection was about, except what its new form still is.
-    pub(super) fn unfollow(&mut self, connection: &RegistryConnection, new: Option<&RegistryConnection>) {
+    pub(super) fn unfollow(&mut self, connection: &Stored, new: Option<&Stored>) {
         let unconcerned = self.concerned.remove(connection, new);
         self.drop_unconcerned(unconcerned);
     }
