@@ -249,7 +249,10 @@ fn source_rule(key: &str) -> ValidationRule {
     let source = format!("self.spec.provider.{key}.secretRef.name");
     let target = "(has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name)";
     ValidationRule {
-        rule: format!("!has(self.spec.provider.{key}) || {target} != {source}"),
+        // Evaluated at every write of a status too: where it failed on a spec that lacks a field, nothing could be said of it.
+        rule: format!(
+            "!has(self.spec) || !has(self.spec.provider) || !has(self.spec.provider.{key}) || {target} != {source}"
+        ),
         message: Some(format!(
             "spec.secret.name (absent means the connection's name) must differ from spec.provider.{key}.secretRef.name: \
              the Secret that is read cannot be the one that is written"

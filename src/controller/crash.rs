@@ -49,7 +49,7 @@ pub async fn report(object: &Stored, context: &Context) -> Result<Action, Error>
     if let Some(connection) = &connection {
         observed.narrow_to(connection);
     }
-    let pause = context.failed(&observed, None, Trouble::Credential(problem.clone()), &problem, now);
+    context.failed(&observed, None, Trouble::Credential(problem.clone()), &problem, now);
     observed.memory = context.memories.recall(observed.uid());
     let outcome = match &connection {
         // The same that the next pass will say while it pauses.
@@ -57,7 +57,8 @@ pub async fn report(object: &Stored, context: &Context) -> Result<Action, Error>
         None => Outcome::unchanged(Some(problem), delivery_as_told(&observed)),
     };
     publish(context, &mut observed, connection.as_ref(), &outcome, now).await?;
-    Ok(pause.map_or_else(Action::await_change, Action::requeue))
+    let again = observed.memory.attempt.as_ref().map(|attempt| context.clock.wait_until(attempt.not_before));
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub struct Context {
 
 impl Context {
     /// Remembers that a pass came to nothing: it is tried again after the pause that `cause` calls for, or at once when
-    /// something changes. `trouble` is what is told until then. Returns the pause; none if only a change can help.
+    /// something changes. `trouble` is what is told until then.
     fn failed(
         &self,
         observed: &Observed,
@@ -101,17 +101,16 @@ impl Context {
         trouble: Trouble,
         cause: &Problem,
         now: Timestamp,
-    ) -> Option<Duration> {
+    ) {
         let count = observed.memory.attempt.as_ref().map_or(0, |attempt| attempt.count + 1);
         let pause = policy::retry(cause, count, fastrand::f64());
-        let wait =
+        let pause =
             pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
-        let not_before = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let basis = observed.basis();
         self.memories.update(observed.uid(), |memory| {
             memory.attempt = Some(Attempt { count, not_before, basis, trouble, resting });
         });
-        pause
     }
 
     /// Drops what is kept of a connection if it is gone. A pass that was under way when it went may have left something

@@ -81,7 +81,8 @@ impl Subject<'_> {
     }
 }
 
-/// Writes a new status, and publishes the event that tells the change.
+/// Writes a new status, and publishes the event that tells the change; the event alone if the API server refuses the
+/// status.
 ///
 /// # Errors
 /// As for [`publish`].
@@ -106,6 +107,14 @@ pub(super) async fn write(
             let found = found.map_err(|error| Error::Status(ApiFailure::from(error)))?;
             if found.is_none_or(|found| found.metadata.uid != metadata.uid) {
                 return Err(Error::Gone);
+            }
+            // Some servers, and some rules, insist on a good spec in every write. An event is all that can be said then; the next
+            // tries do not repeat it.
+            let uid = metadata.uid.as_deref().unwrap_or_default();
+            if context.memories.recall(uid).cut_short == 0
+                && let Some(announcement) = report::announcement(before, status, *is_suspended)
+            {
+                subject.announce(context, &announcement, now).await;
             }
             return Err(Error::Refused(ApiFailure::from(kube::Error::Api(answer))));
         }

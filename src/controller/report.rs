@@ -146,24 +146,33 @@ pub(super) fn settle(
     let old = without_stale_progress(&before.conditions, desired);
     status.conditions = transition(&old, desired, generation, now);
     status.observed_generation = Some(generation);
-    if serde_json::to_vec(&status).is_ok_and(|text| text.len() > MAX_STATUS) { tightened(status) } else { status }
+    tightened(status)
 }
 
-/// The same status with its texts cut to what fits even if all of them are as long as they can be.
+/// The status with as much of its texts cut as must be for it to fit. What later statuses take over is cut first, so that the
+/// same outcome gives the same status again.
 fn tightened(mut status: RegistryConnectionStatus) -> RegistryConnectionStatus {
-    for condition in &mut status.conditions {
-        condition.message = shortened(std::mem::take(&mut condition.message), 120);
-    }
-    if let Some(error) = &mut status.last_error {
-        error.message = shortened(std::mem::take(&mut error.message), 300);
-        error.hint = error.hint.take().map(|hint| shortened(hint, 200));
-    }
-    if let Some(test) = &mut status.last_test {
+    let is_too_long =
+        |status: &RegistryConnectionStatus| serde_json::to_vec(status).is_ok_and(|text| text.len() > MAX_STATUS);
+    if is_too_long(&status)
+        && let Some(test) = &mut status.last_test
+    {
         for repository in &mut test.repositories {
             repository.name = shortened(std::mem::take(&mut repository.name), 40);
         }
         // Without it a restart may make another control, which is better than a name that is none.
         test.control.take_if(|control| control.door.len() > 200);
+    }
+    if is_too_long(&status)
+        && let Some(error) = &mut status.last_error
+    {
+        error.message = shortened(std::mem::take(&mut error.message), 300);
+        error.hint = error.hint.take().map(|hint| shortened(hint, 200));
+    }
+    if is_too_long(&status) {
+        for condition in &mut status.conditions {
+            condition.message = shortened(std::mem::take(&mut condition.message), 120);
+        }
     }
     status
 }
@@ -468,5 +477,11 @@ mod tests {
         let status = after(&observed, &outcome, 1);
         let size = serde_json::to_vec(&json!(status)).unwrap().len();
         assert!(size <= MAX_STATUS, "{size} bytes");
+
+        // What was cut is not put back by a pass that finds the same.
+        observed.status = status.clone();
+        let problem = settled_problem(&status);
+        let again = Outcome { problem, test: None, judged: vec![], ..outcome };
+        assert_eq!(after(&observed, &again, 2), status);
     }
 }

@@ -10,7 +10,7 @@ use super::{
     mapper,
     policy::{self, Delivery, Facts},
     publish::{Subject, write},
-    report::{announcement, settle},
+    report::settle,
     sighting::SecretState,
     stored::Unreadable,
 };
@@ -43,15 +43,7 @@ pub async fn tell(object: &Unreadable, context: &Context) -> Result<Action, Erro
         return Ok(Action::await_change());
     }
     let subject = Subject { metadata: &object.metadata, before: &before, is_suspended: false };
-    let result = write(context, &subject, &after, now).await;
-    if let Err(Error::Refused(_)) = &result
-        && context.memories.recall(object.metadata.uid.as_deref().unwrap_or_default()).cut_short == 0
-        && let Some(announcement) = announcement(&before, &after, false)
-    {
-        // A server that insists on a good spec in every write takes no status; an event is all that can be said.
-        subject.announce(context, &announcement, now).await;
-    }
-    match result {
+    match write(context, &subject, &after, now).await {
         Ok(()) | Err(Error::Gone) => Ok(Action::await_change()),
         Err(error) => Err(error),
     }

@@ -16,9 +16,13 @@ use regcred::{
 use testenv::{Calls, eventually, namespace};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::{closing::Seen, fault::swallowing, names::Names};
+use crate::{
+    closing::Seen,
+    fault::{refusing, swallowing},
+    names::Names,
+};
 pub use crate::{
-    shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install_crds, secure, shared},
+    shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install, install_crds, loose, loosened, secure, shared},
     tell::{get, is_ready, tell, tell_all},
 };
 
@@ -43,6 +47,8 @@ pub struct Scenario {
     pub pass_limit: Duration,
     /// The first write of a status is never answered.
     pub swallow_first_status: bool,
+    /// Every write of a status is refused, as servers before Kubernetes 1.30 do while the spec does not fit the schema.
+    pub refuse_statuses: bool,
     pub seen: Seen,
 }
 
@@ -55,7 +61,11 @@ struct Operator {
 impl Scenario {
     /// A fresh namespace with an account of the same name at the registry, without an operator.
     pub async fn prepare(name: &str) -> Result<Self> {
-        let shared = shared().await?;
+        Self::prepare_on(shared().await?, name).await
+    }
+
+    /// The same on other shared parts.
+    pub async fn prepare_on(shared: &'static Shared, name: &str) -> Result<Self> {
         let client = shared.plane.client()?;
         let namespace = namespace(&client, name).await?;
         shared.registry.set_password(&namespace, PASSWORD)?;
@@ -84,6 +94,7 @@ impl Scenario {
             more_api_servers: vec![],
             pass_limit: PASS_LIMIT,
             swallow_first_status: false,
+            refuse_statuses: false,
             seen,
         })
     }
@@ -110,6 +121,9 @@ impl Scenario {
             testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
         if self.swallow_first_status {
             client = swallowing(client, |uri| uri.path().ends_with("/status"));
+        }
+        if self.refuse_statuses {
+            client = refusing(client, |uri| uri.path().ends_with("/status"));
         }
         let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
         let api_server = self.more_api_servers.iter().copied().chain([self.api_server()?]).collect();
