@@ -204,6 +204,7 @@ async fn a_status_that_cannot_be_read_is_written_anew_and_costs_no_more_than_a_l
     let nonsense = [
         json!({"lastTest": {"time": "yesterday", "verdict": 7}}),
         json!({"conditions": [{"type": "Ready", "status": "True"}], "observedInputs": "all"}),
+        json!({"lastHandledTestAt": {"by": "a newer operator"}}),
         json!({"secretName": "s".repeat(50_000), "lastError": {"code": 7}}),
         json!("nonsense"),
     ];
