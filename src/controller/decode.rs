@@ -123,7 +123,7 @@ fn kind(found: &Unexpected<'_>) -> &'static str {
         Unexpected::Unit => "null",
         Unexpected::Seq => "a list",
         Unexpected::Map => "an object",
-        _ => "of another type",
+        _ => "something else",
     }
 }
 
@@ -137,7 +137,7 @@ fn words(wanted: &dyn Expected) -> &'static str {
         "a map" => "an object",
         text if text.starts_with("struct ") => "an object",
         text if text.starts_with("enum ") => "one of the values that the schema lists",
-        _ => "of another type",
+        _ => "what the schema says",
     }
 }
 
@@ -231,7 +231,11 @@ mod tests {
             (|s| s["provider"]["dockerhub"] = json!({}), "spec.provider", "must have exactly one key"),
             (|s| s["provider"] = json!({"vault": {"x": CANARY}}), "spec.provider", "which knows generic, dockerhub"),
             (|s| s["provider"] = json!(CANARY), "spec.provider", "which knows generic, dockerhub"),
-            (|s| s["provider"] = json!("generic"), "spec.provider.generic", "it must be of another type"),
+            (
+                |s| s["provider"] = json!("generic"),
+                "spec.provider.generic",
+                "is something else; it must be what the schema says",
+            ),
             (
                 |s| s["provider"]["generic"]["secretRef"]["name"] = json!([CANARY]),
                 "spec.provider.generic.secretRef.name",

