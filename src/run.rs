@@ -5,10 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use futures::{FutureExt, future::Shared};
 use http::Uri;
-use kube::{
-    Client, Config,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::{Client, Config};
 use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
@@ -19,7 +16,7 @@ use crate::{
     api::names::FIELD_MANAGER,
     cli::RunArguments,
     clock::Clock,
-    controller::{self, Context},
+    controller::{self, Context, events::Events},
     metrics::Metrics,
     net::{Certificates, Http, Lookup, Proxy, Settings, SystemLookup},
     registry::Habits,
@@ -86,10 +83,8 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
 /// If the arguments name a file or a proxy that cannot be used, or if the HTTP client cannot be set up.
 pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: Outside) -> anyhow::Result<Context> {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| FIELD_MANAGER.to_owned());
-    let reporter =
-        Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(format!("{}/{host}", arguments.namespace)) };
     Ok(Context {
-        recorder: Recorder::new(client.clone(), reporter),
+        events: Events::new(client.clone(), format!("{}/{host}", arguments.namespace)),
         client,
         http: Http::new(Settings {
             allow_loopback: arguments.allow_loopback,

@@ -11,7 +11,7 @@ use tracing_subscriber::{
 
 use crate::cli::LogFormat;
 
-/// Starts logging. Without `RUST_LOG`, info and above is shown.
+/// Starts logging. Without `RUST_LOG`, info and above is shown. Of a panic the place is logged, never its message.
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let filter = filter.and(filter_fn(|metadata| !quotes_bodies(metadata)));
@@ -22,6 +22,11 @@ pub fn init(format: LogFormat) {
     };
     // Only a second call fails, and then the first one's logging is there.
     drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
+    std::panic::set_hook(Box::new(|panic| {
+        // The message of a panic may quote what it stumbled over, as one about a cut in the middle of a character does.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "regcred panicked; this is a fault to report");
+    }));
 }
 
 /// The kube client logs bodies of answers in this one module: those it cannot read, and the server's words about a

@@ -267,7 +267,8 @@ fn authority_rule() -> ValidationRule {
 fn target_rule(none: &str, other: &str) -> ValidationRule {
     let target = "(has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name)";
     ValidationRule {
-        rule: format!("{none} || {target} != self.{other}"),
+        // Evaluated at every write of a status too: where it failed on a spec that lacks a field, nothing could be said of it.
+        rule: format!("!has(self.spec) || !has(self.spec.provider) || {none} || {target} != self.{other}"),
         message: Some(format!(
             "spec.secret.name (absent means the connection's name) must differ from {other}: the Secret that is read \
              cannot be the one that is written"

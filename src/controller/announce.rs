@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// An event to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Announcement {
     /// Warning instead of Normal.
     pub is_warning: bool,

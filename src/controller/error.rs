@@ -23,11 +23,18 @@ pub enum Error {
     /// The status could not be written.
     #[error("failed to write the status")]
     Status(#[source] ApiFailure),
+    /// The API server does not want the status.
+    #[error("the API server refused the status")]
+    Refused(#[source] ApiFailure),
+    /// A fault of ours ended the pass.
+    #[error("the pass panicked")]
+    Panicked,
 }
 
 impl Error {
     /// All kinds that are counted, as they stand in metrics.
-    pub const KINDS: [&str; 5] = ["ReadFailed", "WriteFailed", "Contended", "TimedOut", "StatusFailed"];
+    pub const KINDS: [&str; 7] =
+        ["ReadFailed", "WriteFailed", "Contended", "TimedOut", "StatusFailed", "StatusRefused", "Panicked"];
 
     /// What kind it is; none for a connection that is gone, which is no trouble.
     pub fn kind(&self) -> Option<&'static str> {
@@ -37,6 +44,8 @@ impl Error {
             Self::Contended => Some("Contended"),
             Self::TimedOut => Some("TimedOut"),
             Self::Status(_) => Some("StatusFailed"),
+            Self::Refused(_) => Some("StatusRefused"),
+            Self::Panicked => Some("Panicked"),
             Self::Gone => None,
         }
     }

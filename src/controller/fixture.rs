@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    mapper,
+    Context, mapper,
     memory::Memory,
     observe::Observed,
     plan::{Write, plan},
@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     api::{RegistryConnection, status::DeliveredCredential},
+    cli::{LogFormat, RunArguments},
+    clock::Clock,
     domain::credential::Credential,
+    run::{self, Outside},
 };
 
 /// When the connection was made, tested and delivered.
@@ -122,4 +125,20 @@ pub(super) fn observed(object: RegistryConnection) -> Observed {
         requests: Requests::default(),
         object: Arc::new(object),
     }
+}
+
+/// What passes work with, with an API server that is not there.
+pub(super) fn nowhere() -> Context {
+    let arguments = RunArguments {
+        allow_loopback: true,
+        ca_file: None,
+        https_proxy: None,
+        no_proxy: None,
+        forbid_private_addresses: false,
+        metrics_addr: ([127, 0, 0, 1], 0).into(),
+        log_format: LogFormat::Text,
+        namespace: "regcred-system".into(),
+    };
+    let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+    run::context(client, &arguments, Clock::system(), Outside::default()).unwrap()
 }

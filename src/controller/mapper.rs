@@ -8,11 +8,14 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
-use super::secret_meta::ObjectKey;
+use super::{
+    secret_meta::ObjectKey,
+    stored::{Stored, Unreadable},
+};
 use crate::api::{RegistryConnection, provider::CaKind};
 
 /// A connection that should be looked at.
-pub type Wake = ObjectRef<RegistryConnection>;
+pub type Wake = ObjectRef<Stored>;
 
 /// The Secret the connection reads.
 pub fn source(connection: &RegistryConnection) -> ObjectKey {
@@ -49,6 +52,25 @@ pub fn config_maps(connection: &RegistryConnection) -> Vec<ObjectKey> {
     authority(connection).filter(|(kind, _)| *kind == CaKind::ConfigMap).map(|(_, key)| key).into_iter().collect()
 }
 
+/// The Secret that a connection wrote before it could not be read any more, as its status tells.
+pub fn delivered(object: &Unreadable) -> Option<ObjectKey> {
+    let name = object.status.as_ref()?.secret_name.clone()?;
+    Some(ObjectKey { namespace: object.metadata.namespace.clone().unwrap_or_default(), name })
+}
+
+/// All Secrets to follow for a connection.
+pub fn followed_secrets(stored: &Stored) -> Vec<ObjectKey> {
+    match stored {
+        Stored::Readable(connection) => secrets(connection),
+        Stored::Unreadable(object) => delivered(object).into_iter().collect(),
+    }
+}
+
+/// All ConfigMaps to follow for a connection.
+pub fn followed_config_maps(stored: &Stored) -> Vec<ObjectKey> {
+    stored.readable().map(|connection| config_maps(connection)).unwrap_or_default()
+}
+
 /// The reference of a connection with these metadata.
 pub fn wake_of(metadata: &ObjectMeta) -> Wake {
     ObjectRef::new(metadata.name.as_deref().unwrap_or_default())
@@ -64,7 +86,7 @@ pub fn key_of(metadata: &ObjectMeta) -> ObjectKey {
 }
 
 /// What a connection is about: one kind of objects.
-pub type About = fn(&RegistryConnection) -> Vec<ObjectKey>;
+pub type About = fn(&Stored) -> Vec<ObjectKey>;
 
 /// Which connections an object of some kind concerns.
 pub struct Concerned {
@@ -79,7 +101,7 @@ impl Concerned {
     }
 
     /// What these connections are about.
-    pub fn of(about: About, connections: &[Arc<RegistryConnection>]) -> Self {
+    pub fn of(about: About, connections: &[Arc<Stored>]) -> Self {
         let mut concerned = Self::new(about);
         for connection in connections {
             concerned.add(connection);
@@ -88,7 +110,7 @@ impl Concerned {
     }
 
     /// Adds what a connection is about.
-    pub fn add(&mut self, connection: &RegistryConnection) {
+    pub fn add(&mut self, connection: &Stored) {
         for key in (self.about)(connection) {
             self.ids.entry(key).or_default().insert(id(connection));
         }
@@ -96,7 +118,7 @@ impl Concerned {
 
     /// Removes what a connection was about, except what its new form still is; returns the objects that now concern
     /// nobody.
-    pub fn remove(&mut self, connection: &RegistryConnection, new: Option<&RegistryConnection>) -> Vec<ObjectKey> {
+    pub fn remove(&mut self, connection: &Stored, new: Option<&Stored>) -> Vec<ObjectKey> {
         let kept = new.map(self.about).unwrap_or_default();
         let mut unconcerned = vec![];
         for key in (self.about)(connection).into_iter().filter(|key| !kept.contains(key)) {
@@ -127,6 +149,6 @@ impl Concerned {
     }
 }
 
-fn id(connection: &RegistryConnection) -> (String, String) {
+fn id(connection: &Stored) -> (String, String) {
     (connection.namespace().unwrap_or_default(), connection.name_any())
 }

@@ -33,7 +33,7 @@ pub struct Memory {
     pub handled: Requested,
     /// The login that it came back to later, because others were before it.
     pub crowded: Option<Fingerprint>,
-    /// How many passes in a row the API server cut short.
+    /// How many passes in a row were cut short.
     pub cut_short: u32,
 }
 
@@ -110,9 +110,11 @@ impl Memories {
         change(self.lock().entry(uid.to_owned()).or_default());
     }
 
-    /// Keeps the memories of these connections only.
-    pub fn retain(&self, is_alive: impl Fn(&str) -> bool) {
-        self.lock().retain(|uid, _| is_alive(uid));
+    /// Takes note of a pass that was not cut short.
+    pub fn completed(&self, uid: &str) {
+        if let Some(memory) = self.lock().get_mut(uid) {
+            memory.cut_short = 0;
+        }
     }
 
     /// Forgets a connection that is gone.
@@ -123,5 +125,20 @@ impl Memories {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {
         // Nothing in here panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_completed_pass_ends_a_row_of_those_that_were_cut_short_and_remembers_nothing_new() {
+        let memories = Memories::default();
+        memories.update("one", |memory| memory.cut_short = 7);
+        memories.completed("one");
+        memories.completed("another");
+        assert_eq!(memories.recall("one").cut_short, 0);
+        assert_eq!(memories.lock().len(), 1);
     }
 }

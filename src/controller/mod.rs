@@ -4,8 +4,11 @@ pub mod announce;
 pub mod api_failure;
 pub mod apply;
 mod conclude;
+pub mod crash;
+pub mod decode;
 pub mod due;
 pub mod error;
+pub mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod flight;
@@ -26,7 +29,9 @@ pub mod schedule;
 pub mod secret_meta;
 pub mod sighting;
 pub mod situation;
+pub mod stored;
 pub mod sweep;
+pub mod unreadable;
 pub mod validate;
 pub mod verify;
 pub mod wake;
@@ -37,16 +42,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, future};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Client,
-    runtime::{
-        controller::{Action, Config, applier},
-        events::Recorder,
-    },
+    Client, Resource,
+    runtime::controller::{Action, Config, applier},
 };
 
 use crate::{
-    api::RegistryConnection,
     clock::Clock,
     domain::credential::{Fingerprint, Fingerprints},
     metrics::Metrics,
@@ -55,12 +57,14 @@ use crate::{
     registry::Habits,
 };
 use error::Error;
+use events::Events;
 use flight::Flights;
 use index::Index;
 use mapper::Wake;
 use memory::{Attempt, Memories, Trouble};
 use observe::Observed;
 use reconcile::reconcile;
+use stored::Stored;
 
 /// How many connections are worked on at the same time.
 const CONCURRENCY: u16 = 32;
@@ -92,7 +96,7 @@ pub struct Context {
     /// Counters.
     pub metrics: Metrics,
     /// Publishes events; one for all, so that repeats are aggregated.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Connections to this machine are possible: for tests and the demo.
     pub allow_loopback: bool,
     /// How long one pass may take.
@@ -120,6 +124,15 @@ impl Context {
             memory.attempt = Some(Attempt { count, since: now, not_before, basis, trouble, resting });
         });
     }
+
+    /// Drops what is kept of a connection if it is gone. A pass that was under way when it went may have left something
+    /// behind, so this is asked after every pass too.
+    fn forget_if_gone(&self, connection: &ObjectMeta) {
+        if self.index.is_alive(connection) {
+            return;
+        }
+        self.memories.forget(connection.uid.as_deref().unwrap_or_default());
+    }
 }
 
 /// Works on connections until `shutdown` completes, then lets the passes under way finish.
@@ -141,12 +154,18 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
 
 async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
     let store = context.index.store();
-    let measured = |object: Arc<RegistryConnection>, context: Arc<Context>| {
+    let measured = |object: Arc<Stored>, context: Arc<Context>| {
         let started = tokio::time::Instant::now();
         Box::pin(async move {
             let _under_way = context.metrics.under_way();
-            let pass = tokio::time::timeout(context.pass_limit, reconcile(object, Arc::clone(&context)));
-            let result = pass.await.unwrap_or(Err(Error::TimedOut));
+            let result = match limited(look_at(&object, &context), &context).await {
+                Err(Error::Panicked) => limited(crash::report(&object, &context), &context).await,
+                result => result,
+            };
+            if result.is_ok() {
+                context.memories.completed(object.meta().uid.as_deref().unwrap_or_default());
+            }
+            context.forget_if_gone(object.meta());
             context.metrics.reconciled(started.elapsed(), &result);
             result
         })
@@ -168,17 +187,33 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
     .await;
 }
 
-/// The pause after the API server cut a pass short: full jitter, growing with every time in a row.
-fn come_back(object: Arc<RegistryConnection>, error: &Error, context: Arc<Context>) -> Action {
+/// One pass over an object.
+async fn look_at(object: &Stored, context: &Arc<Context>) -> Result<Action, Error> {
+    match object {
+        Stored::Readable(connection) => reconcile(Arc::clone(connection), Arc::clone(context)).await,
+        Stored::Unreadable(object) => unreadable::tell(object, context).await,
+    }
+}
+
+/// A pass that neither lasts for ever nor takes others down with it.
+async fn limited(pass: impl Future<Output = Result<Action, Error>>, context: &Context) -> Result<Action, Error> {
+    let pass = tokio::time::timeout(context.pass_limit, crash::contained(pass));
+    pass.await.unwrap_or(Err(Error::TimedOut))
+}
+
+/// The pause after a pass was cut short: full jitter, growing with every time in a row.
+fn come_back(object: Arc<Stored>, error: &Error, context: Arc<Context>) -> Action {
+    let metadata = object.meta();
     let mut count = 0;
-    context.memories.update(object.metadata.uid.as_deref().unwrap_or_default(), |memory| {
+    context.memories.update(metadata.uid.as_deref().unwrap_or_default(), |memory| {
         count = memory.cut_short;
         memory.cut_short = memory.cut_short.saturating_add(1);
     });
+    context.forget_if_gone(metadata);
     let pause = policy::backoff(count, fastrand::f64());
     tracing::warn!(
-        namespace = object.metadata.namespace,
-        name = object.metadata.name,
+        namespace = metadata.namespace,
+        name = metadata.name,
         error = error as &dyn std::error::Error,
         pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
         "a pass was cut short; it is tried again"

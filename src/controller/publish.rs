@@ -2,28 +2,30 @@
 
 use jiff::Timestamp;
 use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation, TestOperation, jsonptr::PointerBuf};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType},
 };
 use serde_json::Value;
 
 use super::{
     Context,
-    announce::announcement,
+    announce::{Announcement, announcement},
     api_failure::ApiFailure,
     error::Error,
+    events,
     observe::Observed,
     report::{self, Outcome},
+    stored::Stored,
     validate::Connection,
 };
-use crate::api::{RegistryConnection, RegistryConnectionStatus, names::FIELD_MANAGER};
+use crate::api::{RegistryConnectionStatus, names::FIELD_MANAGER};
 
 /// Reports an outcome. `connection` is none if the spec makes no sense.
 ///
 /// # Errors
-/// [`Error::Status`] if the API server did not take the status, [`Error::Gone`] if there is nobody left to tell.
+/// [`Error::Status`] or [`Error::Refused`] if the API server did not take the status, [`Error::Gone`] if there is nobody left to tell.
 pub async fn publish(
     context: &Context,
     observed: &mut Observed,
@@ -32,61 +34,97 @@ pub async fn publish(
     now: Timestamp,
 ) -> Result<(), Error> {
     let status = report::status(observed, connection, outcome, now);
-    write(context, observed, status).await
+    record(context, observed, status, now).await
 }
 
 /// Reports that the connection is suspended.
 ///
 /// # Errors
-/// [`Error::Status`] if the API server did not take the status, [`Error::Gone`] if there is nobody left to tell.
+/// [`Error::Status`] or [`Error::Refused`] if the API server did not take the status, [`Error::Gone`] if there is nobody left to tell.
 pub async fn publish_suspended(context: &Context, observed: &mut Observed, now: Timestamp) -> Result<(), Error> {
     let status = report::suspended_status(observed, now);
-    write(context, observed, status).await
+    record(context, observed, status, now).await
 }
 
-async fn write(context: &Context, observed: &mut Observed, status: RegistryConnectionStatus) -> Result<(), Error> {
-    let before = observed.object.status.clone().unwrap_or_default();
+async fn record(
+    context: &Context,
+    observed: &mut Observed,
+    status: RegistryConnectionStatus,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let object = &observed.object;
+    let before = object.status.clone().unwrap_or_default();
     if before == status {
         return Ok(());
     }
-    let object = &observed.object;
-    let connections: Api<RegistryConnection> =
-        Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
-    let patch = Patch::<RegistryConnection>::Json(status_patch(observed.uid(), &status));
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    match connections.patch_status(&object.name_any(), &parameters, &patch).await {
-        Ok(mut written) => {
-            written.metadata.managed_fields = None;
-            context.index.put_connection(written);
+    write(context, &Subject { metadata: &object.metadata, before: &before }, &status, now).await?;
+    observed.recorded(status);
+    Ok(())
+}
+
+/// A connection that something is said of.
+pub(super) struct Subject<'a> {
+    /// Its metadata.
+    pub(super) metadata: &'a ObjectMeta,
+    /// Its status until now.
+    pub(super) before: &'a RegistryConnectionStatus,
+}
+
+impl Subject<'_> {
+    /// Publishes an event about it. An event is a courtesy: a cluster that refuses it must not stop the work.
+    pub(super) async fn announce(&self, context: &Context, announcement: &Announcement, now: Timestamp) {
+        tracing::info!(reason = %announcement.reason, note = announcement.note, "the connection changed");
+        if let Err(error) =
+            context.events.publish(events::connection(self.metadata), "Reconcile", announcement, now).await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to publish an event");
         }
+    }
+}
+
+/// Writes a new status, and publishes the event that tells the change; the event alone if the API server refuses the
+/// status.
+///
+/// # Errors
+/// As for [`publish`].
+pub(super) async fn write(
+    context: &Context,
+    subject: &Subject<'_>,
+    status: &RegistryConnectionStatus,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Subject { metadata, before } = subject;
+    let (namespace, name) =
+        (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+    let connections: Api<Stored> = Api::namespaced(context.client.clone(), namespace);
+    let patch = Patch::<()>::Json(status_patch(metadata.uid.as_deref().unwrap_or_default(), status));
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    match connections.patch_status(name, &parameters, &patch).await {
+        Ok(written) => context.index.put_connection(written),
         Err(kube::Error::Api(answer)) if answer.code == 404 => return Err(Error::Gone),
         // Another UID fails the test in the patch, and so may other things fail.
         Err(kube::Error::Api(answer)) if answer.is_invalid() => {
-            let found = connections.get_metadata_opt(&object.name_any()).await;
+            let found = connections.get_metadata_opt(name).await;
             let found = found.map_err(|error| Error::Status(ApiFailure::from(error)))?;
-            if found.is_none_or(|found| found.metadata.uid != object.metadata.uid) {
+            if found.is_none_or(|found| found.metadata.uid != metadata.uid) {
                 return Err(Error::Gone);
             }
-            return Err(Error::Status(ApiFailure::from(kube::Error::Api(answer))));
+            // Some servers, and some rules, insist on a good spec in every write. An event is all that can be said then; the next
+            // tries do not repeat it.
+            let uid = metadata.uid.as_deref().unwrap_or_default();
+            if context.memories.recall(uid).cut_short == 0
+                && let Some(announcement) = announcement(before, status)
+            {
+                subject.announce(context, &announcement, now).await;
+            }
+            return Err(Error::Refused(ApiFailure::from(kube::Error::Api(answer))));
         }
         Err(error) => return Err(Error::Status(ApiFailure::from(error))),
     }
     context.metrics.status_written();
-    if let Some(announcement) = announcement(&before, &status) {
-        tracing::info!(reason = %announcement.reason, note = announcement.note, "the connection changed");
-        let event = Event {
-            type_: if announcement.is_warning { EventType::Warning } else { EventType::Normal },
-            reason: announcement.reason.to_string(),
-            note: Some(announcement.note),
-            action: "Reconcile".into(),
-            secondary: None,
-        };
-        // An event is a courtesy: a cluster that refuses it must not stop the work.
-        if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "failed to publish an event");
-        }
+    if let Some(announcement) = announcement(before, status) {
+        subject.announce(context, &announcement, now).await;
     }
-    observed.recorded(status);
     Ok(())
 }
 

@@ -94,7 +94,6 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     if outcome.delivery == Delivery::Current {
         retire(&context, &observed, &connection).await?;
     }
-    context.memories.update(observed.uid(), |memory| memory.cut_short = 0);
     Ok(next_wake(&context, &connection, &observed.status, observed.uid()))
 }
 

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The longest status, in bytes: etcd keeps every version of it for a while, and every watcher gets each.
-const MAX_STATUS: usize = 4 * 1024;
+pub(super) const MAX_STATUS: usize = 4 * 1024;
 
 /// How the target stands as far as the status tells: all that is known while the spec makes no sense.
 pub fn delivery_as_told(observed: &Observed) -> Delivery {
@@ -127,7 +127,7 @@ pub fn status(
             .filter(|_| observed.status.observed_generation == Some(observed.generation())),
     };
     let desired = policy::conditions(&facts);
-    settle(status, observed, &desired, now)
+    settle(status, &observed.status, &desired, observed.generation(), now)
 }
 
 /// The status of a suspended connection: its conditions keep their values and move to the new generation. That the
@@ -141,13 +141,13 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
     status.next_refresh_at = None;
     status.suspended = Some(true);
     if observed.is_new() {
-        return settle(status, observed, &policy::suspended_conditions(), now);
+        return settle(status, &observed.status, &policy::suspended_conditions(), observed.generation(), now);
     }
     if let Some(end) = expires_at(&status).filter(|end| *end <= now) {
         let problem = policy::expired(&observed.target_key.name, end);
         status.last_error = Some(problem.to_last_error());
         let desired = policy::expired_conditions(&problem, &delivery_as_told(observed), &observed.target_key.name);
-        return settle(status, observed, &desired, now);
+        return settle(status, &observed.status, &desired, observed.generation(), now);
     }
     for condition in &mut status.conditions {
         condition.observed_generation = Some(observed.generation());
@@ -156,33 +156,44 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
     status
 }
 
-fn settle(
+/// The status with the wanted conditions, about this generation, and not too long.
+pub(super) fn settle(
     mut status: RegistryConnectionStatus,
-    observed: &Observed,
+    before: &RegistryConnectionStatus,
     desired: &[Desired],
+    generation: i64,
     now: Timestamp,
 ) -> RegistryConnectionStatus {
-    let old = without_stale_progress(&observed.status.conditions, desired);
-    status.conditions = transition(&old, desired, observed.generation(), now);
-    status.observed_generation = Some(observed.generation());
-    if serde_json::to_vec(&status).is_ok_and(|text| text.len() > MAX_STATUS) { tightened(status) } else { status }
+    let old = without_stale_progress(&before.conditions, desired);
+    status.conditions = transition(&old, desired, generation, now);
+    status.observed_generation = Some(generation);
+    tightened(status)
 }
 
-/// The same status with its texts cut to what fits even if all of them are as long as they can be.
+/// The status with as much of its texts cut as must be for it to fit. What later statuses take over is cut first, so that the
+/// same outcome gives the same status again.
 fn tightened(mut status: RegistryConnectionStatus) -> RegistryConnectionStatus {
-    for condition in &mut status.conditions {
-        condition.message = shortened(std::mem::take(&mut condition.message), 120);
-    }
-    if let Some(error) = &mut status.last_error {
-        error.message = shortened(std::mem::take(&mut error.message), 300);
-        error.hint = error.hint.take().map(|hint| shortened(hint, 200));
-    }
-    if let Some(test) = &mut status.last_test {
+    let is_too_long =
+        |status: &RegistryConnectionStatus| serde_json::to_vec(status).is_ok_and(|text| text.len() > MAX_STATUS);
+    if is_too_long(&status)
+        && let Some(test) = &mut status.last_test
+    {
         for repository in &mut test.repositories {
             repository.name = shortened(std::mem::take(&mut repository.name), 40);
         }
         // Without it a restart may make another control, which is better than a name that is none.
         test.control.take_if(|control| control.door.len() > 200);
+    }
+    if is_too_long(&status)
+        && let Some(error) = &mut status.last_error
+    {
+        error.message = shortened(std::mem::take(&mut error.message), 300);
+        error.hint = error.hint.take().map(|hint| shortened(hint, 200));
+    }
+    if is_too_long(&status) {
+        for condition in &mut status.conditions {
+            condition.message = shortened(std::mem::take(&mut condition.message), 120);
+        }
     }
     status
 }
@@ -445,20 +456,20 @@ mod tests {
 
     #[test]
     fn the_status_stays_small_whatever_is_wrong() {
-        let long = "ü".repeat(5000);
         let mut observed = observed(delivered(|object| object["metadata"]["name"] = "n".repeat(253).into()));
         observed.target = SecretState::Absent;
+        let fresh = observed.status.clone();
         let repository = TestedRepository { name: "r".repeat(100), verdict: RepositoryVerdict::RepositoryNotFound };
-        let repositories = vec![repository; 8];
+        let repositories = || vec![repository.clone(); 8];
         // Two hosts as long as host names can be.
-        let control = Some(Control { door: "d".repeat(540), time: Time(minutes_later(1)), refused: true });
-        let outcome = Outcome {
+        let control = || Some(Control { door: "d".repeat(540), time: Time(minutes_later(1)), refused: true });
+        let outcome = |long: &str| Outcome {
             test: Some(LastTest {
                 time: Time(minutes_later(1)),
                 verdict: Reason::RepositoriesProven,
                 refused_since: Some(Time(minutes_later(1))),
-                repositories,
-                control,
+                repositories: repositories(),
+                control: control(),
             }),
             judged: vec![
                 ObservedInput {
@@ -470,16 +481,21 @@ mod tests {
                 2
             ],
             ..Outcome::unchanged(
-                Some(
-                    Problem::new(Reason::SecretMalformed, long.clone())
-                        .hint(long.clone())
-                        .at(field::TRUSTED_TOKEN_HOSTS),
-                ),
+                Some(Problem::new(Reason::SecretMalformed, long).hint(long).at(field::TRUSTED_TOKEN_HOSTS)),
                 Delivery::Impossible(Problem::new(Reason::TargetConflict, long)),
             )
         };
-        let status = after(&observed, &outcome, 1);
-        let size = serde_json::to_vec(&json!(status)).unwrap().len();
-        assert!(size <= MAX_STATUS, "{size} bytes");
+        for length in (0..5000).step_by(37) {
+            observed.status = fresh.clone();
+            let outcome = outcome(&"ü".repeat(length));
+            let status = after(&observed, &outcome, 1);
+            let size = serde_json::to_vec(&json!(status)).unwrap().len();
+            assert!(size <= MAX_STATUS, "{size} bytes");
+
+            // What was cut is not put back by a pass that finds the same.
+            observed.status = status.clone();
+            let again = Outcome { problem: settled_problem(&status), test: None, judged: vec![], ..outcome };
+            assert_eq!(after(&observed, &again, 2), status, "{length} characters");
+        }
     }
 }

@@ -3,14 +3,14 @@
 //! Connections are listed before the others, so that their lists can be sifted as they pass: what no connection is about
 //! is dropped at once.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, channel::oneshot, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client, Resource,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
         utils::ResetTimerBackoff,
@@ -19,8 +19,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Context, mapper::Wake};
-use crate::api::RegistryConnection;
+use super::{Context, mapper::Wake, stored::Stored};
 
 /// The longest pause between tries of a watch. Short enough that a CRD installed late is noticed soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -37,18 +36,10 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
     let mut listed = Some(listed);
     let connections = {
         let context = Arc::clone(&context);
-        follow::<DeserializeGuard<RegistryConnection>>(context.client.clone(), "connections").map(move |event| {
+        follow::<Stored>(context.client.clone(), "connections").map(move |event| {
             let Some(event) = event else { return stream::iter(vec![]) };
-            if let Event::Delete(gone) = &event {
-                let meta = gone.meta();
-                context.memories.forget(meta.uid.as_deref().unwrap_or_default());
-            }
             let is_listed = matches!(event, Event::InitDone);
-            let wakes = context.index.apply_connection(event);
-            if is_listed {
-                let alive: HashSet<String> = context.index.uids();
-                context.memories.retain(|uid| alive.contains(uid));
-            }
+            let wakes = take_in(&context, event);
             if let Some(listed) = listed.take_if(|_| is_listed) {
                 // The other side is gone only when the whole stream is.
                 let _ = listed.send(());
@@ -74,6 +65,19 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
         stream::select(secrets, config_maps)
     };
     stream::select(connections.flatten(), stream::once(others).flatten().flatten())
+}
+
+/// Takes in an event of the watch on connections; returns who should be looked at. Nothing is kept of those that are gone.
+fn take_in(context: &Context, event: Event<Stored>) -> Vec<Wake> {
+    // Whom the event, or a list without them, may say to be gone.
+    let doubtful = match &event {
+        Event::Delete(gone) => vec![gone.meta().clone()],
+        Event::InitDone => context.index.store().state().iter().map(|known| known.meta().clone()).collect(),
+        Event::Init | Event::InitApply(_) | Event::Apply(_) => vec![],
+    };
+    let wakes = context.index.apply_connection(event);
+    doubtful.iter().for_each(|connection| context.forget_if_gone(connection));
+    wakes
 }
 
 /// Follows all objects of a kind for ever; none stands for a failure. Failures are logged when they begin and when they
@@ -168,6 +172,43 @@ fn summary(error: &watcher::Error) -> String {
                 source = cause.source();
             }
             text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::{delivered, nowhere};
+
+    fn stored(name: &str) -> Stored {
+        Stored::from(delivered(|object| {
+            object["metadata"]["name"] = name.into();
+            object["metadata"]["uid"] = name.into();
+        }))
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_connection_that_was_deleted_or_that_a_list_lacks() {
+        let context = nowhere();
+        let list = |names: &[&str]| {
+            let objects = names.iter().map(|name| Event::InitApply(stored(name)));
+            for event in [Event::Init].into_iter().chain(objects).chain([Event::InitDone]) {
+                take_in(&context, event);
+            }
+        };
+        list(&["stays", "deleted", "lost"]);
+        let work_on = |name: &str| {
+            context.memories.update(name, |memory| memory.cut_short = 3);
+        };
+        ["stays", "deleted", "lost"].into_iter().for_each(work_on);
+        take_in(&context, Event::Delete(stored("deleted")));
+        list(&["stays"]);
+        // A pass over it was still under way.
+        work_on("deleted");
+        context.forget_if_gone(stored("deleted").meta());
+        for (name, kept) in [("stays", true), ("deleted", false), ("lost", false)] {
+            assert_eq!(context.memories.recall(name).cut_short == 3, kept, "{name}");
         }
     }
 }

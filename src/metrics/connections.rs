@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use kube::Resource;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -15,17 +16,18 @@ use prometheus_client::{
 use super::catalogue::{self, Metric};
 use crate::{
     api::{
-        ConditionType, Reason, RegistryConnection,
+        ConditionType, Reason,
         condition::{self, reason_of},
         status::LastTest,
     },
+    controller::stored::Stored,
     registry::Quota,
 };
 
 /// All connections at one moment.
 #[derive(Debug)]
 pub(super) struct Connections {
-    pub(super) all: Vec<Arc<RegistryConnection>>,
+    pub(super) all: Vec<Arc<Stored>>,
     /// The pull quotas of their accounts, by UID.
     pub(super) quotas: HashMap<String, Quota>,
 }
@@ -45,7 +47,7 @@ impl Collector for Connections {
         });
         gauge(&mut encoder, catalogue::TEST_RESULT, results)?;
 
-        let of_each = |value: fn(&RegistryConnection) -> Option<i64>| {
+        let of_each = |value: fn(&Stored) -> Option<i64>| {
             self.all.iter().filter_map(move |connection| Some((labels(connection), value(connection)?)))
         };
         gauge(&mut encoder, catalogue::LAST_SUCCESS, of_each(last_success))?;
@@ -53,7 +55,7 @@ impl Collector for Connections {
 
         let of_quotas = |value: fn(&Quota) -> u32| {
             self.all.iter().filter_map(move |connection| {
-                let quota = self.quotas.get(connection.metadata.uid.as_deref()?)?;
+                let quota = self.quotas.get(connection.meta().uid.as_deref()?)?;
                 Some((labels(connection), i64::from(value(quota))))
             })
         };
@@ -77,8 +79,8 @@ fn gauge<L: EncodeLabelSet>(
     series.try_for_each(|(labels, value)| ConstGauge::new(value).encode(family.encode_family(&labels)?))
 }
 
-fn labels(connection: &RegistryConnection) -> [(&'static str, &str); 2] {
-    let metadata = &connection.metadata;
+fn labels(connection: &Stored) -> [(&'static str, &str); 2] {
+    let metadata = connection.meta();
     [
         ("namespace", metadata.namespace.as_deref().unwrap_or_default()),
         ("name", metadata.name.as_deref().unwrap_or_default()),
@@ -86,8 +88,8 @@ fn labels(connection: &RegistryConnection) -> [(&'static str, &str); 2] {
 }
 
 /// Value and reason of the Ready condition; only words that are known, whoever wrote them.
-fn ready(connection: &RegistryConnection) -> (&'static str, &'static str) {
-    let conditions = connection.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+fn ready(connection: &Stored) -> (&'static str, &'static str) {
+    let conditions = connection.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let ready = condition::find(conditions, ConditionType::Ready);
     let status = match ready.map(|ready| ready.status.as_str()) {
         Some("True") => "True",
@@ -97,16 +99,16 @@ fn ready(connection: &RegistryConnection) -> (&'static str, &'static str) {
     (status, ready.and_then(reason_of).unwrap_or(Reason::Progressing).as_str())
 }
 
-fn result(connection: &RegistryConnection) -> &'static str {
-    let test = connection.status.as_ref().and_then(|status| status.last_test.as_ref());
+fn result(connection: &Stored) -> &'static str {
+    let test = connection.status().and_then(|status| status.last_test.as_ref());
     let result = test.map(LastTest::result).filter(|result| result.is_verdict() || result.is_of_a_repository());
     result.map_or("Unknown", Reason::as_str)
 }
 
-fn last_success(connection: &RegistryConnection) -> Option<i64> {
-    Some(connection.status.as_ref()?.last_success_at.as_ref()?.0.as_second())
+fn last_success(connection: &Stored) -> Option<i64> {
+    Some(connection.status()?.last_success_at.as_ref()?.0.as_second())
 }
 
-fn expiry(connection: &RegistryConnection) -> Option<i64> {
-    Some(connection.status.as_ref()?.credential.as_ref()?.expires_at.as_ref()?.0.as_second())
+fn expiry(connection: &Stored) -> Option<i64> {
+    Some(connection.status()?.credential.as_ref()?.expires_at.as_ref()?.0.as_second())
 }

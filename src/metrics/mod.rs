@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use kube::Resource;
 use prometheus_client::{
     encoding::text::{encode, encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -17,8 +18,9 @@ use prometheus_client::{
 };
 
 use crate::{
-    api::{Reason, RegistryConnection},
+    api::Reason,
     controller::error::Error,
+    controller::stored::Stored,
     registry::{Login, Quota},
 };
 use catalogue::Metric;
@@ -208,9 +210,9 @@ impl Metrics {
     ///
     /// # Errors
     /// None that a text could bring about.
-    pub fn text(&self, all: Vec<Arc<RegistryConnection>>) -> Result<String, std::fmt::Error> {
+    pub fn text(&self, all: Vec<Arc<Stored>>) -> Result<String, std::fmt::Error> {
         let quotas = {
-            let alive: HashSet<&str> = all.iter().filter_map(|connection| connection.metadata.uid.as_deref()).collect();
+            let alive: HashSet<&str> = all.iter().filter_map(|connection| connection.meta().uid.as_deref()).collect();
             let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
             quotas.retain(|uid, _| alive.contains(uid.as_str()));
             quotas.clone()
@@ -235,12 +237,13 @@ fn reconcile_labels(is_ok: bool) -> Labels<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::RegistryConnection;
     use crate::controller::fixture::{delivered, object};
     use catalogue::{ALL, Kind};
     use serde_json::{Value, json};
 
     fn text(metrics: &Metrics, connections: Vec<RegistryConnection>) -> String {
-        metrics.text(connections.into_iter().map(Arc::new).collect()).unwrap()
+        metrics.text(connections.into_iter().map(|connection| Arc::new(Stored::from(connection))).collect()).unwrap()
     }
 
     fn tested(verdict: &str, change: impl FnOnce(&mut Value)) -> RegistryConnection {
@@ -409,14 +412,14 @@ mod tests {
 
     #[test]
     fn ten_thousand_connections_are_told_at_a_scrape() {
-        let all: Vec<Arc<RegistryConnection>> = (0..10_000)
+        let all: Vec<Arc<Stored>> = (0..10_000)
             .map(|number| {
-                Arc::new(delivered(|object| {
+                Arc::new(Stored::from(delivered(|object| {
                     object["metadata"]["name"] = format!("images-{number}").into();
                     object["metadata"]["uid"] = format!("uid-{number}").into();
                     object["status"]["lastSuccessAt"] = "2026-01-01T00:00:00Z".into();
                     object["status"]["credential"]["expiresAt"] = "2026-06-01T00:00:00Z".into();
-                }))
+                })))
             })
             .collect();
         let started = std::time::Instant::now();

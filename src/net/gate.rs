@@ -159,7 +159,8 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.is_over && self.sent.load(Ordering::Relaxed) {
+        // A fault of ours says nothing of the origin.
+        if !self.is_over && self.sent.load(Ordering::Relaxed) && !std::thread::panicking() {
             self.visit.look(|memory, now| memory.over(now, &Err(Failure::TimedOut), self.trial));
         }
         if self.trial {

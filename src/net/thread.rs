@@ -3,7 +3,7 @@
 //! Whoever answers can keep a reader busy: interim answers without end, for one, are read as fast as they come, and no limit
 //! of the HTTP stack ends that but the time limit of the request. The rest of the operator must not wait for it.
 
-use std::{io, sync::Arc};
+use std::{io, panic::resume_unwind, sync::Arc};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -30,6 +30,9 @@ impl Thread {
 
     /// Does something there. Dropping the future ends it.
     ///
+    /// # Panics
+    /// If the work does: a fault in it is one of whoever asked for it.
+    ///
     /// # Errors
     /// What it fails with; [`Failure::Broken`] if the thread is gone.
     pub(super) async fn run<T: Send + 'static>(
@@ -41,7 +44,11 @@ impl Thread {
         task.spawn_on(work, runtime.handle());
         match task.join_next().await {
             Some(Ok(result)) => result,
-            Some(Err(_)) | None => Err(Failure::Broken),
+            Some(Err(ended)) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(Failure::Broken),
+            },
+            None => Err(Failure::Broken),
         }
     }
 }

@@ -10,11 +10,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
-use regcred::api::{ConditionType, RegistryConnection, condition, names::DOCKER_CONFIG_JSON_KEY};
+use regcred::{
+    api::{ConditionType, RegistryConnection, condition, names::DOCKER_CONFIG_JSON_KEY},
+    controller::stored::Stored,
+};
 use serde_json::Value;
 use testenv::{Snapshot, eventually};
 
@@ -112,7 +115,7 @@ impl Scenario {
 
     /// Waits until a fresh operator has looked at every connection: its metrics count the passes.
     pub async fn until_all_looked_at(&self) -> Result<()> {
-        let connections = self.connections().list(&Default::default()).await?.items.len();
+        let connections = self.connections().list_metadata(&Default::default()).await?.items.len();
         eventually("every connection to be looked at", DEADLINE, async || {
             let passes = self.metric("regcred_reconciles_total{result=\"completed\"}").await?;
             Ok((passes >= connections as f64).then_some(()))
@@ -125,10 +128,10 @@ impl Scenario {
         for mut object in self.seen.all() {
             object["apiVersion"] = "regcred.dev/v1alpha1".into();
             object["kind"] = "RegistryConnection".into();
-            let connection: RegistryConnection = serde_json::from_value(object.clone())?;
-            let Some(status) = &connection.status else { continue };
+            let connection: Stored = serde_json::from_value(object.clone())?;
+            let Some(status) = connection.status() else { continue };
             // Between a user's edit and our next word, the status is about the spec before.
-            if status.observed_generation != connection.metadata.generation {
+            if status.observed_generation != connection.meta().generation {
                 continue;
             }
             let judgement = self.shared.conditions.judge(&object)?;

@@ -53,7 +53,7 @@ fn removals(scenario: &Scenario) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_deleted_and_installed_again_while_the_operator_runs_takes_no_secret_along() -> Result<()> {
     let (shared, _guard) = apart().await?;
-    let mut scenario = Scenario::prepare_at(shared, "running").await?;
+    let mut scenario = Scenario::prepare_on(shared, "running").await?;
     scenario.set_speed(FAST);
     scenario.start_operator().await?;
     scenario.connected("images").await?;
@@ -75,7 +75,7 @@ async fn a_kind_deleted_and_installed_again_while_the_operator_runs_takes_no_sec
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_deleted_while_nobody_ran_takes_no_secret_along() -> Result<()> {
     let (shared, _guard) = apart().await?;
-    let mut scenario = Scenario::prepare_at(shared, "stopped").await?;
+    let mut scenario = Scenario::prepare_on(shared, "stopped").await?;
     scenario.set_speed(FAST);
     scenario.start_operator().await?;
     scenario.connected("images").await?;
@@ -107,7 +107,7 @@ async fn a_kind_deleted_while_nobody_ran_takes_no_secret_along() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_in_another_namespace_is_left_alone_and_the_end_of_a_namespace_is_no_storm() -> Result<()> {
     let (shared, _guard) = apart().await?;
-    let scenario = Scenario::prepare_at(shared, "copies").await?;
+    let scenario = Scenario::prepare_on(shared, "copies").await?;
     // It sees the whole cluster.
     let calls = Calls::new();
     let client = ClientBuilder::try_from(shared.plane.config())?.with_layer(&calls).build();

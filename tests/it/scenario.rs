@@ -21,9 +21,16 @@ use regcred::{
 use testenv::{Calls, eventually, namespace};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::{closing::Seen, fault::swallowing, names::Names};
+use crate::{
+    closing::Seen,
+    fault::{refusing, swallowing},
+    names::Names,
+};
 pub use crate::{
-    shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install_crds, secure, secure_if_used, shared},
+    shared::{
+        DEADLINE, PASSWORD, Secure, Shared, WRONG, install, install_crds, loose, loosened, secure, secure_if_used,
+        shared,
+    },
     tell::{get, is_ready, tell, tell_all},
 };
 
@@ -48,6 +55,8 @@ pub struct Scenario {
     pub pass_limit: Duration,
     /// The first write of a status is never answered.
     pub swallow_first_status: bool,
+    /// Every write of a status is refused, as servers before Kubernetes 1.30 do while the spec does not fit the schema.
+    pub refuse_statuses: bool,
     pub seen: Seen,
     /// Every password the user wrote into a Secret.
     pub passwords: Mutex<BTreeSet<String>>,
@@ -66,11 +75,11 @@ struct Operator {
 impl Scenario {
     /// A fresh namespace with an account of the same name at the registry, without an operator.
     pub async fn prepare(name: &str) -> Result<Self> {
-        Self::prepare_at(shared().await?, name).await
+        Self::prepare_on(shared().await?, name).await
     }
 
-    /// The same on chosen shared parts.
-    pub async fn prepare_at(shared: &'static Shared, name: &str) -> Result<Self> {
+    /// The same on other shared parts.
+    pub async fn prepare_on(shared: &'static Shared, name: &str) -> Result<Self> {
         let client = shared.plane.client()?;
         let namespace = namespace(&client, name).await?;
         shared.registry.set_password(&namespace, PASSWORD)?;
@@ -99,6 +108,7 @@ impl Scenario {
             more_api_servers: vec![],
             pass_limit: PASS_LIMIT,
             swallow_first_status: false,
+            refuse_statuses: false,
             seen,
             passwords: Mutex::default(),
             tried_again: 0,
@@ -128,6 +138,9 @@ impl Scenario {
             testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
         if self.swallow_first_status {
             client = swallowing(client, |uri| uri.path().ends_with("/status"));
+        }
+        if self.refuse_statuses {
+            client = refusing(client, |uri| uri.path().ends_with("/status"));
         }
         let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
         let api_server = self.more_api_servers.iter().copied().chain([self.api_server()?]).collect();

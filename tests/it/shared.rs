@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use kube::{Api, Client, api::PostParams};
 use regcred::api::{RegistryConnection, connection::crds};
 use testenv::{
@@ -33,13 +33,13 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 /// The shared parts, started by whoever comes first.
 pub async fn shared() -> Result<&'static Shared> {
-    SHARED.get_or_try_init(start).await
+    SHARED.get_or_try_init(with_crds).await
 }
 
-async fn start() -> Result<Shared> {
-    let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
-    install_crds(&plane.client()?).await?;
-    Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+async fn with_crds() -> Result<Shared> {
+    let shared = start().await?;
+    install_crds(&shared.plane.client()?).await?;
+    Ok(shared)
 }
 
 static APART: OnceCell<Shared> = OnceCell::const_new();
@@ -49,8 +49,39 @@ static APART: OnceCell<Shared> = OnceCell::const_new();
 pub async fn apart() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static, ()>)> {
     static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let guard = ONE.lock().await;
-    let shared = APART.get_or_try_init(start).await?;
+    let shared = APART.get_or_try_init(with_crds).await?;
     Ok((shared, guard))
+}
+
+static LOOSE: OnceCell<Shared> = OnceCell::const_new();
+
+/// The same with a schema that lets everything in, as an older, a newer or a foreign one may. Only the tests of objects that
+/// cannot be read need it.
+pub async fn loose() -> Result<&'static Shared> {
+    LOOSE
+        .get_or_try_init(async || {
+            let shared = start().await?;
+            install(&shared.plane.client()?, loosened(crds())).await?;
+            Ok(shared)
+        })
+        .await
+}
+
+async fn start() -> Result<Shared> {
+    let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+    Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+}
+
+/// The same kinds with spec and status of any shape.
+pub fn loosened(mut crds: Vec<CustomResourceDefinition>) -> Vec<CustomResourceDefinition> {
+    let versions = crds.iter_mut().flat_map(|crd| &mut crd.spec.versions);
+    for schema in versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut()) {
+        let anything =
+            || JSONSchemaProps { x_kubernetes_preserve_unknown_fields: Some(true), ..JSONSchemaProps::default() };
+        schema.properties = Some(["spec", "status"].map(|name| (name.to_owned(), anything())).into());
+        (schema.required, schema.x_kubernetes_validations) = (None, None);
+    }
+    crds
 }
 
 /// A registry as most are: with a token server of its own, both over TLS by an authority that nobody else trusts.
@@ -90,8 +121,13 @@ pub async fn secure() -> Result<&'static Secure> {
 
 /// Installs the CustomResourceDefinitions and waits until the API server serves them.
 pub async fn install_crds(client: &Client) -> Result<()> {
+    install(client, crds()).await
+}
+
+/// Installs these and waits until the API server serves them.
+pub async fn install(client: &Client, crds: Vec<CustomResourceDefinition>) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for crd in crds() {
+    for crd in crds {
         definitions.create(&PostParams::default(), &crd).await?;
     }
     let connections: Api<RegistryConnection> = Api::all(client.clone());

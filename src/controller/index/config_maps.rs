@@ -5,13 +5,11 @@ use std::collections::{HashMap, HashSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 
-use crate::{
-    api::RegistryConnection,
-    controller::{
-        mapper::{self, Concerned, Wake},
-        secret_meta::ObjectKey,
-        sighting::{Sighting, is_older},
-    },
+use crate::controller::{
+    mapper::{self, Concerned, Wake},
+    secret_meta::ObjectKey,
+    sighting::{Sighting, is_older},
+    stored::Stored,
 };
 
 /// See the module.
@@ -28,7 +26,7 @@ pub(super) struct ConfigMaps {
 
 impl Default for ConfigMaps {
     fn default() -> Self {
-        let concerned = Concerned::new(mapper::config_maps);
+        let concerned = Concerned::new(mapper::followed_config_maps);
         Self { concerned, known: HashMap::new(), seen: HashSet::new(), late: HashSet::new(), is_listed: false }
     }
 }
@@ -104,14 +102,14 @@ impl ConfigMaps {
     }
 
     /// Begins to follow what a connection is about.
-    pub(super) fn follow(&mut self, connection: &RegistryConnection) {
-        let new = mapper::config_maps(connection).into_iter().filter(|key| !self.concerned.contains(key));
+    pub(super) fn follow(&mut self, connection: &Stored) {
+        let new = mapper::followed_config_maps(connection).into_iter().filter(|key| !self.concerned.contains(key));
         self.late.extend(new);
         self.concerned.add(connection);
     }
 
     /// Ends to follow what a connection was about, except what its new form still is.
-    pub(super) fn unfollow(&mut self, connection: &RegistryConnection, new: Option<&RegistryConnection>) {
+    pub(super) fn unfollow(&mut self, connection: &Stored, new: Option<&Stored>) {
         for key in self.concerned.remove(connection, new) {
             self.known.remove(&key);
         }
@@ -125,10 +123,10 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use serde_json::json;
 
-    fn connection() -> RegistryConnection {
-        object(|object| {
+    fn connection() -> Stored {
+        Stored::from(object(|object| {
             object["spec"]["provider"]["generic"]["caRef"] = json!({"kind": "ConfigMap", "name": "authority"});
-        })
+        }))
     }
 
     fn key() -> ObjectKey {
@@ -187,7 +185,7 @@ mod tests {
         let mut maps = ConfigMaps::default();
         maps.follow(&connection());
         list(&mut maps, vec![config_map("authority", "1")]);
-        maps.unfollow(&connection(), Some(&object(|_| {})));
+        maps.unfollow(&connection(), Some(&Stored::from(object(|_| {}))));
         assert!(maps.known.is_empty());
     }
 }

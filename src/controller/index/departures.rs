@@ -1,10 +1,7 @@
 //! Since when this process has known which connections to be gone, and what they wanted for their Secrets. Times are the
 //! clock's uptime: setting the time of day neither shortens nor lengthens them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use crate::{api::connection::DeletionPolicy, domain::reference::ConnectionReference};
 
@@ -48,13 +45,13 @@ impl Departures {
     /// A list of all connections is complete; `before` were there until now, `is_there` tells of the new list.
     pub(super) fn listed(
         &mut self,
-        before: impl Iterator<Item = (ConnectionReference, DeletionPolicy)>,
+        before: impl Iterator<Item = (ConnectionReference, Option<DeletionPolicy>)>,
         is_there: impl Fn(&ConnectionReference) -> bool,
         now: Duration,
     ) {
         for (reference, policy) in before {
             if !is_there(&reference) {
-                self.went(reference, Some(LastSeen::Before(policy)), now);
+                self.went(reference, policy.map(LastSeen::Before), now);
             }
         }
         self.gone.retain(|reference, _| !is_there(reference));
@@ -70,48 +67,6 @@ impl Departures {
     /// Forgets those that left nothing and went before `time`; from then on the first list answers for them.
     pub(super) fn forget(&mut self, before: Duration, left_something: impl Fn(&ConnectionReference) -> bool) {
         self.gone.retain(|reference, departure| departure.since > before || left_something(reference));
-    }
-}
-
-/// Connections that exist and cannot be read: they are not gone.
-#[derive(Default)]
-pub(super) struct Unreadable {
-    known: HashSet<ConnectionReference>,
-    listing: HashSet<ConnectionReference>,
-}
-
-impl Unreadable {
-    /// Whether this is one.
-    pub(super) fn contains(&self, reference: &ConnectionReference) -> bool {
-        self.known.contains(reference)
-    }
-
-    /// A list begins.
-    pub(super) fn begin(&mut self) {
-        self.listing.clear();
-    }
-
-    /// A list showed one.
-    pub(super) fn list(&mut self, reference: ConnectionReference) {
-        self.listing.insert(reference);
-    }
-
-    /// The list is complete.
-    pub(super) fn finish(&mut self) {
-        self.known = std::mem::take(&mut self.listing);
-    }
-
-    /// The watch showed a connection.
-    pub(super) fn note(&mut self, reference: &ConnectionReference, is_readable: bool) {
-        match is_readable {
-            true => self.known.remove(reference),
-            false => self.known.insert(reference.clone()),
-        };
-    }
-
-    /// The watch showed that a connection went.
-    pub(super) fn remove(&mut self, reference: &ConnectionReference) {
-        self.known.remove(reference);
     }
 }
 
@@ -156,7 +111,7 @@ mod tests {
         let mut departures = Departures::default();
         departures.listed(std::iter::empty(), |_| true, at(1));
         departures.went(reference("back"), None, at(5));
-        let before = [(reference("lost"), Retain), (reference("kept"), Delete)];
+        let before = [(reference("lost"), Some(Retain)), (reference("kept"), Some(Delete))];
         departures.listed(before.into_iter(), |reference| reference.name() != "lost", at(20));
         let lost = Departure { since: at(20), policy: Some(LastSeen::Before(Retain)) };
         assert_eq!(departures.of(&reference("lost")), Some(lost));

@@ -7,7 +7,6 @@ mod owners;
 mod secrets;
 
 use std::{
-    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +17,7 @@ use k8s_openapi::{
 };
 use kube::{
     Resource,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         reflector::{self, ObjectRef, Store},
         watcher::Event,
@@ -31,21 +30,22 @@ use super::{
     mapper::{self, Concerned, Wake},
     secret_meta::{ObjectKey, SecretMeta},
     sighting::{SecretState, Sighting, is_older},
+    stored::Stored,
 };
 use crate::{
-    api::{RegistryConnection, connection::DeletionPolicy, provider::CaKind},
+    api::{connection::DeletionPolicy, provider::CaKind},
     clock::Clock,
     domain::reference::ConnectionReference,
 };
 use config_maps::ConfigMaps;
 pub use departures::LastSeen;
-use departures::{Departure, Departures, Unreadable};
+use departures::{Departure, Departures};
 use secrets::Secrets;
 
 /// See the module.
 pub struct Index {
     inner: Mutex<Inner>,
-    store: Store<RegistryConnection>,
+    store: Store<Stored>,
     clock: Clock,
     /// Something may have lost its connection.
     orphaned: Notify,
@@ -67,13 +67,12 @@ pub struct Orphan {
 }
 
 struct Inner {
-    connections: reflector::store::Writer<RegistryConnection>,
-    store: Store<RegistryConnection>,
+    connections: reflector::store::Writer<Stored>,
+    store: Store<Stored>,
     secrets: Secrets,
     config_maps: ConfigMaps,
     connections_listed: bool,
     departures: Departures,
-    unreadable: Unreadable,
 }
 
 impl Default for Index {
@@ -93,15 +92,14 @@ impl Index {
             config_maps: ConfigMaps::default(),
             connections_listed: false,
             departures: Departures::default(),
-            unreadable: Unreadable::default(),
         };
         Self { inner: Mutex::new(inner), store, clock, orphaned: Notify::new() }
     }
 }
 
 impl Index {
-    /// All connections, for the run loop.
-    pub fn store(&self) -> Store<RegistryConnection> {
+    /// All connections, for the run loop; those that cannot be read too.
+    pub fn store(&self) -> Store<Stored> {
         self.store.clone()
     }
 
@@ -111,13 +109,19 @@ impl Index {
     }
 
     /// The newest known form of a connection.
-    pub fn connection(&self, wake: &Wake) -> Option<Arc<RegistryConnection>> {
+    pub fn connection(&self, wake: &Wake) -> Option<Arc<Stored>> {
         self.store.get(wake)
     }
 
-    /// The UIDs of all connections.
-    pub fn uids(&self) -> HashSet<String> {
-        self.store.state().iter().filter_map(|connection| connection.metadata.uid.clone()).collect()
+    /// Whether there is a connection of this name, even one that cannot be read.
+    pub fn exists(&self, namespace: &str, name: &str) -> bool {
+        self.store.get(&ObjectRef::new(name).within(namespace)).is_some()
+    }
+
+    /// Whether the connection with these metadata, and not another one of its name, is still there.
+    pub fn is_alive(&self, metadata: &ObjectMeta) -> bool {
+        let known = self.store.get(&mapper::wake_of(metadata));
+        known.is_some_and(|known| known.meta().uid == metadata.uid)
     }
 
     /// What is known of a Secret.
@@ -145,11 +149,11 @@ impl Index {
     /// Takes in a connection as the API server returned it from a write of ours, ahead of the watch.
     ///
     /// One whose spec changed meanwhile is left to the watch, which also wakes those who have to act on it.
-    pub fn put_connection(&self, connection: RegistryConnection) {
+    pub fn put_connection(&self, connection: Stored) {
         let inner = &mut *self.lock();
         let known = inner.store.get(&ObjectRef::from_obj(&connection));
-        let same_spec = known.is_some_and(|known| known.metadata.generation == connection.metadata.generation);
-        if same_spec && !inner.is_outdated(&connection.metadata) {
+        let same_spec = known.is_some_and(|known| known.meta().generation == connection.meta().generation);
+        if same_spec && !inner.is_outdated(connection.meta()) {
             inner.connections.apply_watcher_event(&Event::Apply(connection));
         }
     }
@@ -199,50 +203,39 @@ impl Index {
     }
 
     /// Takes in an event of the watch on connections; returns who should be looked at.
-    pub fn apply_connection(&self, event: Event<DeserializeGuard<RegistryConnection>>) -> Vec<Wake> {
+    pub fn apply_connection(&self, event: Event<Stored>) -> Vec<Wake> {
         let mut inner = self.lock();
         match event {
             Event::Init => {
                 inner.connections.apply_watcher_event(&Event::Init);
-                inner.unreadable.begin();
                 vec![]
             }
-            Event::InitApply(guard) => {
-                if guard.0.is_err() {
-                    inner.unreadable.list(reference_of(guard.meta()));
-                }
-                if let Some(connection) = decoded(guard) {
-                    // A list may be older than what a write of ours returned.
-                    let known = inner.store.get(&ObjectRef::from_obj(&connection));
-                    let newer = known.filter(|_| inner.is_outdated(&connection.metadata));
-                    let newest = newer.map_or(connection, |newer| RegistryConnection::clone(&newer));
-                    inner.connections.apply_watcher_event(&Event::InitApply(newest));
-                }
+            Event::InitApply(connection) => {
+                // A list may be older than what a write of ours returned.
+                let known = inner.store.get(&ObjectRef::from_obj(&connection));
+                let newer = known.filter(|_| inner.is_outdated(connection.meta()));
+                let newest = newer.map_or(connection, |newer| Stored::clone(&newer));
+                inner.connections.apply_watcher_event(&Event::InitApply(newest));
                 vec![]
             }
             Event::InitDone => {
                 let before = inner.store.state();
                 inner.connections.apply_watcher_event(&Event::InitDone);
-                inner.unreadable.finish();
                 inner.listed(&before, self.clock.uptime());
                 self.orphaned.notify_one();
                 let connections = inner.store.state();
-                inner.secrets.concerned = Concerned::of(mapper::secrets, &connections);
-                inner.config_maps.concerned = Concerned::of(mapper::config_maps, &connections);
+                inner.secrets.concerned = Concerned::of(mapper::followed_secrets, &connections);
+                inner.config_maps.concerned = Concerned::of(mapper::followed_config_maps, &connections);
                 inner.connections_listed = true;
                 inner.everybody()
             }
-            Event::Apply(guard) => {
-                let reference = reference_of(guard.meta());
-                inner.unreadable.note(&reference, guard.0.is_ok());
-                inner.departures.appeared(&reference);
-                let Some(connection) = decoded(guard) else { return vec![] };
-                if inner.is_outdated(&connection.metadata) {
+            Event::Apply(connection) => {
+                inner.departures.appeared(&reference_of(connection.meta()));
+                if inner.is_outdated(connection.meta()) {
                     return vec![];
                 }
                 let old = inner.store.get(&ObjectRef::from_obj(&connection));
-                if old.as_ref().is_some_and(|old| old.metadata.resource_version == connection.metadata.resource_version)
-                {
+                if old.as_ref().is_some_and(|old| old.meta().resource_version == connection.meta().resource_version) {
                     return vec![];
                 }
                 inner.secrets.follow(&connection);
@@ -255,14 +248,12 @@ impl Index {
                 inner.connections.apply_watcher_event(&Event::Apply(connection));
                 inner.awake(vec![wake])
             }
-            Event::Delete(guard) => {
-                let wake = mapper::wake_of(guard.meta());
+            Event::Delete(gone) => {
+                let wake = mapper::wake_of(gone.meta());
                 let old = inner.store.get(&wake);
                 // The event holds the last form, in case it was edited right before.
-                let last = guard.0.as_ref().ok().map(policy_of).or_else(|| old.as_deref().map(policy_of));
-                let reference = reference_of(guard.meta());
-                inner.unreadable.remove(&reference);
-                inner.departures.went(reference, last.map(LastSeen::AtTheEnd), self.clock.uptime());
+                let last = policy_of(&gone).or_else(|| old.as_deref().and_then(policy_of));
+                inner.departures.went(reference_of(gone.meta()), last.map(LastSeen::AtTheEnd), self.clock.uptime());
                 self.orphaned.notify_one();
                 if let Some(old) = old {
                     inner.secrets.unfollow(&old, None);
@@ -313,10 +304,10 @@ impl Index {
 impl Inner {
     fn is_outdated(&self, metadata: &ObjectMeta) -> bool {
         self.store.get(&mapper::wake_of(metadata)).is_some_and(|known| {
-            known.metadata.uid == metadata.uid
+            known.meta().uid == metadata.uid
                 && is_older(
                     metadata.resource_version.as_deref().unwrap_or_default(),
-                    known.metadata.resource_version.as_deref().unwrap_or_default(),
+                    known.meta().resource_version.as_deref().unwrap_or_default(),
                 )
         })
     }
@@ -324,16 +315,16 @@ impl Inner {
     /// Whether a connection is there, even one that cannot be read.
     fn is_there(&self, reference: &ConnectionReference) -> bool {
         let wake = ObjectRef::new(reference.name()).within(reference.namespace());
-        self.unreadable.contains(reference) || self.store.get(&wake).is_some()
+        self.store.get(&wake).is_some()
     }
 
     /// Takes note of who went and came between two lists.
-    fn listed(&mut self, before: &[Arc<RegistryConnection>], now: Duration) {
-        let before = before.iter().map(|connection| (reference_of(&connection.metadata), policy_of(connection)));
-        let (store, unreadable) = (&self.store, &self.unreadable);
+    fn listed(&mut self, before: &[Arc<Stored>], now: Duration) {
+        let before = before.iter().map(|connection| (reference_of(connection.meta()), policy_of(connection)));
+        let store = &self.store;
         let is_there = |reference: &ConnectionReference| {
             let wake = ObjectRef::new(reference.name()).within(reference.namespace());
-            unreadable.contains(reference) || store.get(&wake).is_some()
+            store.get(&wake).is_some()
         };
         self.departures.listed(before, is_there, now);
     }
@@ -357,24 +348,9 @@ fn reference_of(metadata: &ObjectMeta) -> ConnectionReference {
     ConnectionReference::namespaced(namespace.unwrap_or_default(), name.unwrap_or_default())
 }
 
-fn policy_of(connection: &RegistryConnection) -> DeletionPolicy {
-    connection.spec.deletion_policy.unwrap_or_default()
-}
-
-/// An object that can be read; managedFields are dropped, nobody needs them. One that cannot be read is left out, and
-/// what was known of it before stays.
-fn decoded(guard: DeserializeGuard<RegistryConnection>) -> Option<RegistryConnection> {
-    match guard.0 {
-        Ok(mut connection) => {
-            connection.metadata.managed_fields = None;
-            Some(connection)
-        }
-        Err(invalid) => {
-            let (namespace, name) = (invalid.metadata.namespace.as_deref(), invalid.metadata.name.as_deref());
-            tracing::warn!(namespace, name, error = invalid.error, "a connection cannot be read and is left alone");
-            None
-        }
-    }
+/// What a connection wants for its Secret, if that can be read.
+fn policy_of(connection: &Stored) -> Option<DeletionPolicy> {
+    connection.readable().map(|connection| connection.spec.deletion_policy.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -384,11 +360,11 @@ mod tests {
     use crate::controller::secret_meta::SecretMeta;
     use serde_json::{Value, json};
 
-    fn guarded(resource_version: &str, change: impl FnOnce(&mut Value)) -> DeserializeGuard<RegistryConnection> {
-        DeserializeGuard(Ok(object(|object| {
-            object["metadata"]["resourceVersion"] = resource_version.into();
-            change(object);
-        })))
+    fn stored(resource_version: &str, change: impl FnOnce(&mut Value)) -> Stored {
+        let mut object = serde_json::to_value(object(|_| {})).unwrap();
+        object["metadata"]["resourceVersion"] = resource_version.into();
+        change(&mut object);
+        serde_json::from_value(object).unwrap()
     }
 
     fn secret(name: &str, resource_version: &str) -> PartialObjectMeta<Secret> {
@@ -406,7 +382,7 @@ mod tests {
     /// An index that has listed the connection `images` and these Secrets.
     fn listed(secrets: &[&str]) -> Index {
         let index = Index::default();
-        for event in [Event::Init, Event::InitApply(guarded("10", |_| {})), Event::InitDone] {
+        for event in [Event::Init, Event::InitApply(stored("10", |_| {})), Event::InitDone] {
             assert_eq!(index.apply_connection(event), [], "nobody is woken before the others are listed");
         }
         for event in [Event::Init, Event::InitDone] {
@@ -452,14 +428,14 @@ mod tests {
         assert_eq!(orphans(&index), []);
         assert!(!index.is_gone(&ConnectionReference::namespaced("shop", "images")));
         let retain = |object: &mut Value| object["spec"]["deletionPolicy"] = "Retain".into();
-        index.apply_connection(Event::Delete(guarded("30", retain)));
+        index.apply_connection(Event::Delete(stored("30", retain)));
         let word = Some(LastSeen::AtTheEnd(DeletionPolicy::Retain));
         assert_eq!(orphans(&index), [("before".into(), word), ("images".into(), word)], "its last form counts");
         assert!(index.is_gone(&ConnectionReference::namespaced("shop", "images")));
 
-        index.apply_connection(Event::Apply(guarded("31", |object| object["metadata"]["uid"] = "new".into())));
+        index.apply_connection(Event::Apply(stored("31", |object| object["metadata"]["uid"] = "new".into())));
         assert_eq!(orphans(&index), []);
-        index.apply_connection(Event::Delete(guarded("32", |object| object["metadata"]["uid"] = "new".into())));
+        index.apply_connection(Event::Delete(stored("32", |object| object["metadata"]["uid"] = "new".into())));
         index.apply_secret(Event::Delete(ours("before", "40")));
         let word = Some(LastSeen::AtTheEnd(DeletionPolicy::Delete));
         assert_eq!(orphans(&index), [("images".into(), word)]);
@@ -492,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_cannot_be_read_is_not_gone() {
-        let invalid = |version: &str| -> DeserializeGuard<RegistryConnection> {
+        let invalid = |version: &str| -> Stored {
             serde_json::from_value(json!({
                 "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection", "spec": {"provider": 7},
                 "metadata": {"namespace": "shop", "name": "images", "uid": "0123456789", "resourceVersion": version},
@@ -505,7 +481,7 @@ mod tests {
             index.apply_connection(event);
         }
         assert_eq!(orphans(&index), []);
-        index.apply_connection(Event::Delete(guarded("31", |_| {})));
+        index.apply_connection(Event::Delete(stored("31", |_| {})));
         assert_eq!(orphans(&index).len(), 1);
         index.apply_connection(Event::Apply(invalid("32")));
         assert_eq!(orphans(&index), []);
@@ -538,7 +514,7 @@ mod tests {
         for secret in [copy, elsewhere] {
             assert_eq!(index.apply_secret(Event::Apply(secret)), []);
         }
-        index.apply_connection(Event::Delete(guarded("30", |_| {})));
+        index.apply_connection(Event::Delete(stored("30", |_| {})));
         assert_eq!(orphans(&index), []);
     }
 
@@ -572,7 +548,7 @@ mod tests {
     fn a_new_status_makes_nobody_forget_the_secrets() {
         let index = listed(&["login"]);
         index.learn(&key("images"), SecretState::Present(Arc::default()));
-        let woken = index.apply_connection(Event::Apply(guarded("11", |object| {
+        let woken = index.apply_connection(Event::Apply(stored("11", |object| {
             object["status"] = json!({"observedGeneration": 1});
         })));
         assert_eq!(woken.len(), 1);
@@ -582,7 +558,7 @@ mod tests {
     #[test]
     fn a_changed_reference_forgets_the_old_secret_and_does_not_know_the_new_one() {
         let index = listed(&["login"]);
-        index.apply_connection(Event::Apply(guarded("11", |object| {
+        index.apply_connection(Event::Apply(stored("11", |object| {
             object["spec"]["provider"]["generic"]["secretRef"]["name"] = "other".into();
         })));
         assert_eq!(index.secret(&key("login")), SecretState::Unknown);
@@ -595,10 +571,10 @@ mod tests {
     fn what_we_wrote_is_not_overtaken_by_an_older_event() {
         let index = listed(&[]);
         let wake = ObjectRef::new("images").within("shop");
-        index.put_connection(guarded("12", |object| object["status"] = json!({"secretName": "new"})).0.unwrap());
-        assert_eq!(index.apply_connection(Event::Apply(guarded("11", |_| {}))), []);
-        assert_eq!(index.apply_connection(Event::Apply(guarded("12", |_| {}))), [], "our own write wakes nobody");
-        let status = index.connection(&wake).unwrap().status.clone().unwrap();
+        index.put_connection(stored("12", |object| object["status"] = json!({"secretName": "new"})));
+        assert_eq!(index.apply_connection(Event::Apply(stored("11", |_| {}))), []);
+        assert_eq!(index.apply_connection(Event::Apply(stored("12", |_| {}))), [], "our own write wakes nobody");
+        let status = index.connection(&wake).unwrap().status().cloned().unwrap();
         assert_eq!(status.secret_name.as_deref(), Some("new"));
 
         let written = SecretMeta { resource_version: "20".into(), data_trusted: true, ..SecretMeta::default() };
@@ -611,7 +587,7 @@ mod tests {
     #[test]
     fn what_one_connection_wrote_wakes_another_that_reads_it() {
         let index = listed(&[]);
-        index.apply_connection(Event::Apply(guarded("11", |object| {
+        index.apply_connection(Event::Apply(stored("11", |object| {
             object["metadata"]["name"] = "reader".into();
             object["spec"]["provider"]["generic"]["secretRef"]["name"] = "images".into();
         })));
@@ -653,7 +629,7 @@ mod tests {
         index.config_maps_unavailable();
         index.apply_secret(Event::Init);
         index.apply_secret(Event::InitApply(secret("login", "1")));
-        index.apply_connection(Event::Apply(guarded("10", |_| {})));
+        index.apply_connection(Event::Apply(stored("10", |_| {})));
         assert_eq!(index.apply_secret(Event::InitDone).len(), 1);
         assert_eq!(index.secret(&key("login")), SecretState::Unknown);
     }
@@ -661,39 +637,65 @@ mod tests {
     #[test]
     fn a_list_that_is_older_than_our_own_write_does_not_set_it_back() {
         let index = listed(&[]);
-        index.put_connection(guarded("12", |object| object["status"] = json!({"secretName": "new"})).0.unwrap());
-        for event in [Event::Init, Event::InitApply(guarded("11", |_| {})), Event::InitDone] {
+        index.put_connection(stored("12", |object| object["status"] = json!({"secretName": "new"})));
+        for event in [Event::Init, Event::InitApply(stored("11", |_| {})), Event::InitDone] {
             index.apply_connection(event);
         }
-        let status = index.connection(&ObjectRef::new("images").within("shop")).unwrap().status.clone().unwrap();
+        let status = index.connection(&ObjectRef::new("images").within("shop")).unwrap().status().cloned().unwrap();
         assert_eq!(status.secret_name.as_deref(), Some("new"));
     }
 
     #[test]
     fn a_write_that_brought_a_new_spec_along_is_left_to_the_watch() {
         let index = listed(&[]);
-        index.put_connection(guarded("12", |object| object["metadata"]["generation"] = 2.into()).0.unwrap());
+        index.put_connection(stored("12", |object| object["metadata"]["generation"] = 2.into()));
         let woken =
-            index.apply_connection(Event::Apply(guarded("12", |object| object["metadata"]["generation"] = 2.into())));
+            index.apply_connection(Event::Apply(stored("12", |object| object["metadata"]["generation"] = 2.into())));
         assert_eq!(woken.len(), 1);
     }
 
     #[test]
-    fn a_connection_that_cannot_be_read_changes_nothing_and_stops_nobody() {
+    fn a_connection_that_becomes_unreadable_still_exists_and_only_its_delivered_secret_is_followed() {
+        let index = listed(&["login"]);
+        let unreadable = |version: &str, change: fn(&mut Value)| {
+            stored(version, |object| {
+                object["status"] = json!({"secretName": "images"});
+                object["spec"] = json!({"provider": 7});
+                change(object);
+            })
+        };
+        let wake = ObjectRef::new("images").within("shop");
+        let woken = std::slice::from_ref(&wake);
+        assert_eq!(index.apply_connection(Event::Apply(unreadable("11", |_| {}))), woken);
+        assert!(index.exists("shop", "images") && index.connection(&wake).unwrap().readable().is_none());
+        assert_eq!(index.secret(&key("login")), SecretState::Unknown);
+        assert_eq!(index.apply_secret(Event::Apply(secret("login", "12"))), []);
+        assert_eq!(index.apply_secret(Event::Apply(secret("images", "13"))), woken);
+        assert_eq!(index.apply_secret(Event::Delete(secret("images", "14"))), woken);
+        // A relist of the same keeps it.
+        for event in [Event::Init, Event::InitApply(unreadable("11", |_| {})), Event::InitDone] {
+            index.apply_connection(event);
+        }
+        assert!(index.exists("shop", "images"));
+
+        assert_eq!(index.apply_connection(Event::Apply(stored("15", |_| {}))), woken, "it is mended");
+        assert_eq!(index.apply_secret(Event::Apply(secret("login", "16"))), woken);
+        index.apply_connection(Event::Apply(unreadable("17", |_| {})));
+        index.apply_connection(Event::Delete(unreadable("18", |_| {})));
+        assert!(!index.exists("shop", "images"));
+    }
+
+    #[test]
+    fn another_connection_of_the_same_name_is_not_the_one_that_went() {
         let index = listed(&[]);
-        let invalid: DeserializeGuard<RegistryConnection> = serde_json::from_value(json!({
-            "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
-            "metadata": {"namespace": "shop", "name": "images", "resourceVersion": "11"}, "spec": {"provider": 7},
-        }))
-        .unwrap();
-        assert_eq!(index.apply_connection(Event::Apply(invalid)), []);
-        assert!(index.connection(&ObjectRef::new("images").within("shop")).is_some());
+        let metadata = |uid: &str| stored("10", |object| object["metadata"]["uid"] = uid.into()).meta().clone();
+        assert!(index.is_alive(&metadata("0123456789")) && !index.is_alive(&metadata("another")));
     }
 
     #[test]
     fn a_watch_on_config_maps_that_fails_keeps_nobody_waiting() {
         let index = Index::default();
-        for event in [Event::Init, Event::InitApply(guarded("10", |_| {})), Event::InitDone] {
+        for event in [Event::Init, Event::InitApply(stored("10", |_| {})), Event::InitDone] {
             index.apply_connection(event);
         }
         for event in [Event::Init, Event::InitDone] {

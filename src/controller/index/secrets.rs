@@ -13,11 +13,11 @@ use kube::{
 
 use super::owners::Owners;
 use crate::{
-    api::RegistryConnection,
     controller::{
         mapper::{self, Concerned, Wake},
         secret_meta::{ObjectKey, SecretMeta},
         sighting::{SecretState, is_older},
+        stored::Stored,
     },
     domain::reference::ConnectionReference,
 };
@@ -52,7 +52,7 @@ struct Listing {
 impl Default for Secrets {
     fn default() -> Self {
         Self {
-            concerned: Concerned::new(mapper::secrets),
+            concerned: Concerned::new(mapper::followed_secrets),
             known: HashMap::new(),
             owners: Owners::default(),
             has_news: false,
@@ -104,14 +104,14 @@ impl Secrets {
     }
 
     /// Begins to follow what a connection is about.
-    pub(super) fn follow(&mut self, connection: &RegistryConnection) {
-        let new = mapper::secrets(connection).into_iter().filter(|key| !self.concerned.contains(key));
+    pub(super) fn follow(&mut self, connection: &Stored) {
+        let new = mapper::followed_secrets(connection).into_iter().filter(|key| !self.concerned.contains(key));
         self.listing.late.extend(new);
         self.concerned.add(connection);
     }
 
     /// Ends to follow what a connection was about, except what its new form still is.
-    pub(super) fn unfollow(&mut self, connection: &RegistryConnection, new: Option<&RegistryConnection>) {
+    pub(super) fn unfollow(&mut self, connection: &Stored, new: Option<&Stored>) {
         let unconcerned = self.concerned.remove(connection, new);
         self.drop_unconcerned(unconcerned);
     }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType};
 
 use super::{Context, Finding, ObjectKey, Orphan};
 use crate::{
     api::Reason,
+    controller::announce::Announcement,
     problem::{MAX_MESSAGE, shortened},
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn orphans(context: &Context, findings: Vec<(Orphan, Finding)>)
                 count => format!(" The same is true of {} more in this namespace.", count - 1),
             };
             let note = format!("Secret {} stays although {reference} is gone: {clause}.{others}", key.name);
-            publish(context, key, &seen.uid, &finding, note).await;
+            publish(context, key, &seen.uid, note).await;
         })
         .await;
 }
@@ -47,7 +47,7 @@ pub(super) async fn renamed(context: &Context, key: &ObjectKey, uid: &str, refer
     log(key, reference, finding);
     if let Some(clause) = finding.clause() {
         let note = format!("Secret {} stays although {reference} writes another one now: {clause}.", key.name);
-        publish(context, key, uid, finding, note).await;
+        publish(context, key, uid, note).await;
     }
 }
 
@@ -72,14 +72,9 @@ pub(super) fn log(key: &ObjectKey, reference: &str, finding: &Finding) {
     }
 }
 
-async fn publish(context: &Context, key: &ObjectKey, uid: &str, finding: &Finding, note: String) {
-    let event = Event {
-        type_: EventType::Warning,
-        reason: Reason::NotRemoved.to_string(),
-        note: Some(shortened(note, MAX_MESSAGE)),
-        action: finding.action().into(),
-        secondary: None,
-    };
+async fn publish(context: &Context, key: &ObjectKey, uid: &str, note: String) {
+    let announcement =
+        Announcement { is_warning: true, reason: Reason::NotRemoved, note: shortened(note, MAX_MESSAGE) };
     let secret = ObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Secret".into()),
@@ -89,7 +84,7 @@ async fn publish(context: &Context, key: &ObjectKey, uid: &str, finding: &Findin
         ..ObjectReference::default()
     };
     // An event is a courtesy: a cluster that refuses it must not stop the work.
-    if let Err(error) = context.recorder.publish(&event, &secret).await {
+    if let Err(error) = context.events.publish(secret, "Keep", &announcement, context.clock.now()).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "failed to publish an event");
     }
 }

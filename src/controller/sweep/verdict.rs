@@ -155,26 +155,6 @@ impl Finding {
         }
     }
 
-    /// What was done instead of a removal, for events. Those that agree in it are taken for the same one.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Self::Removed
-            | Self::Ending
-            | Self::Retained
-            | Self::ConnectionThere
-            | Self::Changed
-            | Self::Unanswered => "Keep",
-            Self::PolicyUnknown => "KeepOfUnknownPolicy",
-            Self::AgeUnknown => "KeepOfUnknownAge",
-            Self::KindYounger => "KeepSinceKindIsYounger",
-            Self::Spared(_) => "KeepForeign",
-            Self::NotServed | Self::KindMissing => "KeepWithoutKind",
-            Self::KindUnready => "KeepUntilKindIsEstablished",
-            Self::KindEnding => "KeepWhileKindEnds",
-            Self::Denied(_) => "KeepWithoutRight",
-        }
-    }
-
     /// Why it was not removed, as a clause, if somebody should know.
     pub fn clause(&self) -> Option<String> {
         let clause = match self {

@@ -1,0 +1,186 @@
+//! A connection as the API server holds it: readable or not.
+//!
+//! An object may have been stored under an older, a newer or a looser schema. It exists all the same, and its user is to be
+//! told. Only metadata must be readable, and every API server sees to that.
+
+use std::{borrow::Cow, sync::Arc};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+
+use super::{
+    decode::{Misfit, decode},
+    report::MAX_STATUS,
+};
+use crate::api::{RegistryConnection, RegistryConnectionStatus};
+
+/// A status longer than this, in bytes, was not written by us, and must not be carried on.
+const TOO_LONG: usize = 2 * MAX_STATUS;
+
+/// See the module. Cheap to clone. managedFields are dropped, nobody needs them.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// One to work on.
+    Readable(Arc<RegistryConnection>),
+    /// One to report on.
+    Unreadable(Arc<Unreadable>),
+}
+
+/// A connection whose spec cannot be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unreadable {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// What can be read of its status.
+    pub status: Option<RegistryConnectionStatus>,
+    /// What is wrong with its spec.
+    pub misfit: Misfit,
+}
+
+impl Stored {
+    /// The connection, if it can be read.
+    pub fn readable(&self) -> Option<&Arc<RegistryConnection>> {
+        match self {
+            Self::Readable(connection) => Some(connection),
+            Self::Unreadable(_) => None,
+        }
+    }
+
+    /// What it reports.
+    pub fn status(&self) -> Option<&RegistryConnectionStatus> {
+        match self {
+            Self::Readable(connection) => connection.status.as_ref(),
+            Self::Unreadable(object) => object.status.as_ref(),
+        }
+    }
+}
+
+impl From<RegistryConnection> for Stored {
+    fn from(mut connection: RegistryConnection) -> Self {
+        connection.metadata.managed_fields = None;
+        Self::Readable(Arc::new(connection))
+    }
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut object = Map::<String, Value>::deserialize(deserializer)?;
+        let mut metadata = object.remove("metadata").unwrap_or_default();
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove("managedFields");
+        }
+        let metadata = decode("metadata", Some(&metadata));
+        let metadata = metadata.map_err(|misfit: Misfit| de::Error::custom(misfit.message))?;
+        let status = object.get("status").and_then(readable_status);
+        let status = status.filter(|status| serde_json::to_vec(status).is_ok_and(|text| text.len() <= TOO_LONG));
+        Ok(match decode("spec", object.get("spec")) {
+            Ok(spec) => Self::Readable(Arc::new(RegistryConnection { metadata, spec, status })),
+            Err(misfit) => Self::Unreadable(Arc::new(Unreadable { metadata, status, misfit })),
+        })
+    }
+}
+
+/// What can be read of a status. If that is not all, it is about no generation, so that the next pass takes nothing in it
+/// for settled and writes it anew.
+fn readable_status(value: &Value) -> Option<RegistryConnectionStatus> {
+    if let Ok(status) = decode("status", Some(value)) {
+        return Some(status);
+    }
+    let is_readable = |name: &str, value: &Value| {
+        let alone = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
+        decode::<RegistryConnectionStatus>("status", Some(&alone)).is_ok()
+    };
+    let mut fields = value.as_object()?.clone();
+    fields.retain(|name, value| is_readable(name, value));
+    let status: RegistryConnectionStatus = decode("status", Some(&Value::Object(fields))).ok()?;
+    Some(RegistryConnectionStatus { observed_generation: None, ..status })
+}
+
+impl Resource for Stored {
+    type DynamicType = ();
+    type Scope = <RegistryConnection as Resource>::Scope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        RegistryConnection::kind(&())
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        RegistryConnection::group(&())
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        RegistryConnection::version(&())
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        RegistryConnection::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Readable(connection) => &connection.metadata,
+            Self::Unreadable(object) => &object.metadata,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Readable(connection) => &mut Arc::make_mut(connection).metadata,
+            Self::Unreadable(object) => &mut Arc::make_mut(object).metadata,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::delivered;
+    use serde_json::json;
+
+    fn stored(change: impl FnOnce(&mut Value)) -> Stored {
+        let mut object = serde_json::to_value(delivered(|_| {})).unwrap();
+        change(&mut object);
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_good_object_is_read_whole_but_for_its_managed_fields() {
+        let stored = stored(|object| object["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]));
+        assert_eq!(**stored.readable().unwrap(), delivered(|_| {}));
+    }
+
+    #[test]
+    fn one_whose_spec_cannot_be_read_keeps_name_and_status() {
+        let Stored::Unreadable(object) = stored(|object| object["spec"]["provider"] = 7.into()) else {
+            panic!("it was read")
+        };
+        assert_eq!(object.metadata.name.as_deref(), Some("images"));
+        assert_eq!(object.misfit.field, "spec.provider");
+        assert_eq!(object.status, delivered(|_| {}).status);
+        let Stored::Unreadable(object) = stored(|object| drop(object.as_object_mut().unwrap().remove("spec"))) else {
+            panic!("it was read")
+        };
+        assert_eq!(object.misfit.message, "spec is missing");
+    }
+
+    #[test]
+    fn a_status_that_cannot_be_read_makes_no_object_unreadable_and_is_about_no_generation() {
+        type Change = fn(&mut Value);
+        let cases: [(Change, bool); 5] = [
+            (|status| *status = json!("nonsense"), false),
+            (|status| status["secretName"] = "s".repeat(TOO_LONG).into(), false),
+            (|status| *status = json!([]), false),
+            (|status| status["lastTest"] = json!({"time": "yesterday", "verdict": 7}), true),
+            (|status| status["conditions"] = json!([{"type": "Ready"}]), true),
+        ];
+        for (change, keeps_credential) in cases {
+            let stored = stored(|object| change(&mut object["status"]));
+            let status = stored.readable().unwrap().status.clone().unwrap_or_default();
+            assert_eq!(status.observed_generation, None);
+            assert_eq!(status.credential.is_some(), keeps_credential);
+            assert_eq!(status.secret_name.is_some(), keeps_credential);
+        }
+    }
+}
