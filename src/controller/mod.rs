@@ -16,6 +16,7 @@ pub mod plan;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;
+mod record;
 pub mod report;
 pub mod resolve;
 pub mod revision;
