@@ -23,6 +23,11 @@ impl Clock {
         Self { speed: Some(speed.max(1)), ..Self::system() }
     }
 
+    /// The clock of a process that starts now, where this one's time goes on.
+    pub fn of_successor(&self) -> Self {
+        Self { started: (self.now(), Instant::now()), speed: self.speed }
+    }
+
     /// When this clock, and with it the process, started.
     pub fn started(&self) -> Timestamp {
         self.started.0
@@ -81,6 +86,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(clock.now().duration_since(start), SignedDuration::from_mins(2));
         assert_eq!(clock.wait_until(start), Duration::ZERO);
+        let successor = clock.of_successor();
+        assert_eq!((successor.started(), successor.uptime()), (clock.now(), Duration::ZERO));
         assert_eq!(clock.uptime(), Duration::from_secs(120));
         assert_eq!(clock.wait_until_uptime(Duration::from_secs(180)), Duration::from_secs(1));
         assert_eq!(clock.wait_until_uptime(Duration::from_secs(60)), Duration::ZERO);

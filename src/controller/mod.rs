@@ -20,6 +20,7 @@ pub mod plan;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;
+mod record;
 pub mod remove;
 pub mod report;
 pub mod request;

@@ -238,27 +238,44 @@ async fn a_new_prefix_is_not_called_delivered_before_it_is() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_registry_with_many_connections_does_not_keep_others_waiting() -> Result<()> {
-    others_are_served_beside_a_silent_server(Scenario::start("crowd").await?, false).await
+    others_are_served_beside_a_silent_server(Scenario::start("crowd").await?, false, 40).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_token_server_with_many_connections_does_not_keep_others_waiting() -> Result<()> {
-    others_are_served_beside_a_silent_server(Scenario::start("crowd-behind").await?, true).await
+    others_are_served_beside_a_silent_server(Scenario::start("crowd-behind").await?, true, 40).await
 }
 
-async fn others_are_served_beside_a_silent_server(scenario: Scenario, by_token_server: bool) -> Result<()> {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_registry_with_many_connections_of_few_logins_does_not_keep_others_waiting() -> Result<()> {
+    others_are_served_beside_a_silent_server(Scenario::start("crowd-of-few").await?, false, 4).await
+}
+
+async fn others_are_served_beside_a_silent_server(
+    scenario: Scenario,
+    by_token_server: bool,
+    logins: usize,
+) -> Result<()> {
     scenario.write_login("login", PASSWORD).await?;
     let silent = Listener::plain(|_| Reply::hang())?;
+    for login in 0..logins {
+        let data = json!({"username": format!("user-{login}"), "password": PASSWORD});
+        scenario.write_secret(&format!("login-{login}"), "Opaque", data).await?;
+    }
     let realm = format!("Bearer realm=\"{}/token\",service=\"x\"", silent.url());
     let registry = Listener::plain(move |_| Reply::status(401).header("WWW-Authenticate", &realm))?;
     for number in 0..40 {
         let mut spec = spec_at(if by_token_server { &registry } else { &silent }, &[]);
         spec["provider"]["generic"]["trustedTokenHosts"] = json!([silent.host()]);
+        let login = number % logins;
+        spec["provider"]["generic"]["secretRef"]["name"] = format!("login-{login}").into();
         spec["test"]["timeoutSeconds"] = 30.into();
         scenario.connect(&format!("silent-{number}"), spec).await?;
     }
-    eventually("the silent server to be asked", DEADLINE, async || Ok((silent.connections() >= 8).then_some(())))
-        .await?;
+    eventually("the silent server to be asked", DEADLINE, async || {
+        Ok((silent.connections() >= logins.min(8)).then_some(()))
+    })
+    .await?;
     scenario.connect("images", scenario.spec()).await?;
     eventually("the other one to be ready", DEADLINE, async || {
         Ok(Some(scenario.connections().get("images").await?).filter(|now| is_ready(now, "True", "LoginProven")))

@@ -45,6 +45,8 @@ pub struct Scenario {
     account: Option<kube::Config>,
     pub metrics_addr: Option<SocketAddr>,
     speed: u32,
+    /// The clock of the operator that was started last.
+    clock: Option<Clock>,
     /// How operators are started from now on.
     pub arguments: RunArguments,
     /// Host names made up for operators started from now on, and for those that run.
@@ -94,6 +96,7 @@ impl Scenario {
             account: None,
             metrics_addr: None,
             speed: 1,
+            clock: None,
             arguments: RunArguments {
                 allow_loopback: true,
                 ca_file: None,
@@ -142,7 +145,13 @@ impl Scenario {
         if self.refuse_statuses {
             client = refusing(client, |uri| uri.path().ends_with("/status"));
         }
-        let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
+        // Time goes on over a restart, also where it runs faster.
+        let clock = match &self.clock {
+            Some(before) if self.speed != 1 => before.of_successor(),
+            Some(_) | None if self.speed == 1 => Clock::system(),
+            Some(_) | None => Clock::running(self.speed),
+        };
+        self.clock = Some(clock.clone());
         let api_server = self.more_api_servers.iter().copied().chain([self.api_server()?]).collect();
         let outside = Outside { api_server, lookup: self.names.clone() };
         let context = regcred::run::context(client, &self.arguments, clock, outside)?;
@@ -175,7 +184,7 @@ impl Scenario {
 
     /// Lets time run faster for operators started from now on.
     pub fn set_speed(&mut self, speed: u32) {
-        self.speed = speed;
+        (self.speed, self.clock) = (speed, None);
     }
 
     /// Stops the operator as SIGTERM does.

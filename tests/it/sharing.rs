@@ -132,10 +132,15 @@ async fn many_connections_cost_one_login_per_interval_and_each_is_refreshed_at_i
     // Twice as many is what a first interval that is cut in half, and a late pass, can make of it; apart they would be ten
     // times as many.
     assert!(i64::try_from(tests.len())? <= 2 * intervals + 2, "{} logins in {intervals} intervals", tests.len());
-    for connection in all {
-        let Some((status, test)) = connection.status.clone().zip(last_test(&connection)) else { continue };
-        assert!(status.last_refresh_at.as_ref() >= Some(&test.time));
-        assert!(status.next_refresh_at > status.last_refresh_at);
+    for number in 0..MANY {
+        let statuses = scenario.seen.of(&name(number)).into_iter().filter_map(|seen| seen.status);
+        let statuses: Vec<_> = statuses.filter(|status| status.last_test.is_some()).collect();
+        for (before, after) in statuses.iter().zip(statuses.iter().skip(1)) {
+            let is_refreshed = before.last_refresh_at != after.last_refresh_at;
+            assert!(!is_refreshed || after.last_refresh_at >= before.next_refresh_at, "not before the promised time");
+            assert!(after.last_refresh_at.as_ref() >= after.last_test.as_ref().map(|test| &test.time));
+            assert!(after.next_refresh_at > after.last_refresh_at);
+        }
     }
     Ok(())
 }
