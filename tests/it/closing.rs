@@ -39,7 +39,8 @@ impl Seen {
         seen
     }
 
-    fn all(&self) -> Vec<Value> {
+    /// All of them, in the order of their coming.
+    pub fn all(&self) -> Vec<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -82,7 +83,8 @@ impl Scenario {
         .await
     }
 
-    async fn judge(&self) -> Result<()> {
+    /// Every status that was seen, and every Secret that is there, pass the judges.
+    pub async fn judge(&self) -> Result<()> {
         let mut judged = 0;
         for mut object in self.seen.all() {
             object["apiVersion"] = "regcred.dev/v1alpha1".into();

@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
 mod closing;
-mod fault;
 mod names;
 mod objects;
 mod scenario;
@@ -17,6 +16,7 @@ mod conflict;
 mod controls;
 mod delivery;
 mod edit;
+mod faults;
 mod generated;
 mod hostile;
 mod layouts;

@@ -13,10 +13,10 @@ use regcred::{
     controller::{Context, PASS_LIMIT},
     run::Outside,
 };
-use testenv::{Calls, eventually, namespace};
+use testenv::{Calls, Faults, eventually, namespace, request::Request};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::{closing::Seen, fault::swallowing, names::Names};
+use crate::{closing::Seen, names::Names};
 pub use crate::{
     shared::{DEADLINE, PASSWORD, Secure, Shared, WRONG, install_crds, secure, shared},
     tell::{get, is_ready, tell, tell_all},
@@ -41,8 +41,8 @@ pub struct Scenario {
     pub more_api_servers: Vec<SocketAddr>,
     /// How long one pass of the operator may take.
     pub pass_limit: Duration,
-    /// The first write of a status is never answered.
-    pub swallow_first_status: bool,
+    /// What the requests of operators started from now on meet with, and which of them count.
+    pub faults: Option<(Faults, fn(&Request) -> bool)>,
     pub seen: Seen,
 }
 
@@ -83,7 +83,7 @@ impl Scenario {
             names: Arc::default(),
             more_api_servers: vec![],
             pass_limit: PASS_LIMIT,
-            swallow_first_status: false,
+            faults: None,
             seen,
         })
     }
@@ -108,8 +108,8 @@ impl Scenario {
         let config = self.account.clone().unwrap_or_else(|| self.shared.plane.config());
         let mut client =
             testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
-        if self.swallow_first_status {
-            client = swallowing(client, |uri| uri.path().ends_with("/status"));
+        if let Some((faults, counts)) = &self.faults {
+            client = faults.on(client, *counts);
         }
         let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
         let api_server = self.more_api_servers.iter().copied().chain([self.api_server()?]).collect();
@@ -148,6 +148,13 @@ impl Scenario {
         drop(operator.stop);
         tokio::time::timeout(DEADLINE, operator.task).await.context("the operator did not end")???;
         Ok(())
+    }
+
+    /// Ends the operator as SIGKILL does: in the middle of whatever it does.
+    pub async fn kill_operator(&mut self) {
+        let Some(operator) = self.operator.take() else { return };
+        operator.task.abort();
+        drop(operator.task.await);
     }
 
     /// An image name in the account's part of the registry.
