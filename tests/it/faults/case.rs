@@ -16,17 +16,14 @@ use regcred::{
     domain::reference::ConnectionReference,
 };
 use serde_json::{Value, json};
-use testenv::{Fault, Faults, Relay, eventually, request::Request};
+use testenv::{Fault, Faults, Relay, eventually};
 
 use super::{
+    operator::{Operator, Shape},
     state::{OF_OTHERS, State, differences, state},
     story::{CONNECTION, Story},
 };
 use crate::scenario::{DEADLINE, Scenario};
-
-/// How much faster than real time the operator's clock runs: the minute before an orphan goes, and the five before a denied
-/// write is tried again, pass in seconds; no refresh comes near.
-pub const SPEED: u32 = 60;
 
 /// By when the operator has tried again what the API server cut short for the first time.
 const NEXT_TRY: Duration = Duration::from_millis(1500);
@@ -82,33 +79,28 @@ pub struct Ran {
     pub lasted: Duration,
 }
 
-/// Whether a request counts: all do but the watches, which begin anew by themselves and are told by `starts`.
-pub fn is_counted(request: &Request) -> bool {
-    request.verb != "watch"
-}
-
-/// Runs a story. Without a fault it must end as the story says; with one, in the state `as_clean`.
-pub async fn run(story: &Story, case: Option<(Case, &State)>) -> Result<Ran> {
+/// Runs a story. Without a fault it must end as the story says; with one, in the state of the run without.
+pub async fn run(story: &Story, case: Option<(Case, &State)>, shape: Shape) -> Result<Ran> {
     let started = Instant::now();
-    let mut scenario = Scenario::prepare(&format!("fault-{}", story.name)).await?;
+    let mut scenario = Scenario::prepare(story.prefix().trim_end_matches('-')).await?;
     let relay = Relay::start(&scenario.shared.registry.host()).await?;
     let faults = Faults::new();
-    scenario.faults = Some((faults.clone(), is_counted));
-    scenario.set_speed(SPEED);
+    let mut operator = Operator::new(shape, &mut scenario, &faults)?;
     write_foreign(&scenario).await?;
-    scenario.start_operator().await?;
+    operator.start(&mut scenario, &faults).await?;
     let spec = spec(&scenario, &relay);
     for step in story.before {
         step.take(&scenario, &spec).await.with_context(|| format!("before: {step:?}"))?;
     }
-    let (faults, other) = match case {
-        Some((Case { side: Side::Registry, .. }, _)) => (relay.faults().clone(), faults),
-        Some((Case { side: Side::Api, .. }, _)) | None => (faults, relay.faults().clone()),
+    at_rest(&scenario).await?;
+    let on = |side| match side {
+        Side::Api => &faults,
+        Side::Registry => relay.faults(),
     };
-    other.count();
-    match case {
-        Some((Case { number, fault, .. }, _)) => faults.arm(number, fault),
-        None => faults.count(),
+    faults.count();
+    relay.faults().count();
+    if let Some((Case { side, number, fault }, _)) = case {
+        on(side).arm(number, fault);
     }
     let passes = passes(&scenario).await?;
     for step in story.told {
@@ -116,13 +108,13 @@ pub async fn run(story: &Story, case: Option<(Case, &State)>) -> Result<Ran> {
     }
     let foreign = versions(&scenario).await?;
 
-    if let Some((Case { fault, .. }, _)) = case {
-        let met = tokio::time::timeout(DEADLINE, faults.met()).await.context("there was no such request")?;
+    if let Some((Case { side, fault, .. }, _)) = case {
+        let met = tokio::time::timeout(DEADLINE, on(side).met()).await.context("there was no such request")?;
         if fault.stops() {
-            scenario.kill_operator().await;
+            operator.kill(&mut scenario).await;
             faults.release();
-            other.release();
-            scenario.start_operator().await?;
+            relay.faults().release();
+            operator.start(&mut scenario, &faults).await?;
             scenario.until_all_looked_at().await?;
         } else {
             settled(&scenario, passes).await.with_context(|| format!("after {met}"))?;
@@ -138,7 +130,7 @@ pub async fn run(story: &Story, case: Option<(Case, &State)>) -> Result<Ran> {
         }
         Ok(())
     };
-    eventually("the end", DEADLINE, async || end(&scenario).await.map(Some)).await?;
+    eventually("the end", operator.patience(), async || end(&scenario).await.map(Some)).await?;
     at_rest(&scenario).await?;
     end(&scenario).await.context("it did not stay as it was in the end")?;
     ensure!(versions(&scenario).await? == foreign, "something foreign was written: {foreign:?}");
@@ -146,11 +138,11 @@ pub async fn run(story: &Story, case: Option<(Case, &State)>) -> Result<Ran> {
     let state = state(&scenario, &relay.host()).await?;
     let (api, registry) = match case {
         Some(_) => (vec![], vec![]),
-        None => (faults.seen(), other.seen()),
+        None => (faults.seen(), relay.faults().seen()),
     };
     let revisions = revisions(&scenario);
-    scenario.stop_operator().await?;
-    let lasted = started.elapsed() * SPEED;
+    operator.kill(&mut scenario).await;
+    let lasted = started.elapsed() * operator.speed();
     Ok(Ran { namespace: scenario.namespace.clone(), api, registry, state, revisions, lasted })
 }
 

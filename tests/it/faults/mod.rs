@@ -6,6 +6,10 @@
 //! beyond what `allowed` says (by the registry's log).
 
 mod case;
+mod door;
+mod killed;
+mod logs;
+mod operator;
 mod state;
 mod story;
 
@@ -17,9 +21,10 @@ use testenv::Fault;
 
 use self::{
     case::{Case, Ran, Side, run},
+    logs::Logs,
+    operator::Shape,
     story::Story,
 };
-use crate::shared::shared;
 
 /// How many runs are under way at once. They wait more than they work.
 const WIDTH: usize = 12;
@@ -42,13 +47,36 @@ fn allowed(case: &Case, clean: (usize, usize), story: &Story, ran: &Ran) -> (usi
     }
 }
 
-/// Creations and deletions that took effect, by verb, resource and name.
-type Tally = BTreeMap<String, usize>;
+/// What is not in a run as it must be, one line each.
+fn wrong(story: &Story, case: &Case, clean: &Ran, ran: &Result<Ran>, logs: &Logs) -> Vec<String> {
+    let requests = match case.side {
+        Side::Api => &clean.api,
+        Side::Registry => &clean.registry,
+    };
+    let name = format!("{}: {case} ({})", story.name, requests[case.number - 1]);
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(error) => return vec![format!("{name}: {error:#}")],
+    };
+    let mut wrong = vec![];
+    let (found, expected) = (logs.tally(&ran.namespace), logs.tally(&clean.namespace));
+    if found != expected {
+        wrong.push(format!("{name}: {found:?} instead of {expected:?}"));
+    }
+    let (found, most) = (logs.logins(&ran.namespace), allowed(case, logs.logins(&clean.namespace), story, ran));
+    if found.0 > most.0 || found.1 > most.1 {
+        wrong.push(format!("{name}: {found:?} logins (accepted, refused), at most {most:?} are allowed"));
+    }
+    if ran.revisions > clean.revisions {
+        wrong.push(format!("{name}: {} revisions instead of {}", ran.revisions, clean.revisions));
+    }
+    wrong
+}
 
 /// Runs a story once for every request and every fault.
 async fn enumerate(story: &Story) -> Result<()> {
     let started = Instant::now();
-    let clean = run(story, None).await.context("without a fault")?;
+    let clean = run(story, None, Shape::Task).await.context("without a fault")?;
     let requests = [(Side::Api, &clean.api), (Side::Registry, &clean.registry)];
     let cases: Vec<Case> = requests
         .iter()
@@ -63,63 +91,26 @@ async fn enumerate(story: &Story) -> Result<()> {
     let ran: Vec<(Case, Result<Ran>)> = futures::stream::iter(cases)
         .map(|case| {
             let clean = &clean.state;
-            async move { (case, run(story, Some((case, clean))).await) }
+            async move { (case, run(story, Some((case, clean)), Shape::Task).await) }
         })
         .buffer_unordered(WIDTH)
         .collect()
         .await;
 
-    let shared = shared().await?;
-    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
-    for event in shared.plane.audit_events_with(&format!("fault-{}-", story.name))? {
-        let object = &event.object_ref;
-        let counts = ["secrets", "registryconnections"].contains(&object.resource.as_str());
-        if ["create", "delete", "deletecollection"].contains(&event.verb.as_str())
-            && counts
-            && event.response_status.code < 300
-        {
-            let what = format!("{} {} {}", event.verb, object.resource, object.name);
-            *tallies.entry(object.namespace.clone()).or_default().entry(what).or_default() += 1;
-        }
-    }
-    let log = shared.registry.access_log()?;
-    let logins = |namespace: &str| {
-        let of = log.iter().filter(|access| access.user.as_deref() == Some(namespace));
-        let (good, failed): (Vec<_>, Vec<_>) = of.partition(|access| !access.is_failed_login());
-        (good.iter().filter(|access| access.status == 200).count(), failed.len())
-    };
-    let clean_logins = logins(&clean.namespace);
-    ensure!(clean_logins.1 == story.wrong_passwords, "{clean_logins:?} logins without a fault");
     let mut faulty = vec![];
+    let logs = Logs::read(&story.prefix()).await?;
+    ensure!(
+        logs.logins(&clean.namespace).1 == story.wrong_passwords,
+        "{:?} logins without a fault",
+        logs.logins(&clean.namespace)
+    );
     let mut counts: BTreeMap<(Side, Fault), usize> = BTreeMap::new();
     for (case, ran) in &ran {
         *counts.entry((case.side, case.fault)).or_default() += 1;
-        let requests = match case.side {
-            Side::Api => &clean.api,
-            Side::Registry => &clean.registry,
-        };
-        let name = format!("{case} ({})", requests[case.number - 1]);
-        let ran = match ran {
-            Ok(ran) => ran,
-            Err(error) => {
-                faulty.push(format!("{name}: {error:#}"));
-                continue;
-            }
-        };
-        if tallies.get(&ran.namespace) != tallies.get(&clean.namespace) {
-            let (found, expected) = (tallies.get(&ran.namespace), tallies.get(&clean.namespace));
-            faulty.push(format!("{name}: {found:?} instead of {expected:?}"));
-        }
-        let (found, most) = (logins(&ran.namespace), allowed(case, clean_logins, story, ran));
-        if found.0 > most.0 || found.1 > most.1 {
-            faulty.push(format!("{name}: {found:?} logins (accepted, refused), at most {most:?} are allowed"));
-        }
-        if ran.revisions > clean.revisions {
-            faulty.push(format!("{name}: {} revisions instead of {}", ran.revisions, clean.revisions));
-        }
+        faulty.extend(wrong(story, case, &clean, ran, &logs));
     }
     println!("{}: {} cases in {:.1} s", story.name, ran.len(), started.elapsed().as_secs_f32());
-    println!("  requests: {:?}, {:?}; logins {clean_logins:?}", clean.api, clean.registry);
+    println!("  requests: {:?}, {:?}; logins {:?}", clean.api, clean.registry, logs.logins(&clean.namespace));
     println!(
         "  {}",
         counts.iter().map(|((side, fault), n)| format!("{side:?} {fault}: {n}")).collect::<Vec<_>>().join(", ")

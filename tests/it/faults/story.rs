@@ -120,6 +120,13 @@ pub const ADOPTED: Story = Story {
     wrong_passwords: 0,
 };
 
+impl Story {
+    /// How the names of its namespaces begin.
+    pub fn prefix(&self) -> String {
+        format!("fault-{}-", self.name)
+    }
+}
+
 impl Step {
     /// Does it; `spec` is that of the connection.
     pub async fn take(self, scenario: &Scenario, spec: &Value) -> Result<()> {
