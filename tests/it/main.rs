@@ -31,3 +31,4 @@ mod suspend;
 mod token;
 mod unproven;
 mod verdicts;
+mod walk;

@@ -33,6 +33,8 @@ pub struct Scenario {
     account: Option<kube::Config>,
     pub metrics_addr: Option<SocketAddr>,
     speed: u32,
+    /// The clock of all operators started from now on, so that time does not go back with a new one; none if each has its own.
+    pub clock: Option<Clock>,
     /// How operators are started from now on.
     pub arguments: RunArguments,
     /// Host names made up for operators started from now on, and for those that run.
@@ -70,6 +72,7 @@ impl Scenario {
             account: None,
             metrics_addr: None,
             speed: 1,
+            clock: None,
             arguments: RunArguments {
                 allow_loopback: true,
                 ca_file: None,
@@ -111,7 +114,8 @@ impl Scenario {
         if let Some((faults, counts)) = &self.faults {
             client = faults.on(client, *counts);
         }
-        let clock = if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
+        let own = || if self.speed == 1 { Clock::system() } else { Clock::running(self.speed) };
+        let clock = self.clock.clone().unwrap_or_else(own);
         let api_server = self.more_api_servers.iter().copied().chain([self.api_server()?]).collect();
         let outside = Outside { api_server, lookup: self.names.clone() };
         let context = regcred::run::context(client, &self.arguments, clock, outside)?;
@@ -148,6 +152,11 @@ impl Scenario {
         drop(operator.stop);
         tokio::time::timeout(DEADLINE, operator.task).await.context("the operator did not end")???;
         Ok(())
+    }
+
+    /// Whether an operator runs.
+    pub fn has_operator(&self) -> bool {
+        self.operator.is_some()
     }
 
     /// Ends the operator as SIGKILL does: in the middle of whatever it does.

@@ -10,7 +10,7 @@ mod door;
 mod killed;
 mod logs;
 mod operator;
-mod state;
+pub mod state;
 mod story;
 
 use std::{collections::BTreeMap, time::Instant};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use regcred::clock::Clock;
 use testenv::{Faults, Scratch, request::Request};
 
 use super::door::Door;
@@ -51,7 +52,7 @@ impl Operator {
         Ok(match shape {
             Shape::Task => {
                 scenario.faults = Some((faults.clone(), is_counted));
-                scenario.set_speed(SPEED);
+                scenario.clock = Some(Clock::running(SPEED));
                 Self::Task
             }
             Shape::Process => Self::Process { scratch: Scratch::new("killed")?, running: None },

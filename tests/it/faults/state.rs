@@ -57,7 +57,8 @@ pub fn login(entry: &Value) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-fn secret_value(secret: &Secret) -> Result<Value> {
+/// A Secret as a value.
+pub fn secret_value(secret: &Secret) -> Result<Value> {
     let mut annotations = secret.annotations().clone();
     for (key, present) in [(REVISION_ANNOTATION, "a revision"), (CONNECTION_CREATED_ANNOTATION, "a time")] {
         annotations.entry(key.to_owned()).and_modify(|value| *value = present.to_owned());
@@ -76,7 +77,8 @@ fn secret_value(secret: &Secret) -> Result<Value> {
     Ok(json!({"type": secret.type_, "labels": secret.labels(), "annotations": annotations, "data": data}))
 }
 
-fn connection_value(connection: &RegistryConnection, secrets: &[Secret]) -> Result<Value> {
+/// A connection as a value.
+pub fn connection_value(connection: &RegistryConnection, secrets: &[Secret]) -> Result<Value> {
     let status = connection.status.clone().unwrap_or_default();
     let find = |name: &str| secrets.iter().find(|secret| secret.name_any() == name);
     let revision = status.credential.as_ref().map(|credential| credential.revision.clone());
@@ -112,8 +114,8 @@ fn connection_value(connection: &RegistryConnection, secrets: &[Secret]) -> Resu
     }))
 }
 
-/// Without the names that differ from run to run.
-fn plain(value: Value, scenario: &Scenario, host: &str, connections: &[RegistryConnection]) -> String {
+/// A value without the names that differ from run to run.
+pub fn plain(value: Value, scenario: &Scenario, host: &str, connections: &[RegistryConnection]) -> String {
     let mut text = value.to_string().replace(host, "HOST");
     for connection in connections {
         let reference = ConnectionReference::namespaced(&scenario.namespace, connection.name_any());
