@@ -42,6 +42,16 @@ impl Clock {
         }
     }
 
+    /// How long this clock has run. It never goes back, and setting the time of day does not move it.
+    pub fn uptime(&self) -> Duration {
+        self.started.1.elapsed().saturating_mul(self.speed.unwrap_or(1))
+    }
+
+    /// How long to wait in real time until the clock has run for `uptime`; zero if it has.
+    pub fn wait_until_uptime(&self, uptime: Duration) -> Duration {
+        uptime.saturating_sub(self.uptime()) / self.speed.unwrap_or(1)
+    }
+
     /// How long to wait in real time until `time` has come; zero if it has.
     pub fn wait_until(&self, time: Timestamp) -> Duration {
         let wait = Duration::try_from(time.duration_since(self.now())).unwrap_or(Duration::ZERO);
@@ -71,5 +81,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(clock.now().duration_since(start), SignedDuration::from_mins(2));
         assert_eq!(clock.wait_until(start), Duration::ZERO);
+        assert_eq!(clock.uptime(), Duration::from_secs(120));
+        assert_eq!(clock.wait_until_uptime(Duration::from_secs(180)), Duration::from_secs(1));
+        assert_eq!(clock.wait_until_uptime(Duration::from_secs(60)), Duration::ZERO);
     }
 }

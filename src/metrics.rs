@@ -55,6 +55,7 @@ pub struct Metrics {
     seconds: Histogram,
     logins: Family<ResultLabel, Counter>,
     secret_writes: Counter,
+    secret_removals: Counter,
     status_writes: Counter,
     under_way: Gauge,
     pull_limit: Family<ConnectionLabel, Gauge>,
@@ -71,6 +72,7 @@ impl Default for Metrics {
             seconds: Histogram::new(BUCKETS),
             logins: Family::default(),
             secret_writes: Counter::default(),
+            secret_removals: Counter::default(),
             status_writes: Counter::default(),
             under_way: Gauge::default(),
             pull_limit: Family::default(),
@@ -81,6 +83,7 @@ impl Default for Metrics {
         registry.register_with_unit("reconcile", "How long a pass took", Unit::Seconds, metrics.seconds.clone());
         registry.register("logins", "Test logins at registries, by what they found", metrics.logins.clone());
         registry.register("secret_writes", "Secrets created or changed", metrics.secret_writes.clone());
+        registry.register("secret_removals", "Secrets removed", metrics.secret_removals.clone());
         registry.register("status_writes", "Status updates written", metrics.status_writes.clone());
         registry.register("reconciles_under_way", "Passes that are going on now", metrics.under_way.clone());
         registry.register("dockerhub_pull_limit", "Pulls an account has in six hours", metrics.pull_limit.clone());
@@ -132,6 +135,11 @@ impl Metrics {
     /// Counts written Secrets.
     pub fn secrets_written(&self, count: usize) {
         self.secret_writes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a removal, if there was anything to remove.
+    pub fn secret_removed(&self, was_there: bool) {
+        self.secret_removals.inc_by(u64::from(was_there));
     }
 
     /// Counts a written status.

@@ -101,9 +101,10 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
             clock: clock.clone(),
         })
         .context("failed to set up the HTTP client for registries")?,
+        index: controller::index::Index::new(clock.clone()),
         clock,
-        index: controller::index::Index::default(),
         memories: controller::memory::Memories::default(),
+        kept: controller::sweep::Kept::default(),
         fingerprints: crate::domain::credential::Fingerprints::default(),
         habits: Habits::default(),
         metrics: Metrics::default(),

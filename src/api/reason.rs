@@ -122,6 +122,9 @@ reasons! {
     TargetConflict: UsersTurn,
         "A Secret of the wanted name exists and does not belong to this connection.",
         "Delete that Secret, or choose another name in `spec.secret.name`.";
+    NotRemoved: UsersTurn,
+        "A Secret was left in place that no connection writes any more: it cannot be told for sure that it may go, or the operator has no right to remove it. Only in Events.",
+        "Read the message; if nothing needs that Secret, delete it with `kubectl delete secret`.";
     RateLimited: Wait,
         "The registry asked to be called less often.",
         "Wait; the operator obeys the time the registry names.";

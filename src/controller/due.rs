@@ -129,6 +129,7 @@ fn is_settled(code: Reason) -> bool {
         | Reason::InvalidSpec
         | Reason::AddressNotAllowed
         | Reason::TargetConflict
+        | Reason::NotRemoved
         | Reason::RateLimited
         | Reason::AccessBlocked
         | Reason::Unreachable

@@ -15,12 +15,14 @@ pub mod plan;
 pub mod policy;
 pub mod publish;
 pub mod reconcile;
+pub mod remove;
 pub mod report;
 pub mod resolve;
 pub mod revision;
 pub mod schedule;
 pub mod secret_meta;
 pub mod sighting;
+pub mod sweep;
 pub mod validate;
 pub mod verify;
 pub mod wake;
@@ -73,6 +75,8 @@ pub struct Context {
     pub index: Index,
     /// What earlier passes left behind.
     pub memories: Memories,
+    /// What was found of Secrets that might have to go.
+    pub kept: sweep::Kept,
     /// Compares credentials without keeping them.
     pub fingerprints: Fingerprints,
     /// Which registries check logins.
@@ -123,6 +127,7 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
     tokio::select! {
         () = work(Arc::clone(&context), queue) => {}
         () = nothing_began => {}
+        () = sweep::run(Arc::clone(&context)) => {}
     }
 }
 

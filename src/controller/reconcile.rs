@@ -1,7 +1,7 @@
 //! The recipe: every step in the order of the data flow. What a step does stands in the file of its name.
 //!
 //! ```text
-//! watch ─▶ connection ─▶ observe ─▶ validate ─▶ due ─▶ resolve ─▶ verify ─▶ plan ─▶ apply ─▶ report ─▶ wake
+//! watch ─▶ connection ─▶ observe ─▶ validate ─▶ due ─▶ resolve ─▶ verify ─▶ plan ─▶ apply ─▶ report ─▶ retire ─▶ wake
 //! ```
 //!
 //! A problem of the user's ends the recipe early and is reported. An error of the API server ends it without a report
@@ -28,6 +28,7 @@ use super::{
     report::{Outcome, delivery_as_told},
     resolve::resolve,
     revision::revision,
+    sweep::retire::retire,
     validate::{Connection, validate},
     verify::{Accepted, Verdict, verify},
     wake::next_wake,
@@ -85,6 +86,9 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
         return Ok(Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64())));
     };
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
+    if outcome.delivery == Delivery::Current {
+        retire(&context, &observed, &connection).await?;
+    }
     context.memories.update(observed.uid(), |memory| memory.cut_short = 0);
     Ok(next_wake(&context, &connection, &observed.status, observed.uid()))
 }

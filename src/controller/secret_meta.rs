@@ -3,14 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use crate::{
-    api::names::{
-        CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
-        DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
-        EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION,
-        REVISION_ANNOTATION,
+    api::{
+        connection::DeletionPolicy,
+        names::{
+            CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
+            DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
+            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL,
+            NAMESPACE_ANNOTATION, REVISION_ANNOTATION, is_object_name,
+        },
     },
     domain::reference::ConnectionReference,
 };
@@ -175,6 +179,32 @@ impl SecretMeta {
     }
 }
 
+/// What a removal wants to know. It is stricter than [`SecretMeta::ownership`]: what is removed by mistake is lost.
+impl SecretMeta {
+    /// The connection this Secret was written for, if everything about it says so: all marks are there and agree, it is in
+    /// the connection's namespace, and managedFields show that we wrote it and nobody copied it.
+    pub fn owner(&self, key: &ObjectKey) -> Option<ConnectionReference> {
+        let reference = ConnectionReference::parse(self.marks.annotations.get(CONNECTION_ANNOTATION)?)?;
+        let is_sure = self.is_marked()
+            && self.touched_by_us
+            && reference.namespace() == key.namespace
+            && is_object_name(reference.name())
+            && self.marks.labels.get(CONNECTION_LABEL) == Some(&reference.label_value())
+            && self.ownership(key, &reference) == Ownership::Ours;
+        is_sure.then_some(reference)
+    }
+
+    /// What the end of its connection does to it, as the connection said when it was written last.
+    pub fn deletion_policy(&self) -> Option<DeletionPolicy> {
+        self.marks.annotations.get(DELETION_POLICY_ANNOTATION).and_then(|name| DeletionPolicy::parse(name))
+    }
+
+    /// When the connection it was written for was created, by the API server's clock.
+    pub fn connection_created(&self) -> Option<Timestamp> {
+        self.marks.annotations.get(CONNECTION_CREATED_ANNOTATION)?.parse().ok()
+    }
+}
+
 /// The names of all field managers of an object.
 fn managers(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
     metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref())
@@ -253,6 +283,50 @@ mod tests {
         ];
         for (name, change) in cases {
             assert_ne!(meta(change).ownership(&key(), &reference()), Ownership::Ours, "{name}");
+        }
+    }
+
+    #[test]
+    fn is_sure_of_an_owner_only_where_everything_agrees() {
+        let sure = meta(|_| {});
+        assert_eq!(sure.owner(&key()), Some(reference()));
+        let elsewhere = ObjectKey { namespace: "other".into(), ..key() };
+        assert_eq!(sure.owner(&elsewhere), None, "a copy in another namespace");
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(&str, Change); 8] = [
+            ("not marked as ours", |m| m["labels"]["app.kubernetes.io/managed-by"] = "helm".into()),
+            ("no label", |m| m["labels"] = json!({"app.kubernetes.io/managed-by": "regcred"})),
+            ("another label", |m| m["labels"]["regcred.dev/connection"] = "0".into()),
+            ("another connection", |m| m["annotations"]["regcred.dev/connection"] = "RegistryConnection/shop/x".into()),
+            ("no connection in words", |m| m["annotations"] = json!({"regcred.dev/namespace": "shop"})),
+            ("for another namespace", |m| m["annotations"]["regcred.dev/namespace"] = "other".into()),
+            ("no namespace", |m| m["annotations"]["regcred.dev/namespace"] = json!(null)),
+            ("copied by hand", |m| m["managedFields"] = json!([{"manager": "kubectl-client-side-apply"}])),
+        ];
+        for (name, change) in cases {
+            let mut metadata = ours();
+            change(&mut metadata);
+            if metadata["annotations"]["regcred.dev/namespace"].is_null() {
+                metadata["annotations"].as_object_mut().unwrap().remove("regcred.dev/namespace");
+            }
+            let meta = SecretMeta::from_metadata(&serde_json::from_value(metadata).unwrap());
+            assert_eq!(meta.owner(&key()), None, "{name}");
+        }
+        // A connection of another namespace, label and all: the other namespace's own copy of everything.
+        let other = ConnectionReference::namespaced("other", "images");
+        let foreign = meta(|m| {
+            m["labels"]["regcred.dev/connection"] = other.label_value().into();
+            m["annotations"]["regcred.dev/connection"] = other.to_string().into();
+        });
+        assert_eq!(foreign.owner(&key()), None);
+        let odd = ConnectionReference::namespaced("shop", "..");
+        let odd = meta(|m| {
+            m["labels"]["regcred.dev/connection"] = odd.label_value().into();
+            m["annotations"]["regcred.dev/connection"] = odd.to_string().into();
+        });
+        assert_eq!(odd.owner(&key()), None, "no name goes into a path unchecked");
+        for unusable in [Unusable::WrongType("Opaque".into()), Unusable::Immutable] {
+            assert_eq!(SecretMeta { unusable: Some(unusable), ..sure.clone() }.owner(&key()), None);
         }
     }
 

@@ -3,6 +3,9 @@
 
 use sha2::{Digest, Sha256};
 
+/// The kind of all connections, so far.
+const KIND: &str = "RegistryConnection";
+
 /// Kind, namespace and name of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionReference {
@@ -14,6 +17,15 @@ impl ConnectionReference {
     /// The reference of a `RegistryConnection`.
     pub fn namespaced(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Reads the reference in words. What it names are not checked to be names.
+    pub fn parse(words: &str) -> Option<Self> {
+        let mut parts = words.split('/');
+        match (parts.next()?, parts.next()?, parts.next()?, parts.next()) {
+            (KIND, namespace, name, None) => Some(Self::namespaced(namespace, name)),
+            _ => None,
+        }
     }
 
     /// The connection's namespace.
@@ -37,7 +49,7 @@ impl ConnectionReference {
 /// The reference in words, as annotations hold it: `RegistryConnection/shop/team-images`.
 impl std::fmt::Display for ConnectionReference {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "RegistryConnection/{}/{}", self.namespace, self.name)
+        write!(formatter, "{KIND}/{}/{}", self.namespace, self.name)
     }
 }
 
@@ -49,6 +61,15 @@ mod tests {
     fn label_value_fits_a_label_however_long_the_names_are() {
         let reference = ConnectionReference::namespaced("n".repeat(63), "c".repeat(253));
         assert_eq!(reference.label_value().len(), 32);
+    }
+
+    #[test]
+    fn reads_its_own_words_and_no_others() {
+        let reference = ConnectionReference::namespaced("shop", "images");
+        assert_eq!(ConnectionReference::parse(&reference.to_string()), Some(reference));
+        for other in ["", "images", "shop/images", "Other/shop/images", "RegistryConnection/shop/images/more"] {
+            assert_eq!(ConnectionReference::parse(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -2,11 +2,14 @@
 //! they are about. The only state reconciles share; nothing here does IO.
 
 mod config_maps;
+mod departures;
+mod owners;
 mod secrets;
 
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::{
@@ -22,19 +25,45 @@ use kube::{
     },
 };
 
+use tokio::sync::Notify;
+
 use super::{
     mapper::{self, Concerned, Wake},
-    secret_meta::ObjectKey,
+    secret_meta::{ObjectKey, SecretMeta},
     sighting::{SecretState, Sighting, is_older},
 };
-use crate::api::{RegistryConnection, provider::CaKind};
+use crate::{
+    api::{RegistryConnection, connection::DeletionPolicy, provider::CaKind},
+    clock::Clock,
+    domain::reference::ConnectionReference,
+};
 use config_maps::ConfigMaps;
+pub use departures::LastSeen;
+use departures::{Departure, Departures, Unreadable};
 use secrets::Secrets;
 
 /// See the module.
 pub struct Index {
     inner: Mutex<Inner>,
     store: Store<RegistryConnection>,
+    clock: Clock,
+    /// Something may have lost its connection.
+    orphaned: Notify,
+}
+
+/// A Secret that was written for a connection which is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The Secret.
+    pub key: ObjectKey,
+    /// What is known of it.
+    pub seen: Arc<SecretMeta>,
+    /// Whose it was.
+    pub reference: ConnectionReference,
+    /// Since when this process has known its connection to be gone, as uptime.
+    pub since: Duration,
+    /// What its connection wanted for it, as this process saw it.
+    pub policy: Option<LastSeen>,
 }
 
 struct Inner {
@@ -43,10 +72,19 @@ struct Inner {
     secrets: Secrets,
     config_maps: ConfigMaps,
     connections_listed: bool,
+    departures: Departures,
+    unreadable: Unreadable,
 }
 
 impl Default for Index {
     fn default() -> Self {
+        Self::new(Clock::system())
+    }
+}
+
+impl Index {
+    /// An empty one that goes by this clock.
+    pub fn new(clock: Clock) -> Self {
         let (store, connections) = reflector::store();
         let inner = Inner {
             connections,
@@ -54,8 +92,10 @@ impl Default for Index {
             secrets: Secrets::default(),
             config_maps: ConfigMaps::default(),
             connections_listed: false,
+            departures: Departures::default(),
+            unreadable: Unreadable::default(),
         };
-        Self { inner: Mutex::new(inner), store }
+        Self { inner: Mutex::new(inner), store, clock, orphaned: Notify::new() }
     }
 }
 
@@ -116,7 +156,46 @@ impl Index {
 
     /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
     pub fn learn(&self, key: &ObjectKey, state: SecretState) {
-        self.lock().secrets.learn(key, state);
+        let inner = &mut *self.lock();
+        inner.secrets.learn(key, state);
+        if inner.secrets.take_news() {
+            self.orphaned.notify_one();
+        }
+    }
+
+    /// All Secrets whose connection is known not to be there. Forgets the connections that left none and went before the
+    /// uptime `forget_before`.
+    pub fn orphans(&self, forget_before: Duration) -> Vec<Orphan> {
+        let inner = &mut *self.lock();
+        if !inner.is_listed() {
+            return vec![];
+        }
+        let owners = inner.secrets.owners();
+        inner.departures.forget(forget_before, |reference| owners.contains(reference));
+        let mut orphans = vec![];
+        for reference in owners.references().filter(|reference| !inner.is_there(reference)) {
+            let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
+            for (key, seen) in inner.secrets.owned(reference) {
+                orphans.push(Orphan { key, seen, reference: reference.clone(), since, policy });
+            }
+        }
+        orphans
+    }
+
+    /// Completes once there may be new orphans: at once if that happened since it completed last.
+    pub async fn orphaned(&self) {
+        self.orphaned.notified().await;
+    }
+
+    /// Whether a connection is known not to be there.
+    pub fn is_gone(&self, reference: &ConnectionReference) -> bool {
+        let inner = self.lock();
+        inner.is_listed() && !inner.is_there(reference)
+    }
+
+    /// The Secrets that were written for a connection under other names than this.
+    pub fn stale(&self, reference: &ConnectionReference, target: &ObjectKey) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+        self.lock().secrets.owned(reference).into_iter().filter(|(key, _)| key != target).collect()
     }
 
     /// Takes in an event of the watch on connections; returns who should be looked at.
@@ -125,9 +204,13 @@ impl Index {
         match event {
             Event::Init => {
                 inner.connections.apply_watcher_event(&Event::Init);
+                inner.unreadable.begin();
                 vec![]
             }
             Event::InitApply(guard) => {
+                if guard.0.is_err() {
+                    inner.unreadable.list(reference_of(guard.meta()));
+                }
                 if let Some(connection) = decoded(guard) {
                     // A list may be older than what a write of ours returned.
                     let known = inner.store.get(&ObjectRef::from_obj(&connection));
@@ -138,7 +221,11 @@ impl Index {
                 vec![]
             }
             Event::InitDone => {
+                let before = inner.store.state();
                 inner.connections.apply_watcher_event(&Event::InitDone);
+                inner.unreadable.finish();
+                inner.listed(&before, self.clock.uptime());
+                self.orphaned.notify_one();
                 let connections = inner.store.state();
                 inner.secrets.concerned = Concerned::of(mapper::secrets, &connections);
                 inner.config_maps.concerned = Concerned::of(mapper::config_maps, &connections);
@@ -146,6 +233,9 @@ impl Index {
                 inner.everybody()
             }
             Event::Apply(guard) => {
+                let reference = reference_of(guard.meta());
+                inner.unreadable.note(&reference, guard.0.is_ok());
+                inner.departures.appeared(&reference);
                 let Some(connection) = decoded(guard) else { return vec![] };
                 if inner.is_outdated(&connection.metadata) {
                     return vec![];
@@ -167,7 +257,14 @@ impl Index {
             }
             Event::Delete(guard) => {
                 let wake = mapper::wake_of(guard.meta());
-                if let Some(old) = inner.store.get(&wake) {
+                let old = inner.store.get(&wake);
+                // The event holds the last form, in case it was edited right before.
+                let last = guard.0.as_ref().ok().map(policy_of).or_else(|| old.as_deref().map(policy_of));
+                let reference = reference_of(guard.meta());
+                inner.unreadable.remove(&reference);
+                inner.departures.went(reference, last.map(LastSeen::AtTheEnd), self.clock.uptime());
+                self.orphaned.notify_one();
+                if let Some(old) = old {
                     inner.secrets.unfollow(&old, None);
                     inner.config_maps.unfollow(&old, None);
                     inner.connections.apply_watcher_event(&Event::Delete((*old).clone()));
@@ -181,7 +278,11 @@ impl Index {
     pub fn apply_secret(&self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Wake> {
         let mut inner = self.lock();
         let was_listed = inner.secrets.is_listed;
-        let woken = inner.secrets.apply(event);
+        let mut woken = inner.secrets.apply(event);
+        if inner.secrets.take_news() {
+            self.orphaned.notify_one();
+        }
+        woken.retain(|wake| inner.store.get(wake).is_some());
         if was_listed == inner.secrets.is_listed { inner.awake(woken) } else { inner.everybody() }
     }
 
@@ -220,6 +321,23 @@ impl Inner {
         })
     }
 
+    /// Whether a connection is there, even one that cannot be read.
+    fn is_there(&self, reference: &ConnectionReference) -> bool {
+        let wake = ObjectRef::new(reference.name()).within(reference.namespace());
+        self.unreadable.contains(reference) || self.store.get(&wake).is_some()
+    }
+
+    /// Takes note of who went and came between two lists.
+    fn listed(&mut self, before: &[Arc<RegistryConnection>], now: Duration) {
+        let before = before.iter().map(|connection| (reference_of(&connection.metadata), policy_of(connection)));
+        let (store, unreadable) = (&self.store, &self.unreadable);
+        let is_there = |reference: &ConnectionReference| {
+            let wake = ObjectRef::new(reference.name()).within(reference.namespace());
+            unreadable.contains(reference) || store.get(&wake).is_some()
+        };
+        self.departures.listed(before, is_there, now);
+    }
+
     fn everybody(&self) -> Vec<Wake> {
         self.awake(self.store.state().iter().map(|connection| ObjectRef::from_obj(&**connection)).collect())
     }
@@ -232,6 +350,15 @@ impl Inner {
     fn awake(&self, woken: Vec<Wake>) -> Vec<Wake> {
         if self.is_listed() { woken } else { vec![] }
     }
+}
+
+fn reference_of(metadata: &ObjectMeta) -> ConnectionReference {
+    let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+    ConnectionReference::namespaced(namespace.unwrap_or_default(), name.unwrap_or_default())
+}
+
+fn policy_of(connection: &RegistryConnection) -> DeletionPolicy {
+    connection.spec.deletion_policy.unwrap_or_default()
 }
 
 /// An object that can be read; managedFields are dropped, nobody needs them. One that cannot be read is left out, and
@@ -292,6 +419,127 @@ mod tests {
         assert_eq!(index.apply_secret(Event::InitDone).len(), 1, "then everybody is");
         assert!(index.is_synced());
         index
+    }
+
+    /// A Secret that was surely written for the connection `images`.
+    fn ours(name: &str, resource_version: &str) -> PartialObjectMeta<Secret> {
+        let reference = ConnectionReference::namespaced("shop", "images");
+        let mut secret = secret(name, resource_version);
+        let marks = json!({
+            "labels": {"app.kubernetes.io/managed-by": "regcred", "regcred.dev/connection": reference.label_value()},
+            "annotations": {"regcred.dev/connection": reference.to_string(), "regcred.dev/namespace": "shop"},
+            "managedFields": [{"manager": "regcred", "operation": "Update"}],
+        });
+        let marks: ObjectMeta = serde_json::from_value(marks).unwrap();
+        (secret.metadata.labels, secret.metadata.annotations) = (marks.labels, marks.annotations);
+        secret.metadata.managed_fields = marks.managed_fields;
+        secret
+    }
+
+    fn orphans(index: &Index) -> Vec<(String, Option<LastSeen>)> {
+        let mut orphans: Vec<_> =
+            index.orphans(Duration::ZERO).into_iter().map(|orphan| (orphan.key.name, orphan.policy)).collect();
+        orphans.sort_by(|one, other| one.0.cmp(&other.0));
+        orphans
+    }
+
+    #[test]
+    fn what_a_connection_leaves_behind_is_an_orphan_until_it_comes_back() {
+        let index = listed(&[]);
+        for name in ["images", "before"] {
+            index.apply_secret(Event::Apply(ours(name, "20")));
+        }
+        assert_eq!(orphans(&index), []);
+        assert!(!index.is_gone(&ConnectionReference::namespaced("shop", "images")));
+        let retain = |object: &mut Value| object["spec"]["deletionPolicy"] = "Retain".into();
+        index.apply_connection(Event::Delete(guarded("30", retain)));
+        let word = Some(LastSeen::AtTheEnd(DeletionPolicy::Retain));
+        assert_eq!(orphans(&index), [("before".into(), word), ("images".into(), word)], "its last form counts");
+        assert!(index.is_gone(&ConnectionReference::namespaced("shop", "images")));
+
+        index.apply_connection(Event::Apply(guarded("31", |object| object["metadata"]["uid"] = "new".into())));
+        assert_eq!(orphans(&index), []);
+        index.apply_connection(Event::Delete(guarded("32", |object| object["metadata"]["uid"] = "new".into())));
+        index.apply_secret(Event::Delete(ours("before", "40")));
+        let word = Some(LastSeen::AtTheEnd(DeletionPolicy::Delete));
+        assert_eq!(orphans(&index), [("images".into(), word)]);
+    }
+
+    #[test]
+    fn what_a_list_does_not_show_any_more_is_gone_but_its_last_word_may_have_been_missed() {
+        let index = listed(&[]);
+        index.apply_secret(Event::Apply(ours("images", "20")));
+        index.apply_connection(Event::Init);
+        assert_eq!(orphans(&index), [], "a list that has begun says nothing yet");
+        index.apply_connection(Event::InitDone);
+        assert_eq!(orphans(&index), [("images".into(), Some(LastSeen::Before(DeletionPolicy::Delete)))]);
+    }
+
+    #[test]
+    fn a_secret_whose_connection_went_before_the_start_is_an_orphan_without_a_word() {
+        let index = Index::default();
+        for event in [Event::Init, Event::InitDone] {
+            index.apply_connection(event);
+        }
+        index.config_maps_unavailable();
+        index.apply_secret(Event::Init);
+        index.apply_secret(Event::InitApply(ours("images", "20")));
+        assert_eq!(orphans(&index), [], "not before all lists are complete");
+        assert!(!index.is_gone(&ConnectionReference::namespaced("shop", "images")));
+        index.apply_secret(Event::InitDone);
+        assert_eq!(orphans(&index), [("images".into(), None)]);
+    }
+
+    #[test]
+    fn a_connection_that_cannot_be_read_is_not_gone() {
+        let invalid = |version: &str| -> DeserializeGuard<RegistryConnection> {
+            serde_json::from_value(json!({
+                "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection", "spec": {"provider": 7},
+                "metadata": {"namespace": "shop", "name": "images", "uid": "0123456789", "resourceVersion": version},
+            }))
+            .unwrap()
+        };
+        let index = listed(&[]);
+        index.apply_secret(Event::Apply(ours("images", "20")));
+        for event in [Event::Init, Event::InitApply(invalid("30")), Event::InitDone] {
+            index.apply_connection(event);
+        }
+        assert_eq!(orphans(&index), []);
+        index.apply_connection(Event::Delete(guarded("31", |_| {})));
+        assert_eq!(orphans(&index).len(), 1);
+        index.apply_connection(Event::Apply(invalid("32")));
+        assert_eq!(orphans(&index), []);
+    }
+
+    #[test]
+    fn what_a_connection_wrote_under_another_name_is_stale_and_wakes_it() {
+        let index = listed(&[]);
+        let (reference, target) = (ConnectionReference::namespaced("shop", "images"), key("images"));
+        index.apply_secret(Event::Apply(ours("images", "20")));
+        assert_eq!(index.stale(&reference, &target), []);
+        assert_eq!(index.apply_secret(Event::Apply(ours("before", "21"))), [ObjectRef::new("images").within("shop")]);
+        let names = |stale: Vec<(ObjectKey, _)>| stale.into_iter().map(|(key, _)| key.name).collect::<Vec<_>>();
+        assert_eq!(names(index.stale(&reference, &target)), ["before"]);
+        assert_eq!(names(index.stale(&reference, &key("before"))), ["images"]);
+
+        let mut taken = ours("before", "22");
+        taken.metadata.labels = None;
+        index.apply_secret(Event::Apply(taken));
+        assert_eq!(index.stale(&reference, &target), [], "it is not ours any more");
+    }
+
+    #[test]
+    fn a_copy_by_hand_and_a_copy_elsewhere_belong_to_nobody() {
+        let index = listed(&[]);
+        let mut copy = ours("copy", "20");
+        copy.metadata.managed_fields = None;
+        let mut elsewhere = ours("images", "21");
+        elsewhere.metadata.namespace = Some("other".into());
+        for secret in [copy, elsewhere] {
+            assert_eq!(index.apply_secret(Event::Apply(secret)), []);
+        }
+        index.apply_connection(Event::Delete(guarded("30", |_| {})));
+        assert_eq!(orphans(&index), []);
     }
 
     #[test]

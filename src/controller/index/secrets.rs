@@ -6,8 +6,12 @@ use std::{
 };
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{core::PartialObjectMeta, runtime::watcher::Event};
+use kube::{
+    core::PartialObjectMeta,
+    runtime::{reflector::ObjectRef, watcher::Event},
+};
 
+use super::owners::Owners;
 use crate::{
     api::RegistryConnection,
     controller::{
@@ -15,12 +19,17 @@ use crate::{
         secret_meta::{ObjectKey, SecretMeta},
         sighting::{SecretState, is_older},
     },
+    domain::reference::ConnectionReference,
 };
 
 /// See the module.
 pub(super) struct Secrets {
     pub(super) concerned: Concerned,
+    /// Changed by `set` and `forget` only, which keep `owners` in step.
     known: HashMap<ObjectKey, SecretState>,
+    owners: Owners,
+    /// A Secret that surely is ours was seen anew.
+    has_news: bool,
     /// Those that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
     ahead: HashSet<ObjectKey>,
     /// The list that is coming in.
@@ -45,6 +54,8 @@ impl Default for Secrets {
         Self {
             concerned: Concerned::new(mapper::secrets),
             known: HashMap::new(),
+            owners: Owners::default(),
+            has_news: false,
             ahead: HashSet::new(),
             listing: Listing::default(),
             gone: HashMap::new(),
@@ -89,7 +100,7 @@ impl Secrets {
         if self.known.get(key).map(SecretState::sighting) != Some(newest.sighting()) {
             self.ahead.insert(key.clone());
         }
-        self.known.insert(key.clone(), newest);
+        self.set(key, newest);
     }
 
     /// Begins to follow what a connection is about.
@@ -152,7 +163,7 @@ impl Secrets {
     fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Wake> {
         let mut meta = SecretMeta::from_metadata(metadata);
         if !self.concerned.contains(key) && !meta.is_marked() {
-            self.known.remove(key);
+            self.forget(key);
             return vec![];
         }
         if let Some(SecretState::Present(known)) = self.known.get(key) {
@@ -164,19 +175,25 @@ impl Secrets {
                 meta.unusable = known.unusable.clone();
             }
         }
-        self.known.insert(key.clone(), SecretState::Present(Arc::new(meta)));
+        let owner = self.set(key, SecretState::Present(Arc::new(meta)));
         self.gone.remove(key);
         self.ahead.remove(key);
-        self.concerned.wakes(key)
+        if self.concerned.contains(key) {
+            return self.concerned.wakes(key);
+        }
+        // Something of a connection's that is not its target: it may have to go.
+        owner.map(|owner| ObjectRef::new(owner.name()).within(owner.namespace())).into_iter().collect()
     }
 
     /// Records that a Secret does not exist.
     fn miss(&mut self, key: &ObjectKey) -> Vec<Wake> {
         if !self.concerned.contains(key) {
-            self.known.remove(key);
+            self.forget(key);
             return vec![];
         }
-        match self.known.insert(key.clone(), SecretState::Absent) {
+        let before = self.known.get(key).cloned();
+        self.set(key, SecretState::Absent);
+        match before {
             Some(SecretState::Absent) => vec![],
             Some(SecretState::Present(_) | SecretState::Unknown) | None => self.concerned.wakes(key),
         }
@@ -188,8 +205,43 @@ impl Secrets {
             self.gone.remove(&key);
             self.ahead.remove(&key);
             if !matches!(self.known.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
-                self.known.remove(&key);
+                self.forget(&key);
             }
         }
+    }
+
+    /// All Secrets that surely were written for a connection.
+    pub(super) fn owned(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+        let keys = self.owners.keys_of(reference).into_iter();
+        keys.filter_map(|key| match self.known.get(&key) {
+            Some(SecretState::Present(meta)) => Some((key, Arc::clone(meta))),
+            Some(SecretState::Absent | SecretState::Unknown) | None => None,
+        })
+        .collect()
+    }
+
+    /// Whether a Secret of ours changed since this was asked last.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Whose Secret is whose.
+    pub(super) fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// Records a state; returns who surely owns the Secret then.
+    fn set(&mut self, key: &ObjectKey, state: SecretState) -> Option<ConnectionReference> {
+        let before = Owners::of(key, self.known.get(key));
+        let after = Owners::of(key, Some(&state));
+        self.owners.hand_over(key, before, after.clone());
+        self.has_news |= after.is_some();
+        self.known.insert(key.clone(), state);
+        after
+    }
+
+    fn forget(&mut self, key: &ObjectKey) {
+        let before = self.known.remove(key);
+        self.owners.hand_over(key, Owners::of(key, before.as_ref()), None);
     }
 }

@@ -1,0 +1,61 @@
+//! Which Secrets were written for which connection, whether that still exists or not.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::{
+    controller::{secret_meta::ObjectKey, sighting::SecretState},
+    domain::reference::ConnectionReference,
+};
+
+/// See the module. A Secret is in the namespace of its connection, so its name is enough.
+#[derive(Default)]
+pub(super) struct Owners(HashMap<ConnectionReference, BTreeSet<String>>);
+
+impl Owners {
+    /// Whose a Secret in this state surely is.
+    pub(super) fn of(key: &ObjectKey, state: Option<&SecretState>) -> Option<ConnectionReference> {
+        match state {
+            Some(SecretState::Present(meta)) => meta.owner(key),
+            Some(SecretState::Absent | SecretState::Unknown) | None => None,
+        }
+    }
+
+    /// Takes note that a Secret has another owner than before.
+    pub(super) fn hand_over(
+        &mut self,
+        key: &ObjectKey,
+        before: Option<ConnectionReference>,
+        after: Option<ConnectionReference>,
+    ) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before
+            && let Some(names) = self.0.get_mut(&before)
+        {
+            names.remove(&key.name);
+            if names.is_empty() {
+                self.0.remove(&before);
+            }
+        }
+        if let Some(after) = after {
+            self.0.entry(after).or_default().insert(key.name.clone());
+        }
+    }
+
+    /// Whether anything was written for this connection.
+    pub(super) fn contains(&self, reference: &ConnectionReference) -> bool {
+        self.0.contains_key(reference)
+    }
+
+    /// Everything that was written for this connection.
+    pub(super) fn keys_of(&self, reference: &ConnectionReference) -> Vec<ObjectKey> {
+        let names = self.0.get(reference).into_iter().flatten();
+        names.map(|name| ObjectKey { namespace: reference.namespace().to_owned(), name: name.clone() }).collect()
+    }
+
+    /// All connections for which anything was written.
+    pub(super) fn references(&self) -> impl Iterator<Item = &ConnectionReference> {
+        self.0.keys()
+    }
+}
