@@ -10,6 +10,7 @@ use super::{
     memory::{Attempt, Trouble},
     policy::MISSING_BECOMES_STALLED,
     report::missing_since,
+    sweep::retire,
     validate::Connection,
 };
 use crate::api::{ConditionType, RegistryConnectionStatus, condition};
@@ -20,7 +21,8 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// Nor is the run loop asked to remember one for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// The earliest of: the next try, the next test, the moment a missing thing counts as stalled.
+/// The earliest of: the next try, the next test, the moment a missing thing counts as stalled, the next look at a Secret that
+/// another one took the place of.
 pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryConnectionStatus, uid: &str) -> Action {
     let test = next_test(connection, status, context.clock.started());
     let test = match context.memories.recall(uid).attempt {
@@ -32,8 +34,10 @@ pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryCo
     let stalls = missing_since(status)
         .filter(|_| condition::is_true(&status.conditions, ConditionType::Reconciling))
         .and_then(|since| since.checked_add(MISSING_BECOMES_STALLED).ok());
-    match test.into_iter().chain(stalls).min() {
-        Some(time) => Action::requeue(context.clock.wait_until(time).clamp(SHORTEST, LONGEST)),
+    let waits = test.into_iter().chain(stalls).map(|time| context.clock.wait_until(time));
+    let retires = retire::next(context, connection).map(|time| context.clock.wait_until_uptime(time));
+    match waits.chain(retires).min() {
+        Some(wait) => Action::requeue(wait.clamp(SHORTEST, LONGEST)),
         None => Action::await_change(),
     }
 }

@@ -12,6 +12,7 @@ mod scenario;
 mod shared;
 mod tell;
 
+mod arithmetic;
 mod conflict;
 mod controls;
 mod delivery;

@@ -28,6 +28,9 @@ use crate::scenario::{DEADLINE, Scenario};
 /// By when the operator has tried again what the API server cut short for the first time.
 const NEXT_TRY: Duration = Duration::from_millis(1500);
 
+/// How long nothing may be sent after the end without a fault, so that every request was counted.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// On which way a fault happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, PartialOrd, Ord)]
 pub enum Side {
@@ -116,7 +119,7 @@ pub async fn run(story: &Story, case: Option<(Case, &State)>, shape: Shape) -> R
             relay.faults().release();
             operator.start(&mut scenario, &faults).await?;
             scenario.until_all_looked_at().await?;
-        } else {
+        } else if story.end.ready.is_some() {
             settled(&scenario, passes).await.with_context(|| format!("after {met}"))?;
         }
     }
@@ -132,6 +135,10 @@ pub async fn run(story: &Story, case: Option<(Case, &State)>, shape: Shape) -> R
     };
     eventually("the end", operator.patience(), async || end(&scenario).await.map(Some)).await?;
     at_rest(&scenario).await?;
+    if case.is_none() {
+        let quiet = scenario.calls.quiet_for(QUIET).await;
+        ensure!(quiet.is_ok(), "it went on after the end: {quiet:?}");
+    }
     end(&scenario).await.context("it did not stay as it was in the end")?;
     ensure!(versions(&scenario).await? == foreign, "something foreign was written: {foreign:?}");
     scenario.judge().await?;

@@ -48,6 +48,9 @@ pub struct Story {
     pub before: &'static [Step],
     pub told: &'static [Step],
     pub end: End,
+    /// The spec is edited. A process that takes over in the middle cannot know that the login is the delivered one: it makes
+    /// another revision.
+    pub edits_spec: bool,
     /// How many passwords that the registry does not take the user has written.
     pub wrong_passwords: usize,
 }
@@ -63,6 +66,7 @@ pub const CREATED: Story = Story {
     before: &[Source(PASSWORD)],
     told: &[Connect],
     end: End { ready: GOOD, secrets: &[(CONNECTION, PASSWORD)] },
+    edits_spec: false,
     wrong_passwords: 0,
 };
 
@@ -71,6 +75,7 @@ pub const SOURCE_CHANGED: Story = Story {
     before: &CONNECTED,
     told: &[Registry(NEXT), Source(NEXT)],
     end: End { ready: GOOD, secrets: &[(CONNECTION, NEXT)] },
+    edits_spec: false,
     wrong_passwords: 0,
 };
 
@@ -79,6 +84,7 @@ pub const REFUSED_LATER: Story = Story {
     before: &CONNECTED,
     told: &[Source(WRONG)],
     end: End { ready: REFUSED, secrets: &[(CONNECTION, PASSWORD)] },
+    edits_spec: false,
     wrong_passwords: 1,
 };
 
@@ -93,6 +99,7 @@ pub const REPAIRED: Story = Story {
     ],
     told: &[Registry(NEXT), Source(NEXT)],
     end: End { ready: GOOD, secrets: &[(CONNECTION, NEXT)] },
+    edits_spec: false,
     wrong_passwords: 1,
 };
 
@@ -101,6 +108,7 @@ pub const RENAMED_SECRET: Story = Story {
     before: &CONNECTED,
     told: &[Rename],
     end: End { ready: GOOD, secrets: &[(RENAMED, PASSWORD)] },
+    edits_spec: true,
     wrong_passwords: 0,
 };
 
@@ -109,6 +117,7 @@ pub const DELETED: Story = Story {
     before: &CONNECTED,
     told: &[Delete],
     end: End { ready: None, secrets: &[] },
+    edits_spec: false,
     wrong_passwords: 0,
 };
 
@@ -117,6 +126,7 @@ pub const ADOPTED: Story = Story {
     before: &CONNECTED,
     told: &[Delete, Connect],
     end: End { ready: GOOD, secrets: &[(CONNECTION, PASSWORD)] },
+    edits_spec: false,
     wrong_passwords: 0,
 };
 

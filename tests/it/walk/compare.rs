@@ -8,7 +8,7 @@ use kube::{ResourceExt, api::DeleteParams};
 use regcred::{
     api::{
         ConditionType, RegistryConnection,
-        names::{CONNECTION_ANNOTATION, DOCKER_CONFIG_JSON_KEY, MANAGED_BY_LABEL},
+        names::{CONNECTION_ANNOTATION, DOCKER_CONFIG_JSON_KEY},
     },
     clock::Clock,
     domain::reference::ConnectionReference,
@@ -93,6 +93,10 @@ impl Reference {
             let name = secret.name_any();
             let owner = CONNECTIONS.iter().find(|owner| is_of(secret, scenario, owner));
             let owner = owner.with_context(|| format!("Secret {name} is of no connection"))?;
+            // Whose marks were taken away is nobody's, and stays.
+            if !secret.annotations().contains_key(CONNECTION_ANNOTATION) {
+                continue;
+            }
             let wish = model.connections.get(owner).with_context(|| format!("Secret {name} is of nobody"))?;
             let is_target = wish.secret.as_deref().unwrap_or(owner) == name;
             let is_ready = self.whole.contains_key(*owner);
@@ -150,10 +154,11 @@ fn whole(
 
 fn is_of(secret: &Secret, scenario: &Scenario, connection: &str) -> bool {
     let reference = ConnectionReference::namespaced(&scenario.namespace, connection).to_string();
-    let by_annotation = secret.annotations().get(CONNECTION_ANNOTATION) == Some(&reference);
-    // One whose annotations were taken away keeps its name.
-    let by_name = !secret.labels().contains_key(MANAGED_BY_LABEL) || secret.annotations().is_empty();
-    by_annotation || (by_name && secret.name_any().starts_with(connection))
+    match secret.annotations().get(CONNECTION_ANNOTATION) {
+        Some(owner) => *owner == reference,
+        // One whose annotations were taken away keeps its name.
+        None => secret.name_any().starts_with(connection),
+    }
 }
 
 fn logins(secret: &Secret) -> String {

@@ -10,10 +10,6 @@ use super::{
     model::{CONNECTIONS, SOURCES, Source, Wish},
 };
 
-/// A connection that is deleted is created anew before the comparison, and a Secret keeps its name, while nothing removes
-/// what is left behind.
-const REMOVES: bool = false;
-
 /// One edit.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -87,12 +83,12 @@ impl Step {
             15 => Self::Wish(name, Wish { prefix: !wish.prefix, ..wish }),
             16 | 17 => Self::Wish(name, Wish { suspend: !wish.suspend, ..wish }),
             18 => Self::Wish(name, Wish { source, ..wish }),
-            19 if REMOVES => {
+            19 => {
                 let secret = [None, Some(format!("{name}-1")), Some(format!("{name}-2"))][rng.usize(..3)].clone();
                 Self::Wish(name, Wish { secret, ..wish })
             }
-            20 if REMOVES => Self::Unwish(name),
-            19..=21 => Self::Replace(name),
+            20 => Self::Unwish(name),
+            21 => Self::Replace(name),
             22 => Self::Password,
             23 if registry.pid().is_some() => Self::Pause,
             23 => Self::Resume,
