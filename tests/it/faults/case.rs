@@ -41,14 +41,12 @@ pub enum Side {
 }
 
 impl Side {
-    /// What can happen to a request there. A registry answers a login neither with 409 nor with 422; an API server is not
-    /// lost before it has a request without being lost for the others too, which the next try shows as well.
+    /// What can happen to a request there. An API server that cannot be reached shows as one that loses its answers does,
+    /// and a registry answers a login neither with 409 nor with 422.
     pub fn faults(self) -> &'static [Fault] {
         use Fault::{Answer, AnswerLost, NotSent, StopAfter, StopBefore};
         match self {
-            Self::Api => {
-                &[StopBefore, StopAfter, AnswerLost, NotSent, Answer(409), Answer(422), Answer(429), Answer(500)]
-            }
+            Self::Api => &[StopBefore, StopAfter, AnswerLost, Answer(409), Answer(422), Answer(429), Answer(500)],
             Self::Registry => &[StopBefore, StopAfter, AnswerLost, NotSent, Answer(429), Answer(500)],
         }
     }

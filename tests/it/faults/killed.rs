@@ -19,11 +19,11 @@ const CHOSEN: [(&Story, Side, usize, Fault); 10] = [
     (&story::CREATED, Side::Api, 3, StopAfter),
     (&story::CREATED, Side::Registry, 2, StopAfter),
     (&story::SOURCE_CHANGED, Side::Api, 2, StopAfter),
-    (&story::SOURCE_CHANGED, Side::Api, 4, StopBefore),
     (&story::SOURCE_CHANGED, Side::Api, 4, StopAfter),
     (&story::REFUSED_LATER, Side::Api, 2, StopBefore),
-    (&story::REFUSED_LATER, Side::Registry, 2, StopAfter),
     (&story::REPAIRED, Side::Api, 3, StopAfter),
+    (&story::RENAMED_SECRET, Side::Api, 2, StopAfter),
+    (&story::ADOPTED, Side::Api, 3, StopBefore),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

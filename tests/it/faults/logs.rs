@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use super::state::OF_OTHERS;
 use crate::shared::shared;
 
 /// Creations and deletions that took effect, by verb, resource and name.
@@ -12,6 +13,8 @@ pub type Tally = BTreeMap<String, usize>;
 /// The logs, by namespace; each namespace has an account of its name at the registry.
 pub struct Logs {
     tallies: BTreeMap<String, Tally>,
+    /// Writes of Secrets that are not of others.
+    writes: BTreeMap<String, usize>,
     /// Accepted and refused logins.
     logins: BTreeMap<String, (usize, usize)>,
 }
@@ -21,8 +24,13 @@ impl Logs {
     pub async fn read(prefix: &str) -> Result<Self> {
         let shared = shared().await?;
         let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+        let mut writes: BTreeMap<String, usize> = BTreeMap::new();
         for event in shared.plane.audit_events_with(prefix)? {
             let object = &event.object_ref;
+            let is_write = ["create", "update", "patch"].contains(&event.verb.as_str()) && object.resource == "secrets";
+            if is_write && event.response_status.code < 300 && !OF_OTHERS.contains(&object.name.as_str()) {
+                *writes.entry(object.namespace.clone()).or_default() += 1;
+            }
             let counts = ["create", "delete", "deletecollection"].contains(&event.verb.as_str())
                 && ["secrets", "registryconnections"].contains(&object.resource.as_str())
                 && event.response_status.code < 300;
@@ -41,12 +49,17 @@ impl Logs {
                 counts.0 += 1;
             }
         }
-        Ok(Self { tallies, logins })
+        Ok(Self { tallies, writes, logins })
     }
 
     /// What was created and deleted in a namespace.
     pub fn tally(&self, namespace: &str) -> Tally {
         self.tallies.get(namespace).cloned().unwrap_or_default()
+    }
+
+    /// How many writes of Secrets that are not of others took effect.
+    pub fn writes(&self, namespace: &str) -> usize {
+        self.writes.get(namespace).copied().unwrap_or_default()
     }
 
     /// How many logins of the namespace's account were accepted and refused.

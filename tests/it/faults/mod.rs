@@ -67,7 +67,12 @@ fn wrong(story: &Story, case: &Case, clean: &Ran, ran: &Result<Ran>, logs: &Logs
     if found.0 > most.0 || found.1 > most.1 {
         wrong.push(format!("{name}: {found:?} logins (accepted, refused), at most {most:?} are allowed"));
     }
-    let most = clean.revisions + usize::from(story.edits_spec && case.fault.stops());
+    let more = usize::from(story.edits_spec && case.fault.stops());
+    let (found, most) = (logs.writes(&ran.namespace), logs.writes(&clean.namespace) + more);
+    if found > most {
+        wrong.push(format!("{name}: {found} writes of Secrets instead of {most}"));
+    }
+    let most = clean.revisions + more;
     if ran.revisions > most {
         wrong.push(format!("{name}: {} revisions instead of {most}", ran.revisions));
     }

@@ -8,7 +8,7 @@ use kube::{ResourceExt, api::DeleteParams};
 use regcred::{
     api::{
         ConditionType, RegistryConnection,
-        names::{CONNECTION_ANNOTATION, DOCKER_CONFIG_JSON_KEY},
+        names::{CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY, MANAGED_BY_LABEL},
     },
     clock::Clock,
     domain::reference::ConnectionReference,
@@ -93,16 +93,23 @@ impl Reference {
             let name = secret.name_any();
             let owner = CONNECTIONS.iter().find(|owner| is_of(secret, scenario, owner));
             let owner = owner.with_context(|| format!("Secret {name} is of no connection"))?;
-            // Whose marks were taken away is nobody's, and stays.
-            if !secret.annotations().contains_key(CONNECTION_ANNOTATION) {
+            ensure!(!logins(secret).contains("wrong"), "Secret {name} holds a login that was never accepted");
+            // What lacks one of its marks is not surely ours, and stays when it is no longer written.
+            let has_labels = [MANAGED_BY_LABEL, CONNECTION_LABEL].iter().all(|key| secret.labels().contains_key(*key));
+            if !has_labels || !secret.annotations().contains_key(CONNECTION_ANNOTATION) {
                 continue;
             }
-            let wish = model.connections.get(owner).with_context(|| format!("Secret {name} is of nobody"))?;
+            let wish = model
+                .connections
+                .get(owner)
+                .with_context(|| format!("Secret {name} is of nobody: {:?}", secret.metadata))?;
             let is_target = wish.secret.as_deref().unwrap_or(owner) == name;
             let is_ready = self.whole.contains_key(*owner);
-            ensure!(is_target || !is_ready, "Secret {name} is left behind");
-            let text = logins(secret);
-            ensure!(!text.contains("wrong"), "Secret {name} holds a login that was never accepted");
+            ensure!(
+                is_target || !is_ready,
+                "Secret {name} is left behind: {}",
+                serde_json::to_string(&secret.metadata)?
+            );
         }
         Ok(())
     }
