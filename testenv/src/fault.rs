@@ -65,6 +65,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Which requests to the API server count.
+pub type Counts = fn(&Request) -> bool;
+
 /// The count on one way; see the module. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Faults {
@@ -128,11 +131,11 @@ impl Faults {
     }
 
     /// A client whose requests are counted, as far as they are of the kind that `counts`, and meet with the fault.
-    pub fn on(&self, client: Client, counts: impl Fn(&Request) -> bool + Clone + Send + Sync + 'static) -> Client {
+    pub fn on(&self, client: Client, counts: Counts) -> Client {
         let (faults, life) = (self.clone(), self.life());
         let namespace = client.default_namespace().to_owned();
         let service = tower::service_fn(move |request: http::Request<Body>| {
-            let (faults, client, counts) = (faults.clone(), client.clone(), counts.clone());
+            let (faults, client) = (faults.clone(), client.clone());
             async move {
                 let about = Request::parse(request.method(), request.uri());
                 let what = words(&about);

@@ -13,7 +13,7 @@ use regcred::{
     controller::{Context, PASS_LIMIT},
     run::Outside,
 };
-use testenv::{Calls, Faults, eventually, namespace, request::Request};
+use testenv::{Calls, Faults, eventually, fault::Counts, namespace};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{closing::Seen, names::Names};
@@ -44,7 +44,7 @@ pub struct Scenario {
     /// How long one pass of the operator may take.
     pub pass_limit: Duration,
     /// What the requests of operators started from now on meet with, and which of them count.
-    pub faults: Option<(Faults, fn(&Request) -> bool)>,
+    pub faults: Option<(Faults, Counts)>,
     pub seen: Seen,
 }
 

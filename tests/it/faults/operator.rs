@@ -37,7 +37,7 @@ pub enum Operator {
         /// Where its kubeconfig is.
         scratch: Scratch,
         /// The process, and its way to the API server.
-        running: Option<(Running, Door)>,
+        running: Option<Box<(Running, Door)>>,
     },
 }
 
@@ -69,7 +69,7 @@ impl Operator {
                 let process = Running::start(&door.write_kubeconfig(scratch.path())?, "info", &ON_LOOPBACK)?;
                 process.ready().await?;
                 scenario.metrics_addr = Some(process.address().await?);
-                *running = Some((process, door));
+                *running = Some(Box::new((process, door)));
                 Ok(())
             }
         }
@@ -80,8 +80,8 @@ impl Operator {
         match self {
             Self::Task => scenario.kill_operator().await,
             Self::Process { running, .. } => {
-                if let Some((process, _door)) = running.take() {
-                    process.process.kill();
+                if let Some(ended) = running.take() {
+                    ended.0.process.kill();
                 }
             }
         }
