@@ -120,8 +120,11 @@ mod tests {
         ObjectKey { namespace: "shop".into(), name: "images".into() }
     }
 
+    /// Method and path, and body, of each request.
+    type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
     /// A client that gives these answers in turn, and the requests it was asked.
-    fn answering(answers: Vec<(u16, Value)>) -> (Client, Arc<Mutex<Vec<(String, Value)>>>) {
+    fn answering(answers: Vec<(u16, Value)>) -> (Client, Asked) {
         let (answers, asked) = (Arc::new(Mutex::new(answers)), Arc::new(Mutex::new(vec![])));
         let log = Arc::clone(&asked);
         let service = tower::service_fn(move |request: Request<Body>| {

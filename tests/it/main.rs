@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
 
+mod another;
 mod closing;
 mod names;
 mod objects;
@@ -12,6 +13,7 @@ mod scenario;
 mod shared;
 mod tell;
 
+mod adoption;
 mod arithmetic;
 mod conflict;
 mod controls;
@@ -25,11 +27,15 @@ mod outage;
 mod process;
 mod quiet;
 mod refusal;
+mod reinstall;
+mod removal;
+mod rename;
 mod repositories;
 mod schema;
 mod source;
 mod suspend;
 mod token;
 mod unproven;
+mod unsure;
 mod verdicts;
 mod walk;

@@ -57,7 +57,11 @@ struct Operator {
 impl Scenario {
     /// A fresh namespace with an account of the same name at the registry, without an operator.
     pub async fn prepare(name: &str) -> Result<Self> {
-        let shared = shared().await?;
+        Self::prepare_at(shared().await?, name).await
+    }
+
+    /// The same on chosen shared parts.
+    pub async fn prepare_at(shared: &'static Shared, name: &str) -> Result<Self> {
         let client = shared.plane.client()?;
         let namespace = namespace(&client, name).await?;
         shared.registry.set_password(&namespace, PASSWORD)?;

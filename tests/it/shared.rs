@@ -33,13 +33,24 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 /// The shared parts, started by whoever comes first.
 pub async fn shared() -> Result<&'static Shared> {
-    SHARED
-        .get_or_try_init(async || {
-            let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
-            install_crds(&plane.client()?).await?;
-            Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
-        })
-        .await
+    SHARED.get_or_try_init(start).await
+}
+
+async fn start() -> Result<Shared> {
+    let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+    install_crds(&plane.client()?).await?;
+    Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+}
+
+static APART: OnceCell<Shared> = OnceCell::const_new();
+
+/// The parts of those who change what is there once per cluster, such as the CustomResourceDefinition. One at a time:
+/// hold the guard as long as they are used.
+pub async fn apart() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static, ()>)> {
+    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let guard = ONE.lock().await;
+    let shared = APART.get_or_try_init(start).await?;
+    Ok((shared, guard))
 }
 
 /// A registry as most are: with a token server of its own, both over TLS by an authority that nobody else trusts.

@@ -111,7 +111,9 @@ async fn sweep(context: &Context, due: Vec<Orphan>) -> Vec<(Orphan, Finding)> {
             Err(finding) => note(orphan, finding),
         }
     }
-    // What stands in the way of one may stand in the way of all; then the others need not be looked at.
+    // What stands in the way of one may stand in the way of all; then the others need not be looked at. So the youngest
+    // come first: a kind that is younger than one connection is younger than all that are older than that.
+    candidates.sort_by_key(|(_, created)| std::cmp::Reverse(*created));
     let mut obstacle: Option<Finding> = None;
     for batch in candidates.chunks(BATCH) {
         if let Some(finding) = &obstacle {

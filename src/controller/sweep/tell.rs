@@ -37,7 +37,7 @@ pub(super) async fn orphans(context: &Context, findings: Vec<(Orphan, Finding)>)
                 count => format!(" The same is true of {} more in this namespace.", count - 1),
             };
             let note = format!("Secret {} stays although {reference} is gone: {clause}.{others}", key.name);
-            publish(context, key, &seen.uid, note).await;
+            publish(context, key, &seen.uid, &finding, note).await;
         })
         .await;
 }
@@ -47,7 +47,7 @@ pub(super) async fn renamed(context: &Context, key: &ObjectKey, uid: &str, refer
     log(key, reference, finding);
     if let Some(clause) = finding.clause() {
         let note = format!("Secret {} stays although {reference} writes another one now: {clause}.", key.name);
-        publish(context, key, uid, note).await;
+        publish(context, key, uid, finding, note).await;
     }
 }
 
@@ -72,12 +72,12 @@ pub(super) fn log(key: &ObjectKey, reference: &str, finding: &Finding) {
     }
 }
 
-async fn publish(context: &Context, key: &ObjectKey, uid: &str, note: String) {
+async fn publish(context: &Context, key: &ObjectKey, uid: &str, finding: &Finding, note: String) {
     let event = Event {
         type_: EventType::Warning,
         reason: Reason::NotRemoved.to_string(),
         note: Some(shortened(note, MAX_MESSAGE)),
-        action: "Remove".into(),
+        action: finding.action().into(),
         secondary: None,
     };
     let secret = ObjectReference {

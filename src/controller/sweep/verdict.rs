@@ -110,13 +110,15 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// True if it is about all connections at once, so that there is no use in looking at another one now.
+    /// True if it is about all connections at once, or all that are older, so that there is no use in looking at another one
+    /// now.
     pub fn is_of_the_kind(&self) -> bool {
         match self {
             Self::NotServed
             | Self::KindMissing
             | Self::KindUnready
             | Self::KindEnding
+            | Self::KindYounger
             | Self::Denied(Act::ReadKind) => true,
             Self::Denied(Act::ReadSecret | Act::ReadConnection | Act::RemoveSecret) => false,
             Self::Removed
@@ -124,7 +126,6 @@ impl Finding {
             | Self::Retained
             | Self::PolicyUnknown
             | Self::AgeUnknown
-            | Self::KindYounger
             | Self::Spared(_)
             | Self::ConnectionThere
             | Self::Changed
@@ -151,6 +152,26 @@ impl Finding {
             | Self::KindEnding
             | Self::Denied(_) => Some(SLOW),
             Self::Unanswered => Some(policy::backoff(count, jitter)),
+        }
+    }
+
+    /// What was done instead of a removal, for events. Those that agree in it are taken for the same one.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Removed
+            | Self::Ending
+            | Self::Retained
+            | Self::ConnectionThere
+            | Self::Changed
+            | Self::Unanswered => "Keep",
+            Self::PolicyUnknown => "KeepOfUnknownPolicy",
+            Self::AgeUnknown => "KeepOfUnknownAge",
+            Self::KindYounger => "KeepSinceKindIsYounger",
+            Self::Spared(_) => "KeepForeign",
+            Self::NotServed | Self::KindMissing => "KeepWithoutKind",
+            Self::KindUnready => "KeepUntilKindIsEstablished",
+            Self::KindEnding => "KeepWhileKindEnds",
+            Self::Denied(_) => "KeepWithoutRight",
         }
     }
 

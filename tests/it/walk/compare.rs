@@ -8,7 +8,7 @@ use kube::{ResourceExt, api::DeleteParams};
 use regcred::{
     api::{
         ConditionType, RegistryConnection,
-        names::{CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY, MANAGED_BY_LABEL},
+        names::{CONNECTION_ANNOTATION, CONNECTION_LABEL, DOCKER_CONFIG_JSON_KEY, FIELD_MANAGER, MANAGED_BY_LABEL},
     },
     clock::Clock,
     domain::reference::ConnectionReference,
@@ -94,9 +94,12 @@ impl Reference {
             let owner = CONNECTIONS.iter().find(|owner| is_of(secret, scenario, owner));
             let owner = owner.with_context(|| format!("Secret {name} is of no connection"))?;
             ensure!(!logins(secret).contains("wrong"), "Secret {name} holds a login that was never accepted");
-            // What lacks one of its marks is not surely ours, and stays when it is no longer written.
+            // What lacks one of its marks, or any trace in managedFields, is not surely ours, and stays when it is no longer written.
             let has_labels = [MANAGED_BY_LABEL, CONNECTION_LABEL].iter().all(|key| secret.labels().contains_key(*key));
-            if !has_labels || !secret.annotations().contains_key(CONNECTION_ANNOTATION) {
+            let fields = secret.metadata.managed_fields.iter().flatten();
+            let is_written_by_us =
+                fields.filter_map(|entry| entry.manager.as_deref()).any(|name| name == FIELD_MANAGER);
+            if !is_written_by_us || !has_labels || !secret.annotations().contains_key(CONNECTION_ANNOTATION) {
                 continue;
             }
             let wish = model
