@@ -85,7 +85,9 @@ impl Model {
         spec["refreshIntervalMinutes"] = 1440.into();
         spec["suspend"] = wish.suspend.into();
         spec["repositoryPrefix"] = wish.prefix.then_some("team").into();
-        let labels = wish.label.map(|label| json!({format!("example.com/label-{label}"): "yes"}));
+        // Null takes away what a wish before this one asked for.
+        let is_wanted = |label| (wish.label == Some(label)).then_some("yes");
+        let labels = json!({"example.com/label-1": is_wanted(1), "example.com/label-2": is_wanted(2)});
         spec["secret"] = json!({"name": wish.secret, "labels": labels});
         spec
     }
