@@ -240,8 +240,9 @@ async fn deliver(
 ) -> Result<Outcome, Error> {
     let expires_at = accepted.expires_at.map(|time| Time(whole_seconds(time)));
     let credential = DeliveredCredential { revision: revision(observed, &accepted, now), expires_at };
-    // A source that was only touched is not worth a write; the next verdict records it.
     let is_new = observed.status.credential.as_ref() != Some(&credential);
+    // A source that was only touched is not worth a write; the next verdict records it. A new revision without what it was
+    // read from would look outdated to the next process.
     let is_worth_recording = is_new || test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
     let mut outcome = Outcome {
         problem: None,
@@ -251,6 +252,8 @@ async fn deliver(
         delivery: Delivery::Outstanding,
     };
     if is_new {
+        // If the answer is lost, only the status can tell whether this revision is on record.
+        context.memories.update(observed.uid(), |memory| memory.accepted = None);
         publish(context, observed, Some(connection), &outcome, now).await?;
     }
     context.memories.update(observed.uid(), |memory| {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::runtime::controller::Action;
 
 use super::{
@@ -11,6 +10,7 @@ use super::{
     memory::{Attempt, Trouble},
     policy::MISSING_BECOMES_STALLED,
     report::missing_since,
+    sweep::retire,
     validate::Connection,
 };
 use crate::api::{ConditionType, RegistryConnectionStatus, condition};
@@ -21,7 +21,8 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// Nor is the run loop asked to remember one for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// The earliest of: the next try, the next test, the moment a missing thing counts as stalled or the credential expires.
+/// The earliest of: the next try, the next test, the moment a missing thing counts as stalled or the credential expires, the
+/// next look at a Secret that another one took the place of.
 pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryConnectionStatus, uid: &str) -> Action {
     let test = next_test(connection, status, context.clock.started(), context.clock.now());
     let test = match context.memories.recall(uid).attempt {
@@ -33,20 +34,21 @@ pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryCo
     let stalls = missing_since(status)
         .filter(|_| condition::is_true(&status.conditions, ConditionType::Reconciling))
         .and_then(|since| since.checked_add(MISSING_BECOMES_STALLED).ok());
-    let now = context.clock.now();
-    let expires = expires_at(status).filter(|time| *time > now);
-    wake_at(context, test.into_iter().chain(stalls).chain(expires).min())
+    let expires = expires_at(status).filter(|time| *time > context.clock.now());
+    let waits = test.into_iter().chain(stalls).chain(expires).map(|time| context.clock.wait_until(time));
+    let retires = retire::next(context, connection).map(|time| context.clock.wait_until_uptime(time));
+    wake_after(waits.chain(retires).min())
 }
 
 /// The moment at which the delivered credential expires, which is told even of a suspended connection.
 pub fn wake_at_expiry(context: &Context, status: &RegistryConnectionStatus) -> Action {
-    let now = context.clock.now();
-    wake_at(context, expires_at(status).filter(|time| *time > now))
+    let expires = expires_at(status).filter(|time| *time > context.clock.now());
+    wake_after(expires.map(|time| context.clock.wait_until(time)))
 }
 
-fn wake_at(context: &Context, time: Option<Timestamp>) -> Action {
-    match time {
-        Some(time) => Action::requeue(context.clock.wait_until(time).clamp(SHORTEST, LONGEST)),
+fn wake_after(wait: Option<Duration>) -> Action {
+    match wait {
+        Some(wait) => Action::requeue(wait.clamp(SHORTEST, LONGEST)),
         None => Action::await_change(),
     }
 }

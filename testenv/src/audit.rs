@@ -69,9 +69,14 @@ pub struct ResponseStatus {
     pub code: u16,
 }
 
-/// Reads the log at `path`. A last line that is still being written is left out.
-pub(crate) fn read(path: &Path) -> Result<Vec<AuditEvent>> {
+/// Reads the log at `path`, but only the lines that contain `text`. A last line that is still being written is left out.
+pub(crate) fn read(path: &Path, text: &str) -> Result<Vec<AuditEvent>> {
+    let wanted = text;
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| serde_json::from_str(line).context("read a line of the audit log")).collect()
+    whole
+        .lines()
+        .filter(|line| line.contains(wanted))
+        .map(|line| serde_json::from_str(line).context("read a line of the audit log"))
+        .collect()
 }

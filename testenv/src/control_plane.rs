@@ -229,7 +229,16 @@ impl ControlPlane {
     /// # Errors
     /// The log cannot be read.
     pub fn audit_events(&self) -> Result<Vec<AuditEvent>> {
-        audit::read(&self.audit_log())
+        self.audit_events_with("")
+    }
+
+    /// The same, but only those whose line in the log contains `text`, such as a namespace's name: a long log takes long
+    /// to read.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn audit_events_with(&self, text: &str) -> Result<Vec<AuditEvent>> {
+        audit::read(&self.audit_log(), text)
     }
 
     fn audit_log(&self) -> PathBuf {

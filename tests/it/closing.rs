@@ -51,7 +51,8 @@ impl Seen {
         self.all().into_iter().filter(is_it).filter_map(|object| serde_json::from_value(object).ok()).collect()
     }
 
-    fn all(&self) -> Vec<Value> {
+    /// All of them, in the order of their coming.
+    pub fn all(&self) -> Vec<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -123,7 +124,8 @@ impl Scenario {
         .await
     }
 
-    async fn judge(&self) -> Result<()> {
+    /// Every status that was seen, and every Secret that is there, pass the judges.
+    pub async fn judge(&self) -> Result<()> {
         let mut judged = 0;
         for mut object in self.seen.all() {
             object["apiVersion"] = "regcred.dev/v1alpha1".into();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use regcred::api::ConditionType;
 use serde_json::json;
-use testenv::{Registry, eventually};
+use testenv::{Fault, Faults, Registry, eventually};
 
 use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, tell, tell_all};
 
@@ -131,7 +131,9 @@ async fn nothing_is_written_for_a_connection_that_went_during_its_login() -> Res
 async fn a_request_that_is_never_answered_holds_nobody_for_ever() -> Result<()> {
     let mut scenario = Scenario::prepare("stuck").await?;
     scenario.pass_limit = Duration::from_secs(1);
-    scenario.swallow_first_status = true;
+    let faults = Faults::new();
+    faults.arm(1, Fault::NeverAnswered);
+    scenario.faults = Some((faults, |request| request.subresource == "status"));
     scenario.start_operator().await?;
     scenario.connected("images").await?;
     assert!(scenario.metric("regcred_reconciles_total{result=\"cut_short\"}").await? >= 1.0);

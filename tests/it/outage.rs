@@ -154,7 +154,7 @@ async fn a_refused_login_stays_refused_while_the_registry_is_down() -> Result<()
 }
 
 /// A ServiceAccount `operator` with the operator's rights, but other verbs on Secrets and on the status; returns the role.
-async fn account(scenario: &Scenario, secrets: &[&str], status: &[&str]) -> Result<ClusterRole> {
+pub async fn account(scenario: &Scenario, secrets: &[&str], status: &[&str]) -> Result<ClusterRole> {
     let name = format!("{}-operator", scenario.namespace);
     let accounts: kube::Api<ServiceAccount> = kube::Api::namespaced(scenario.client.clone(), &scenario.namespace);
     let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "operator"}}))?;

@@ -30,17 +30,18 @@ const TOKEN: &str = "t0ken-c4nary.never/shown+at~all";
 const PROXY: &str = "pr0xy-c4nary-never";
 
 /// What every operator in these tests is told; by the environment, as a chart does it.
-const ON_LOOPBACK: [(&str, &str); 2] = [("REGCRED_ALLOW_LOOPBACK", "1"), ("REGCRED_METRICS_ADDR", "127.0.0.1:0")];
+pub const ON_LOOPBACK: [(&str, &str); 2] = [("REGCRED_ALLOW_LOOPBACK", "1"), ("REGCRED_METRICS_ADDR", "127.0.0.1:0")];
 
 /// The operator as a process, and its log.
-struct Running {
-    process: Process,
+pub struct Running {
+    pub process: Process,
     log: PathBuf,
     _scratch: Scratch,
 }
 
 impl Running {
-    fn start(kubeconfig: &Path, rust_log: &str, environment: &[(&str, &str)]) -> Result<Self> {
+    /// Starts it against the cluster that the kubeconfig names.
+    pub fn start(kubeconfig: &Path, rust_log: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let scratch = Scratch::new("process")?;
         let log = scratch.path().join("regcred.log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_regcred"));
@@ -58,7 +59,7 @@ impl Running {
     }
 
     /// The address it says it serves metrics at.
-    async fn address(&self) -> Result<SocketAddr> {
+    pub async fn address(&self) -> Result<SocketAddr> {
         eventually("the metrics address in the log", DEADLINE, async || {
             let log = self.log()?;
             let address =
@@ -68,7 +69,8 @@ impl Running {
         .await
     }
 
-    async fn ready(&self) -> Result<()> {
+    /// Waits until it has the whole picture.
+    pub async fn ready(&self) -> Result<()> {
         let address = self.address().await?;
         eventually("/readyz", DEADLINE, async || {
             let (status, body) = get(address, "/readyz").await?;

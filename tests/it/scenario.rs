@@ -18,14 +18,10 @@ use regcred::{
     controller::{Context, PASS_LIMIT},
     run::Outside,
 };
-use testenv::{Calls, eventually, namespace};
+use testenv::{Calls, Faults, eventually, fault::Counts, namespace};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::{
-    closing::Seen,
-    fault::{refusing, swallowing},
-    names::Names,
-};
+use crate::{closing::Seen, names::Names, refusing::refusing};
 pub use crate::{
     shared::{
         DEADLINE, PASSWORD, Secure, Shared, WRONG, install, install_crds, loose, loosened, secure, secure_if_used,
@@ -45,8 +41,8 @@ pub struct Scenario {
     account: Option<kube::Config>,
     pub metrics_addr: Option<SocketAddr>,
     speed: u32,
-    /// The clock of the operator that was started last.
-    clock: Option<Clock>,
+    /// The clock of the operator that was started last: time does not go back with a new one.
+    pub clock: Option<Clock>,
     /// How operators are started from now on.
     pub arguments: RunArguments,
     /// Host names made up for operators started from now on, and for those that run.
@@ -55,8 +51,8 @@ pub struct Scenario {
     pub more_api_servers: Vec<SocketAddr>,
     /// How long one pass of the operator may take.
     pub pass_limit: Duration,
-    /// The first write of a status is never answered.
-    pub swallow_first_status: bool,
+    /// What the requests of operators started from now on meet with, and which of them count.
+    pub faults: Option<(Faults, Counts)>,
     /// Every write of a status is refused, as servers before Kubernetes 1.30 do while the spec does not fit the schema.
     pub refuse_statuses: bool,
     pub seen: Seen,
@@ -110,8 +106,8 @@ impl Scenario {
             names: Arc::default(),
             more_api_servers: vec![],
             pass_limit: PASS_LIMIT,
-            swallow_first_status: false,
             refuse_statuses: false,
+            faults: None,
             seen,
             passwords: Mutex::default(),
             tried_again: 0,
@@ -139,17 +135,16 @@ impl Scenario {
         let config = self.account.clone().unwrap_or_else(|| self.shared.plane.config());
         let mut client =
             testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
-        if self.swallow_first_status {
-            client = swallowing(client, |uri| uri.path().ends_with("/status"));
+        if let Some((faults, counts)) = &self.faults {
+            client = faults.on(client, *counts);
         }
         if self.refuse_statuses {
             client = refusing(client, |uri| uri.path().ends_with("/status"));
         }
-        // Time goes on over a restart, also where it runs faster.
         let clock = match &self.clock {
-            Some(before) if self.speed != 1 => before.of_successor(),
-            Some(_) | None if self.speed == 1 => Clock::system(),
-            Some(_) | None => Clock::running(self.speed),
+            Some(before) => before.of_successor(),
+            None if self.speed == 1 => Clock::system(),
+            None => Clock::running(self.speed),
         };
         self.clock = Some(clock.clone());
         let api_server = self.more_api_servers.iter().copied().chain([self.api_server()?]).collect();
@@ -193,6 +188,18 @@ impl Scenario {
         drop(operator.stop);
         tokio::time::timeout(DEADLINE, operator.task).await.context("the operator did not end")???;
         Ok(())
+    }
+
+    /// Whether an operator runs.
+    pub fn has_operator(&self) -> bool {
+        self.operator.is_some()
+    }
+
+    /// Ends the operator as SIGKILL does: in the middle of whatever it does.
+    pub async fn kill_operator(&mut self) {
+        let Some(operator) = self.operator.take() else { return };
+        operator.task.abort();
+        drop(operator.task.await);
     }
 
     /// An image name in the account's part of the registry.

@@ -1,5 +1,7 @@
 //! Removes what a connection wrote under another name, once the Secret of its present name holds the credential.
 
+use std::time::Duration;
+
 use super::{
     Finding, Rest, Subject, live, remove, tell,
     verdict::{self, Act, Presence},
@@ -69,6 +71,18 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         note(context, connection, &key, &seen, Finding::from(removed)).await;
     }
     Ok(())
+}
+
+/// When a Secret under another name that rests now may be looked at again, as uptime. What may be looked at already waits for
+/// the target.
+pub fn next(context: &Context, connection: &Connection) -> Option<Duration> {
+    let now = context.clock.uptime();
+    let stale = context.index.stale(&connection.reference, &connection.target.key);
+    let rests = stale.into_iter().filter_map(|(key, seen)| match context.kept.rest(&key, &subject(&seen)) {
+        Rest::Until(time) if time > now => Some(time),
+        Rest::Until(_) | Rest::None | Rest::Forever => None,
+    });
+    rests.min()
 }
 
 fn subject(seen: &SecretMeta) -> Subject {

@@ -3,6 +3,7 @@
 
 mod clients;
 mod control_plane;
+mod faults;
 mod http;
 mod judges;
 mod listener;
