@@ -8,6 +8,7 @@ use super::{
     plan::{Standing, standing},
     sighting::Sighting,
     validate::Connection,
+    withdraw,
 };
 use crate::{
     api::{
@@ -35,6 +36,8 @@ pub enum Due {
     Nothing,
     /// The target is missing or not as it should be; the credential is known to be good.
     Deliver,
+    /// The target holds a login that is refused for good, and is to be taken back.
+    Withdraw,
     /// The credential is to be judged, then delivered.
     Test(Cause),
 }
@@ -72,7 +75,7 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
         (Cause::NeverJudged, status.last_test.is_none() && settled_problem(status).is_none()),
         (Cause::SpecChanged, status.observed_generation != Some(observed.generation())),
         (Cause::InputChanged, input_changed(observed)),
-        (Cause::NoVerdict, unsettled(status)),
+        (Cause::NoVerdict, unsettled(status) || is_unexpired(status, now)),
         (Cause::TimePassed, time_passed),
     ];
     // The last cause is the strongest.
@@ -82,6 +85,7 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
     match settled_problem(status) {
         // What was delivered before a repository failed is kept in place.
         Some(problem) if problem.reason.is_of_a_repository() && status.credential.is_some() => {}
+        Some(_) if withdraw::is_outstanding(connection, observed) => return Due::Withdraw,
         Some(_) => return Due::Nothing,
         None => {}
     }
@@ -113,8 +117,8 @@ pub fn next_test(
         Some(Reason::InvalidCredentials) | None => (refreshed, connection.grid.next_after(refreshed)),
         Some(_) => return None,
     };
-    // The clock was set back. How long ago that was nobody knows, so its time has come.
-    let next = if is_ahead(since, now) { Timestamp::MIN } else { next };
+    // The clock was set back. How long ago that was nobody knows, so its time has come, if it has one.
+    let next = if next != Timestamp::MAX && is_ahead(since, now) { Timestamp::MIN } else { next };
     let next = connection.grid.spread(next, started);
     // While something else is wrong with the source, it is not read again for that.
     let end = expires_at(status).filter(|_| settled.is_none()).unwrap_or(Timestamp::MAX);
@@ -124,6 +128,13 @@ pub fn next_test(
 /// When the delivered credential expires, if that is known.
 pub fn expires_at(status: &RegistryConnectionStatus) -> Option<Timestamp> {
     status.credential.as_ref()?.expires_at.as_ref().map(|time| time.0)
+}
+
+/// Whether a credential that was told to be expired may not be: the clock was set back since.
+fn is_unexpired(status: &RegistryConnectionStatus, now: Timestamp) -> bool {
+    let is_told = status.last_error.as_ref().is_some_and(|error| error.code == Reason::Expired);
+    let mut told_at = status.conditions.iter().map(|condition| condition.last_transition_time.0);
+    is_told && told_at.any(|time| is_ahead(time, now)) && expires_at(status).is_none_or(|end| end > now)
 }
 
 /// Whether a time that has passed lies ahead of the clock, which was set back since.
@@ -355,10 +366,55 @@ mod tests {
             not_before: minutes_later(65),
             basis: waiting.basis(),
             trouble: Trouble::Credential(Problem::new(Reason::Unreachable, "m")),
-            resting: None,
+            question: None,
         });
         assert_eq!(due_at(&waiting, minutes_later(61)), Due::Nothing);
         assert_eq!(due_at(&waiting, minutes_later(2)), Due::Test(Cause::NoVerdict));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_work_where_time_means_nothing() {
+        let untested = observed(delivered(|object| {
+            object["spec"]["test"] = json!({"mode": "Off"});
+            object["status"]["lastTest"]["verdict"] = "NotTested".into();
+        }));
+        let past = created() - SignedDuration::from_hours(1);
+        assert_eq!(due(&connection(&untested.object), &untested, past, past), Due::Nothing);
+    }
+
+    #[test]
+    fn an_expiry_told_by_a_clock_that_was_wrong_is_looked_at_again() {
+        let told = |told_at: &str| {
+            observed(delivered(|object| {
+                object["status"]["credential"]["expiresAt"] = "2026-06-01T00:00:00Z".into();
+                object["status"]["lastError"] = json!({"code": "Expired", "message": "m"});
+                object["status"]["conditions"][0]["lastTransitionTime"] = told_at.into();
+            }))
+        };
+        assert_eq!(due_now(&told("2026-06-01T00:00:00Z")), Due::Test(Cause::NoVerdict));
+        assert_eq!(due_now(&told("2026-01-01T00:00:30Z")), Due::Nothing, "its Secret says that another login ended");
+    }
+
+    #[test]
+    fn a_login_refused_for_good_is_taken_back_where_the_user_wants_that_and_not_looked_at_twice() {
+        let refused = |policy: &str, since: &str| {
+            observed(delivered(|object| {
+                object["spec"]["onRejected"] = policy.into();
+                object["status"]["lastTest"] = json!({
+                    "time": "2026-01-01T00:00:00Z", "verdict": "InvalidCredentials", "refusedSince": since,
+                });
+                object["status"]["lastError"] = json!({"code": "InvalidCredentials", "message": "m"});
+            }))
+        };
+        let (first, second) = ("2026-01-01T00:00:00Z", "2025-12-31T23:30:00Z");
+        assert_eq!(due_now(&refused("Remove", first)), Due::Nothing);
+        assert_eq!(due_now(&refused("Keep", second)), Due::Nothing);
+        let mut outstanding = refused("Remove", second);
+        assert_eq!(due_now(&outstanding), Due::Withdraw);
+        outstanding.memory.spared = Some(outstanding.target.sighting());
+        assert_eq!(due_now(&outstanding), Due::Nothing, "it holds another login");
+        outstanding.target = SecretState::Absent;
+        assert_eq!(due_now(&outstanding), Due::Nothing);
     }
 
     #[test]
@@ -478,7 +534,7 @@ mod tests {
             not_before: minutes_later(5),
             basis: waiting.basis(),
             trouble: trouble.clone(),
-            resting: None,
+            question: None,
         };
         waiting.memory.attempt = Some(attempt);
         assert_eq!(due_now(&waiting), Due::Nothing);
@@ -520,7 +576,7 @@ mod tests {
             not_before: Timestamp::MAX,
             basis: denied.basis(),
             trouble,
-            resting: None,
+            question: None,
         };
         denied.memory.attempt = Some(attempt);
         assert_eq!(due_at(&denied, minutes_later(1)), Due::Nothing);

@@ -33,6 +33,8 @@ pub struct Memory {
     pub handled: Requested,
     /// The login that it came back to later, because others were before it.
     pub crowded: Option<Fingerprint>,
+    /// The target that was to be taken back and stays: it holds another login, or may not be removed.
+    pub spared: Option<Sighting>,
     /// How many passes in a row were cut short.
     pub cut_short: u32,
 }
@@ -69,8 +71,8 @@ pub struct Attempt {
     pub basis: Basis,
     /// What was in the way.
     pub trouble: Trouble,
-    /// The question that may have counted as a failed login. It is not asked again before its time, whatever else changes.
-    pub resting: Option<Fingerprint>,
+    /// The question that got no answer. It is not asked again before its time, whatever is touched around it.
+    pub question: Option<Fingerprint>,
 }
 
 /// What a pass works on.

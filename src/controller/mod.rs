@@ -110,7 +110,7 @@ impl Context {
     fn failed(
         &self,
         observed: &Observed,
-        resting: Option<Fingerprint>,
+        question: Option<Fingerprint>,
         trouble: Trouble,
         cause: &Problem,
         now: Timestamp,
@@ -122,7 +122,7 @@ impl Context {
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let basis = observed.basis();
         self.memories.update(observed.uid(), |memory| {
-            memory.attempt = Some(Attempt { count, since: now, not_before, basis, trouble, resting });
+            memory.attempt = Some(Attempt { count, since: now, not_before, basis, trouble, question });
         });
     }
 

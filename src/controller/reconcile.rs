@@ -20,7 +20,7 @@ use super::{
     apply::{Denied, apply},
     due::{Due, due, pausing_trouble},
     error::Error,
-    memory::Trouble,
+    memory::{Attempt, Trouble},
     observe::{Observed, observe},
     plan::{plan, standing},
     policy::Delivery,
@@ -181,12 +181,18 @@ async fn judge_and_deliver(
             judged(context, observed, Outcome { problem: Some(problem), ..outcome }, verified.test, &inputs)
         }
         Verdict::Inconclusive(problem, accepted_before) => {
+            let pause = observed.memory.attempt.clone();
             let outcome = keep(context, observed, connection, accepted_before, now).await?;
+            if verified.doubt.is_none() {
+                // Nothing was asked, so the pause goes on, about what there is now.
+                let pause = pause.map(|pause| Attempt { basis: observed.basis(), ..pause });
+                context.memories.update(observed.uid(), |memory| memory.attempt = pause);
+            }
             Outcome { problem: Some(problem), judged: vec![], ..outcome }
         }
     };
     if let (Some(doubt), Some(problem)) = (&verified.doubt, &outcome.problem) {
-        context.failed(observed, verified.resting, Trouble::Credential(problem.clone()), doubt, now);
+        context.failed(observed, verified.unanswered, Trouble::Credential(problem.clone()), doubt, now);
     }
     Ok(Some(outcome))
 }

@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{
     Context,
     conclude::{as_told, conclude, last_test, refused_before},
-    due::{Cause, Due},
-    flight::{LONG_REST, Test, Wanted},
+    due::{Cause, Due, is_ahead},
+    flight::{Test, Wanted},
     memory::{Tested, Trouble},
     observe::Observed,
     record::{Record, recorded, recorded_control, refused_since, told_before},
@@ -81,8 +81,8 @@ pub struct Verified {
     pub test: Option<LastTest>,
     /// The pause to make before another try, told by what was in its way; none if there was a definite verdict.
     pub doubt: Option<Problem>,
-    /// The question, if it may have counted as a failed login.
-    pub resting: Option<Fingerprint>,
+    /// The question, if it was asked and got no answer.
+    pub unanswered: Option<Fingerprint>,
 }
 
 /// Judges a credential. The registry is asked if the time for a test has come, if the last try came to no verdict, or if
@@ -124,7 +124,7 @@ pub async fn verify(
                 Tested { registry, question, test, number: 0, refreshed, problem: None, inputs: inputs.clone() },
             );
         }
-        return Some(Verified { verdict: Verdict::Accepted(accepted()), test, doubt: None, resting: None });
+        return Some(Verified { verdict: Verdict::Accepted(accepted()), test, doubt: None, unanswered: None });
     };
     if let Some(record) = record.clone().filter(|_| !must_ask) {
         let verdict = match record {
@@ -132,17 +132,21 @@ pub async fn verify(
             Record::Refused => Verdict::Rejected(refused_before(connection, observed), credential.clone()),
             Record::Unfit(problem) => Verdict::Unfit(problem, delivered()),
         };
-        return Some(Verified { verdict, test: None, doubt: None, resting: None });
+        return Some(Verified { verdict, test: None, doubt: None, unanswered: None });
     }
 
-    if let Some((problem, pause)) = resting(observed, question, now).filter(|_| !fresh) {
+    if due == Due::Withdraw {
+        // There is nothing to withdraw any more, and nothing was to be tested.
+        let verdict = Verdict::Inconclusive(refused_before(connection, observed), None);
+        return Some(Verified { verdict, test: None, doubt: None, unanswered: None });
+    }
+    if let Some(problem) = resting(observed, question, now).filter(|_| !fresh) {
         let accepted_before = match record {
             Some(Record::Accepted(_)) => Some(accepted()),
             Some(Record::Refused | Record::Unfit(_)) | None => None,
         };
-        let doubt = Problem { retry_after: Some(pause), ..problem.clone() };
         let verdict = Verdict::Inconclusive(problem, accepted_before);
-        return Some(Verified { verdict, test: None, doubt: Some(doubt), resting: Some(question) });
+        return Some(Verified { verdict, test: None, doubt: None, unanswered: None });
     }
 
     let wanted =
@@ -178,8 +182,7 @@ pub async fn verify(
                 Some(Record::Accepted(_)) => Verdict::Inconclusive(doubt.clone(), Some(accepted())),
                 None => Verdict::Inconclusive(doubt.clone(), None),
             };
-            let resting = doubt.retry_after.is_some_and(|pause| pause >= LONG_REST).then_some(question);
-            return Some(Verified { verdict, test: None, doubt: Some(doubt), resting });
+            return Some(Verified { verdict, test: None, doubt: Some(doubt), unanswered: Some(question) });
         }
     };
     if let Some(problem) = &problem {
@@ -207,7 +210,7 @@ pub async fn verify(
         Some(problem) if reason == Reason::InvalidCredentials => Verdict::Rejected(problem, credential),
         Some(problem) => Verdict::Unfit(problem, delivered()),
     };
-    Some(Verified { verdict, test: Some(test), doubt: None, resting: None })
+    Some(Verified { verdict, test: Some(test), doubt: None, unanswered: None })
 }
 
 /// Asks the registry.
@@ -236,13 +239,16 @@ async fn ask(
     findings
 }
 
-/// What the last try of this very question met with, and how long it still rests, if it does.
-fn resting(observed: &Observed, question: Fingerprint, now: Timestamp) -> Option<(Problem, Duration)> {
-    let attempt = observed.memory.attempt.as_ref().filter(|attempt| attempt.resting == Some(question))?;
-    let rest = Duration::try_from(attempt.not_before.duration_since(now)).ok().filter(|rest| !rest.is_zero())?;
+/// What the last try of this very question met with, if it still rests: while a registry does not answer, a Secret that is
+/// touched again and again must not make a login of every touch. A user who edits the spec wants to see what it does.
+fn resting(observed: &Observed, question: Fingerprint, now: Timestamp) -> Option<Problem> {
+    let attempt = observed.memory.attempt.as_ref().filter(|attempt| attempt.question == Some(question))?;
+    let is_over = now >= attempt.not_before || is_ahead(attempt.since, now);
     match &attempt.trouble {
-        Trouble::Credential(problem) => Some((problem.clone(), rest)),
-        Trouble::Delivery(_) => None,
+        Trouble::Credential(problem) if !is_over && attempt.basis.generation == observed.generation() => {
+            Some(problem.clone())
+        }
+        Trouble::Credential(_) | Trouble::Delivery(_) => None,
     }
 }
 

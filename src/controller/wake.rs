@@ -13,10 +13,13 @@ use super::{
     sweep::retire,
     validate::Connection,
 };
-use crate::api::{ConditionType, RegistryConnectionStatus, condition};
+use crate::api::{ConditionType, Reason, RegistryConnectionStatus, condition};
 
 /// No connection is looked at more often than this by its own clock, whatever the times say.
 const SHORTEST: Duration = Duration::from_millis(50);
+
+/// How often the clock is looked at once it said that a credential has expired.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(10 * 60);
 
 /// Nor is the run loop asked to remember one for longer.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -35,9 +38,11 @@ pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryCo
         .filter(|_| condition::is_true(&status.conditions, ConditionType::Reconciling))
         .and_then(|since| since.checked_add(MISSING_BECOMES_STALLED).ok());
     let expires = expires_at(status).filter(|time| *time > context.clock.now());
+    // Whether it really is expired is worth another look, which costs nothing: a clock may have been wrong.
+    let doubts = status.last_error.as_ref().filter(|error| error.code == Reason::Expired).map(|_| LOOK_AT_CLOCK);
     let waits = test.into_iter().chain(stalls).chain(expires).map(|time| context.clock.wait_until(time));
     let retires = retire::next(context, connection).map(|time| context.clock.wait_until_uptime(time));
-    wake_after(waits.chain(retires).min())
+    wake_after(waits.chain(retires).chain(doubts).min())
 }
 
 /// The moment at which the delivered credential expires, which is told even of a suspended connection.

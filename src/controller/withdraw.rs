@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::{
     Context,
-    due::PAUSE_AFTER_REFUSAL,
+    due::{PAUSE_AFTER_REFUSAL, settled_problem},
     error::Error,
     observe::Observed,
     plan::{Standing, standing},
@@ -26,6 +26,19 @@ pub fn is_due(connection: &Connection, last: Option<&LastTest>) -> bool {
         since.is_some_and(|since| test.time.0.duration_since(since.0) >= PAUSE_AFTER_REFUSAL)
     });
     is_refused_for_good && connection.on_rejected == OnRejected::Remove
+}
+
+/// Whether the delivered Secret still has to go, and nothing is known that speaks against it.
+pub fn is_outstanding(connection: &Connection, observed: &Observed) -> bool {
+    let refused = settled_problem(&observed.status).is_some_and(|problem| problem.reason == Reason::InvalidCredentials);
+    let is_there = match standing(connection, &observed.target, observed.status.credential.as_ref()) {
+        Standing::Current | Standing::Outdated(_) => true,
+        Standing::Missing | Standing::Foreign(_) => false,
+    };
+    refused
+        && is_there
+        && is_due(connection, observed.status.last_test.as_ref())
+        && observed.memory.spared != Some(observed.target.sighting())
 }
 
 /// Removes the target, if it holds the very login that was refused. What holds an earlier one stays: nobody refused that.
@@ -55,13 +68,23 @@ pub async fn withdraw(
         }
         Removed::Before => observed.target = SecretState::Absent,
         Removed::Denied => {
+            spare(context, observed);
             tracing::warn!(secret = %key, "the API server refused to let the operator remove it (onRejected: Remove)");
         }
-        Removed::Spared(clause) => tracing::info!(secret = %key, clause, "not removed (onRejected: Remove)"),
+        Removed::Spared(clause) => {
+            spare(context, observed);
+            tracing::info!(secret = %key, clause, "not removed (onRejected: Remove)");
+        }
         // The watch brings us back.
         Removed::Changed | Removed::Ending => {}
     }
     Ok(())
+}
+
+/// Takes note that the target stays as it is.
+fn spare(context: &Context, observed: &Observed) {
+    let target = observed.target.sighting();
+    context.memories.update(observed.uid(), |memory| memory.spared = Some(target));
 }
 
 /// Whether a Secret holds this login, as it would be delivered.

@@ -55,3 +55,4 @@ mod unreadable;
 mod unsure;
 mod verdicts;
 mod walk;
+mod withdraw;

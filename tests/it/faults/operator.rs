@@ -76,6 +76,8 @@ impl Operator {
 
     /// Ends it in the middle of whatever it does.
     pub async fn kill(&mut self, scenario: &mut Scenario) {
+        // A refusal that was not recorded is asked for once more.
+        scenario.tried_again += 1;
         match self {
             Self::Task => scenario.kill_operator().await,
             Self::Process { running, .. } => {
