@@ -108,8 +108,8 @@ pub struct RegistryConnectionSpec {
 }
 
 /// What happens to the Secret once the registry has definitely refused the login in it, twice, at least 30 minutes apart.
-/// `Keep`: it stays. `Remove`: it is deleted, and Pods that name it cannot restart until a login is accepted again. Absent
-/// means `Keep`.
+/// `Keep`: it stays. `Remove`: it is deleted, and Pods that name it cannot restart until a login is accepted again; one that
+/// holds an earlier login, which nobody refused, stays. Absent means `Keep`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnRejected {
     /// It stays.

@@ -217,3 +217,24 @@ async fn a_refused_password_is_tried_once_even_if_the_status_cannot_be_written()
     assert_eq!(scenario.failed_logins()?, 1);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_touched_while_it_rests_is_not_tried_for_every_touch() -> Result<()> {
+    let scenario = Scenario::start("touched").await?;
+    scenario.write_login("login", PASSWORD).await?;
+    let address = answering("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n").await?;
+    scenario.connect("images", scenario.spec_at(&format!("http://{address}"))).await?;
+    scenario.ready("images", "False", "RateLimited").await?;
+    let tries = async || scenario.metric("regcred_logins_total{result=\"RateLimited\"}").await;
+    let passes = async || scenario.metric("regcred_reconciles_total{result=\"completed\"}").await;
+    let before = tries().await?;
+    for touch in 0..5 {
+        let seen = passes().await?;
+        scenario.edit_secret("login", json!({"metadata": {"annotations": {"touch": touch.to_string()}}})).await?;
+        eventually("a look at it", DEADLINE, async || Ok((passes().await? > seen).then_some(()))).await?;
+    }
+    assert_eq!(tries().await?, before, "the pause goes on");
+    scenario.edit("images", json!({"spec": {"test": {"timeoutSeconds": 20}}})).await?;
+    eventually("the edit to be tried", DEADLINE, async || Ok((tries().await? > before).then_some(()))).await?;
+    Ok(())
+}
