@@ -6,6 +6,7 @@ pub mod apply;
 mod conclude;
 pub mod crash;
 pub mod decode;
+pub mod deliver;
 pub mod due;
 pub mod error;
 pub mod events;

@@ -11,45 +11,36 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::controller::Action;
 
 use super::{
     Context,
     api_failure::ApiFailure,
-    apply::{Denied, apply},
+    deliver::{deliver, delivery, keep},
     due::{Due, due, pausing_trouble},
     error::Error,
     memory::{Attempt, Trouble},
     observe::{Observed, observe},
-    plan::{plan, standing},
     policy::Delivery,
     publish::{publish, publish_suspended},
     report::{Outcome, delivery_as_told},
     resolve::resolve,
-    revision::revision,
     sweep::retire::retire,
     validate::{Connection, validate},
-    verify::{Accepted, Verdict, verify},
+    verify::{Verdict, verify},
     wake::{next_wake, wake_at_expiry},
     withdraw,
 };
 use crate::{
     api::{
         Reason, RegistryConnection,
-        status::{DeliveredCredential, LastTest, ObservedInput},
+        status::{LastTest, ObservedInput},
     },
-    clock::whole_seconds,
-    domain::credential::Credential,
-    problem::{MAX_MESSAGE, Problem, shortened},
     provider, registry,
 };
 
 /// How soon a connection comes back to a registry before which too many wait, at the earliest.
 const CROWDED: Duration = Duration::from_millis(500);
-
-/// How often a pass plans anew when the cluster turns out to be other than was thought.
-const MAX_PLANS: usize = 3;
 
 /// Brings one connection to where its spec wants it, as far as that is possible now.
 ///
@@ -218,94 +209,4 @@ fn judged(
     });
     let is_new = test.is_some() || observed.is_edited();
     Outcome { judged: if is_new { inputs.to_vec() } else { vec![] }, test, ..outcome }
-}
-
-/// Keeps in place what was delivered before, if it may be.
-async fn keep(
-    context: &Context,
-    observed: &mut Observed,
-    connection: &Connection,
-    accepted_before: Option<Accepted>,
-    now: Timestamp,
-) -> Result<Outcome, Error> {
-    match accepted_before {
-        Some(accepted) => deliver(context, observed, connection, accepted, None, now).await,
-        None => Ok(Outcome::unchanged(None, delivery(connection, observed))),
-    }
-}
-
-/// Brings the target to an accepted credential. A new revision is recorded in the status before any target carries it,
-/// so that a crash in between does not lead to yet another one.
-async fn deliver(
-    context: &Context,
-    observed: &mut Observed,
-    connection: &Connection,
-    accepted: Accepted,
-    test: Option<LastTest>,
-    now: Timestamp,
-) -> Result<Outcome, Error> {
-    let expires_at = accepted.expires_at.map(|time| Time(whole_seconds(time)));
-    let credential = DeliveredCredential { revision: revision(observed, &accepted, now), expires_at };
-    let is_new = observed.status.credential.as_ref() != Some(&credential);
-    // A source that was only touched is not worth a write; the next verdict records it. A new revision without what it was
-    // read from would look outdated to the next process.
-    let is_worth_recording = is_new || test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
-    let mut outcome = Outcome {
-        problem: None,
-        test,
-        judged: if is_worth_recording { accepted.inputs.clone() } else { vec![] },
-        credential: Some(credential.clone()),
-        delivery: Delivery::Outstanding,
-    };
-    if is_new {
-        // If the answer is lost, only the status can tell whether this revision is on record.
-        context.memories.update(observed.uid(), |memory| memory.accepted = None);
-        publish(context, observed, Some(connection), &outcome, now).await?;
-    }
-    context.memories.update(observed.uid(), |memory| {
-        memory.judged.clone_from(&accepted.inputs);
-        memory.accepted = Some(accepted.rendered);
-        memory.attempt = None;
-    });
-
-    for _ in 0..MAX_PLANS {
-        let plan = plan(connection, &accepted.proven, &credential, &observed.target);
-        let applied = apply(&context.client, &context.metrics, plan).await.map_err(Error::Write)?;
-        for (key, state) in applied.known() {
-            context.index.learn(key, state.clone());
-            observed.target = state.clone();
-        }
-        if let Some(denied) = applied.denied().first() {
-            let problem = told(denied, accepted.proven.credential());
-            context.metrics.met(problem.reason);
-            let cause = denied.pause_like.map_or_else(|| problem.clone(), |reason| Problem::new(reason, ""));
-            context.failed(observed, None, Trouble::Delivery(problem.clone()), &cause, now);
-            outcome.delivery = Delivery::Impossible(problem);
-            return Ok(outcome);
-        }
-        if !applied.is_surprised() {
-            outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&credential)));
-            if let Delivery::Impossible(problem) = &outcome.delivery {
-                context.metrics.met(problem.reason);
-            }
-            return Ok(outcome);
-        }
-    }
-    Err(Error::Contended)
-}
-
-/// What to tell of a denied write: the API server's words, unless they contain the credential, as those of a policy may
-/// that quotes what it denies.
-fn told(denied: &Denied, credential: &Credential) -> Problem {
-    let words = match credential.appears_in(&denied.words) {
-        true => "(its words contain the credential and are withheld)",
-        false => denied.words.as_str(),
-    };
-    let message = shortened(format!("{}: {words}", denied.problem.message), MAX_MESSAGE);
-    Problem { message, ..denied.problem.clone() }
-}
-
-/// How the target stands to the credential the status names.
-fn delivery(connection: &Connection, observed: &Observed) -> Delivery {
-    Delivery::from(standing(connection, &observed.target, observed.status.credential.as_ref()))
 }
