@@ -31,7 +31,7 @@ pub struct Memory {
     pub attempt: Option<Attempt>,
     /// What the user asked for and was acted on, in case that could not be written.
     pub handled: Requested,
-    /// The login that it came back to later, because others were before it.
+    /// The account whose login it came back to later, because others were before it.
     pub crowded: Option<Fingerprint>,
     /// How many passes in a row were cut short.
     pub cut_short: u32,
