@@ -148,8 +148,8 @@ reasons! {
         "A Secret was left in place that no connection writes any more: it cannot be told for sure that it may go, or the operator has no right to remove it. Only in Events.",
         "Read the message; if nothing needs that Secret, delete it with `kubectl delete secret`.";
     RateLimited: Wait,
-        "The registry asked to be called less often.",
-        "Wait; the operator obeys the time the registry names.";
+        "The registry asked to be called less often, or logins of this user failed so often within ten minutes that one more could lock the account.",
+        "Wait; the operator goes on when the time the registry names, or those ten minutes, are over. In the second case, look for Secrets that hold a wrong password of this user.";
     AccessBlocked: Wait,
         "The registry refused to talk to the operator (403), which says nothing about the password.",
         "Check the registry's allow-list or firewall for the operator's address.";

@@ -31,7 +31,7 @@ pub struct Memory {
     pub attempt: Option<Attempt>,
     /// What the user asked for and was acted on, in case that could not be written.
     pub handled: Requested,
-    /// The login that it came back to later, because others were before it.
+    /// The account whose login it came back to later, because others were before it.
     pub crowded: Option<Fingerprint>,
     /// The target that was to be taken back and stays: it holds another login, or may not be removed.
     pub spared: Option<Sighting>,

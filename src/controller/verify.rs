@@ -9,7 +9,7 @@ use super::{
     Context,
     conclude::{as_told, conclude, last_test, refused_before},
     due::{Cause, Due, is_ahead},
-    flight::{Test, Wanted},
+    flight::{Begun, Test, Wanted, Whose},
     memory::{Tested, Trouble},
     observe::Observed,
     record::{Record, recorded, recorded_control, refused_since, told_before},
@@ -100,7 +100,7 @@ pub async fn verify(
     let Endpoint { registry, token_hosts, image_host: _ } = &connection.endpoint;
     let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
     let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
-    let login = context.fingerprints.of((registry, token_hosts, &authorities), &credential);
+    let whose = Whose::of(&context.fingerprints, registry, (token_hosts, &authorities), &credential);
     let rendered = context.fingerprints.of(&connection.config_key, &credential);
     let record = recorded(observed, &inputs, question);
     // What was found before does not do for a user who asks.
@@ -152,17 +152,17 @@ pub async fn verify(
     let wanted =
         Wanted { question, after: told_before(observed, record.as_ref()), interval: connection.grid.interval(), fresh };
     let shared = {
-        let Some(mut turn) = context.flights.turn(login, now).await else {
-            context.memories.update(observed.uid(), |memory| memory.crowded = Some(login));
+        let Some(turn) = context.flights.turn(whose, now).await else {
+            context.memories.update(observed.uid(), |memory| memory.crowded = Some(whose.account));
             return None;
         };
         // It may have waited for its turn.
         let now = context.clock.now();
-        match turn.known(&wanted, now) {
-            Some(test) => test,
-            None => {
+        match turn.begin(&wanted, now) {
+            Begun::Known(test) => test,
+            Begun::Ask(asking) => {
                 let findings = ask(context, connection, observed, plan, &credential, authorities, now).await;
-                turn.learned(&wanted, findings, now)
+                asking.learned(findings, context.clock.now())
             }
         }
     };

@@ -123,6 +123,11 @@ impl Fingerprints {
     pub fn of(&self, used_for: impl Hash, credential: &Credential) -> Fingerprint {
         Fingerprint(self.0.hash_one((used_for, credential.username(), credential.password())))
     }
+
+    /// The fingerprint of an account: of whoever has this user name at a place, with whatever password.
+    pub fn of_account(&self, place: impl Hash, credential: &Credential) -> Fingerprint {
+        Fingerprint(self.0.hash_one((place, credential.username())))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Where a connection's registry is and whom to trust there, from the provider's part of the spec. Pure.
 
+use std::collections::BTreeSet;
+
 use crate::{
     api::{
         Reason,
@@ -16,7 +18,7 @@ pub struct Endpoint {
     pub registry: RegistryUrl,
     /// The host as it stands in image names.
     pub image_host: RegistryHost,
-    /// Other hosts that may have the login.
+    /// Other hosts that may have the login, in an order of their own: those of the spec say the same in any.
     pub token_hosts: Vec<RegistryHost>,
 }
 
@@ -86,8 +88,8 @@ impl Endpoint {
         let token_hosts = generic.trusted_token_hosts.iter().flatten();
         let token_hosts = token_hosts
             .map(|text| RegistryHost::parse(text).map_err(|error| invalid(field::TRUSTED_TOKEN_HOSTS, error)))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { registry, image_host, token_hosts })
+            .collect::<Result<BTreeSet<_>, _>>()?;
+        Ok(Self { registry, image_host, token_hosts: token_hosts.into_iter().collect() })
     }
 }
 

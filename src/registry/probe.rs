@@ -156,7 +156,8 @@ async fn climb(ladder: &Ladder<'_>, habits: &Habits) -> (Findings, Option<Way>) 
 }
 
 impl Findings {
-    fn of(login: Login) -> Self {
+    /// This of the login, and nothing else.
+    pub(crate) fn of(login: Login) -> Self {
         Self { login, repositories: vec![], control: None, quota: None, is_held: false, may_have_failed: false }
     }
 }

@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use regcred::api::{RegistryConnection, status::LastTest};
+use regcred::api::{Reason, RegistryConnection, status::LastTest};
 use serde_json::{Value, json};
 use testenv::{Listener, Reply, certificates::Authority, eventually};
 
-use crate::scenario::{DEADLINE, PASSWORD, Scenario, Secure, WRONG, secure};
+use crate::scenario::{DEADLINE, PASSWORD, Scenario, Secure, WRONG, is_ready, secure, tell_all};
 
 /// How many connections share a login.
 const MANY: usize = 10;
@@ -338,5 +338,101 @@ async fn a_restart_costs_many_connections_with_a_refused_password_no_login_and_a
             .await?;
     }
     assert_eq!(scenario.failed_logins()?, 2);
+    scenario.finish().await
+}
+
+/// What a status says while logins of the account rest.
+fn says_it_rests(connection: &RegistryConnection) -> bool {
+    let error = connection.status.as_ref().and_then(|status| status.last_error.clone());
+    error.is_some_and(|error| error.code == Reason::RateLimited && error.message.contains("lock the account"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_again_for_two_wrong_passwords_locks_no_account_and_the_right_one_works_after_a_pause() -> Result<()> {
+    // Ten minutes pass in thirty seconds.
+    let mut scenario = Scenario::start_fast("two-wrong", 20).await?;
+    let secure = secure().await?;
+    let (user, tokens) = (scenario.namespace.clone(), &secure.tokens);
+    let spec = scenario.account_at(secure).await?;
+    scenario.write_login("login", WRONG).await?;
+    scenario.connect("images", spec).await?;
+    scenario.ready("images", "False", "InvalidCredentials").await?;
+    let ask = async |value: &str| {
+        let annotation = json!({"metadata": {"annotations": {"regcred.dev/test-requested-at": value}}});
+        scenario.edit("images", annotation).await?;
+        let handled = |now: &RegistryConnection| {
+            now.status.as_ref().is_some_and(|status| status.last_handled_test_at.as_deref() == Some(value))
+        };
+        scenario.until("images", |now| handled(now) && is_ready(now, "False", "InvalidCredentials")).await
+    };
+    ask("first").await?;
+    ask("second").await?;
+    assert_eq!(tokens.failed_logins(&user), 3);
+
+    let first = last_test(&scenario.connections().get("images").await?).context("no test")?.time;
+    scenario.write_login("login", "another-wrong-one").await?;
+    scenario
+        .until("images", |now| last_test(now).is_some_and(|test| test.refused_since.is_some_and(|since| since > first)))
+        .await?;
+    assert_eq!(tokens.failed_logins(&user), 4, "what the user puts right is tried");
+    ask("third").await?;
+    assert_eq!(tokens.failed_logins(&user), 4, "one more could lock the account");
+    assert!(!tokens.is_locked(&user));
+
+    scenario.write_login("login", PASSWORD).await?;
+    let waits = scenario.until("images", says_it_rests).await?;
+    assert_eq!(tell_all(&waits)[..2], ["False/RateLimited", "Unknown/RateLimited"]);
+    assert_eq!(tokens.logins(&user), 0);
+    scenario.ready("images", "True", "LoginProven").await?;
+    assert_eq!((tokens.logins(&user), tokens.failed_logins(&user)), (1, 4));
+    assert!(!tokens.is_locked(&user));
+    scenario.stop_operator().await?;
+    scenario.judge().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_differ_in_the_way_only_lock_no_account() -> Result<()> {
+    let mut scenario = Scenario::start("ways").await?;
+    let secure = Secure::start().await?;
+    let (user, tokens) = (scenario.namespace.clone(), &secure.tokens);
+    let spec = scenario.account_at(&secure).await?;
+    scenario.write_login("login", WRONG).await?;
+    let (own, one, two) = (secure.token_host(), "a.example.test", "z.example.test");
+    for (number, hosts) in
+        [[&own, one, two], [one, &own, two], [two, one, &own], [&own, two, one], [one, two, &own]].iter().enumerate()
+    {
+        let mut spec = spec.clone();
+        spec["provider"]["generic"]["trustedTokenHosts"] = json!(hosts);
+        scenario.connect(&format!("order-{number}"), spec).await?;
+    }
+    for number in 0..5 {
+        scenario.ready(&format!("order-{number}"), "False", "InvalidCredentials").await?;
+    }
+    assert_eq!(tokens.failed_logins(&user), 1, "the order of the hosts says nothing");
+
+    let mut names: Vec<String> = (0..5).map(|number| format!("order-{number}")).collect();
+    for number in 0..5 {
+        let name = format!("authority-{number}");
+        let more = [secure.authority.certificate(), Authority::new()?.certificate()].concat();
+        scenario.write_authority(&name, &more).await?;
+        let mut spec = spec.clone();
+        spec["provider"]["generic"]["caRef"]["name"] = name.as_str().into();
+        scenario.connect(&name, spec).await?;
+        names.push(name);
+    }
+    let mut resting = 0;
+    for name in &names {
+        let is_told = |now: &RegistryConnection| says_it_rests(now) || is_ready(now, "False", "InvalidCredentials");
+        resting += usize::from(says_it_rests(&scenario.until(name, is_told).await?));
+    }
+    assert_eq!((tokens.failed_logins(&user), resting), (3, 3), "each of them says what is known");
+    assert!(!tokens.is_locked(&user));
+
+    scenario.write_login("login", PASSWORD).await?;
+    for name in &names {
+        scenario.ready(name, "True", "LoginProven").await?;
+    }
+    assert_eq!((tokens.logins(&user), tokens.failed_logins(&user)), (6, 3), "what is put right is tried at once");
+    scenario.tried_again = 2;
     scenario.finish().await
 }

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::status::RepositoryVerdict,
-    clock::whole_seconds,
     controller::due::{PAUSE_AFTER_FAILED_REPOSITORY, PAUSE_AFTER_REFUSAL},
     domain::credential::Fingerprint,
     registry::{Findings, Login},
@@ -15,16 +14,10 @@ use crate::{
 /// A pause as long as this is one for a login that may have counted as failed.
 pub const LONG_REST: Duration = Duration::from_secs(15 * 60);
 
-/// Over which time registries count failed logins, as most do that lock accounts.
-const COUNTED_FOR: SignedDuration = SignedDuration::from_mins(10);
-
-/// How often one login may fail in that time: registries lock after five.
-const MAY_FAIL: usize = 3;
-
 /// A test that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Test {
-    /// Larger than that of every test before it in this process.
+    /// Larger than that of every test before it in this process; zero of one that was not made, because the login rests.
     pub number: u64,
     /// When it was made, in whole seconds like the times it is compared with.
     pub at: Timestamp,
@@ -54,15 +47,12 @@ pub(super) struct Known {
     rest: Option<(Test, Timestamp)>,
     /// The last verdict by question, and until when it is of use.
     verdicts: HashMap<Fingerprint, (Test, Timestamp)>,
-    /// When it may have counted as a failed one, lately.
-    failures: Vec<Timestamp>,
 }
 
 impl Known {
-    /// What earlier tests make it needless, or too early, to find out again.
-    pub(super) fn shared(&self, wanted: &Wanted, now: Timestamp) -> Option<Test> {
-        let Known { refused, rest, verdicts, .. } = self;
-        let may_fail = self.may_fail(now);
+    /// What earlier tests make it needless, or too early, to find out again. `may_fail`: one more failed login is safe.
+    pub(super) fn shared(&self, wanted: &Wanted, may_fail: bool, now: Timestamp) -> Option<Test> {
+        let Known { refused, rest, verdicts } = self;
         let verdict = verdicts.get(&wanted.question).map(|(test, _)| test);
         let refused = refused.as_ref().filter(|test| !test.findings.is_refused_for_repository() || !may_fail);
         let mut refused = refused.into_iter().chain(verdict.filter(|test| test.findings.is_refused()));
@@ -82,15 +72,19 @@ impl Known {
         is_new.then(|| test.clone())
     }
 
-    /// Takes note of what a test found that was made at `now`.
-    pub(super) fn learned(&mut self, wanted: &Wanted, number: u64, findings: Findings, now: Timestamp) -> Test {
-        let test = Test { number, at: whole_seconds(now), findings };
+    /// Takes note of what a test found, and that it did `now`. `safe_from`: when one more failed login is safe, if it is not
+    /// now.
+    pub(super) fn learned(
+        &mut self,
+        wanted: &Wanted,
+        test: Test,
+        safe_from: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Test {
         let known = self;
-        known.failures.retain(|failure| is_within(*failure, COUNTED_FOR, now));
-        known.verdicts.retain(|_, (test, until)| test.at <= now && *until > now);
+        known.verdicts.retain(|_, (earlier, until)| earlier.at <= test.at && *until > test.at);
         match &test.findings.login {
             Login::Refused { for_repository, .. } => {
-                known.failures.push(test.at);
                 (known.refused, known.rest) = (Some(test.clone()), None);
                 if *for_repository {
                     known.verdicts.insert(wanted.question, (test.clone(), later(test.at, PAUSE_AFTER_REFUSAL)));
@@ -100,26 +94,15 @@ impl Known {
             }
             Login::Proven | Login::Unverified => {
                 (known.refused, known.rest) = (None, None);
-                // One who accepts any login has not judged this one.
-                if test.findings.login == Login::Proven {
-                    known.failures.clear();
-                }
                 if test.findings.is_definite() {
                     let until = later(test.at, useful_for(&test, wanted.interval));
                     known.verdicts.insert(wanted.question, (test.clone(), until));
                 }
             }
-            Login::Inconclusive(problem) => {
-                let asked = problem.retry_after.filter(|pause| *pause >= LONG_REST && !test.findings.is_held);
-                let mut until = asked.map(|pause| later(test.at, SignedDuration::try_from(pause).unwrap_or_default()));
-                if asked.is_some() || test.findings.may_have_failed {
-                    known.failures.push(test.at);
-                }
-                if test.findings.may_have_failed && !known.may_fail(now) {
-                    let oldest = known.failures.iter().min().copied().unwrap_or(test.at);
-                    until = until.max(Some(later(oldest, COUNTED_FOR)));
-                }
-                if let Some(until) = until {
+            Login::Inconclusive(_) => {
+                let asked = test.findings.long_rest();
+                let asked = asked.map(|pause| later(test.at, SignedDuration::try_from(pause).unwrap_or_default()));
+                if let Some(until) = asked.max(safe_from.filter(|_| test.findings.may_have_failed)) {
                     known.rest = Some((test.clone(), until));
                     return test.resting(Duration::try_from(until.duration_since(now)).unwrap_or_default());
                 }
@@ -128,16 +111,10 @@ impl Known {
         test
     }
 
-    /// Whether one more failed login is safe.
-    fn may_fail(&self, now: Timestamp) -> bool {
-        self.failures.iter().filter(|failure| is_within(**failure, COUNTED_FOR, now)).count() < MAY_FAIL
-    }
-
     /// Whether anything in here can still be of use.
     pub(super) fn matters(&self, now: Timestamp) -> bool {
         self.refused.as_ref().is_some_and(|test| is_within(test.at, PAUSE_AFTER_REFUSAL, now))
             || self.rest.iter().chain(self.verdicts.values()).any(|(test, until)| test.at <= now && *until > now)
-            || self.failures.iter().any(|failure| is_within(*failure, COUNTED_FOR, now))
     }
 }
 
@@ -153,6 +130,24 @@ impl Test {
 }
 
 impl Findings {
+    /// Whether the login counts as a failed one: none if not, else whether that is certain.
+    pub(super) fn failure(&self) -> Option<bool> {
+        match &self.login {
+            // For another repository it might be accepted.
+            Login::Refused { for_repository, .. } => Some(!for_repository),
+            Login::Proven | Login::Unverified => None,
+            Login::Inconclusive(_) => (self.long_rest().is_some() || self.may_have_failed).then_some(false),
+        }
+    }
+
+    /// The pause, if it is one for a login that may have counted as failed.
+    fn long_rest(&self) -> Option<Duration> {
+        match &self.login {
+            Login::Inconclusive(problem) => problem.retry_after.filter(|pause| *pause >= LONG_REST && !self.is_held),
+            Login::Refused { .. } | Login::Proven | Login::Unverified => None,
+        }
+    }
+
     /// Every part of the question got its answer.
     fn is_definite(&self) -> bool {
         self.repositories.iter().all(|found| found.verdict != RepositoryVerdict::Inconclusive)
@@ -185,6 +180,6 @@ fn is_within(time: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
     !age.is_negative() && age < limit
 }
 
-fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+pub(super) fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

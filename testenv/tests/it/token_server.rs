@@ -282,6 +282,28 @@ async fn a_form_with_a_password_brings_a_token_too() {
     assert!(first.authorization);
 }
 
+// That it opens again after half an hour is tested where the time is passed in: a running server has the system's clock.
+#[tokio::test]
+async fn five_failed_logins_lock_an_account_for_right_passwords_too() {
+    let (server, _registry) = plain().await;
+    for user in ["alice", "bob"] {
+        server.set_password(user, "right");
+    }
+    let log_in = |user: &str, password: &str| status(&request_token(&server, "", &basic(user, password)));
+    for number in 0..4 {
+        assert_eq!(log_in("alice", &format!("wrong-{number}")), 401);
+    }
+    assert!(!server.is_locked("alice"));
+    assert_eq!(log_in("alice", "right"), 200);
+    assert_eq!(log_in("alice", "wrong-4"), 401, "a right one in between takes nothing back");
+    assert!(server.is_locked("alice"));
+    assert_eq!(log_in("alice", "right"), 401);
+    server.set_password("alice", "new");
+    assert_eq!(log_in("alice", "new"), 401);
+    assert_eq!((server.logins("alice"), server.failed_logins("alice")), (1, 7));
+    assert_eq!((log_in("bob", "right"), server.is_locked("bob")), (200, false), "each account for itself");
+}
+
 #[tokio::test]
 async fn clients_are_sent_to_the_host_name_it_is_told() {
     let host = "auth.example.test".to_owned();
