@@ -5,6 +5,7 @@
 
 pub mod document;
 pub mod input;
+pub mod metadata;
 pub mod object;
 pub mod report;
 pub mod schema;

@@ -1,6 +1,6 @@
 //! The table of conditions, row by row: each is brought about with objects, and read back from the API server.
 //!
-//! Rows that need more than objects stand elsewhere: a missing right in `outage`, a fault of our own in `panic`, a policy
+//! Rows that need more than objects stand elsewhere: a missing right in `outage`, a fault of our own in `crash`, a policy
 //! and a quota in `conflict`.
 
 use anyhow::{Context as _, Result};
