@@ -12,6 +12,7 @@
 //!   plan       the writes, as finished objects and patches
 //!   apply      carries them out
 //!   report     conditions, status, events; written only if they say something new
+//!   retire     takes away the Secrets that the connection wrote under other names
 //!   wake       when to look again
 //! ```
 //!

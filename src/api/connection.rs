@@ -12,7 +12,7 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{names::OBJECT_NAME, provider::Provider, status::RegistryConnectionStatus};
+use super::{keys::LABEL_VALUE, names::OBJECT_NAME, provider::Provider, status::RegistryConnectionStatus};
 use crate::domain::image::{MAX_REPOSITORY, REFERENCE, REPOSITORY};
 
 /// The refresh interval when the spec says none, in minutes.
@@ -203,7 +203,10 @@ pub struct TargetSecret {
 
     /// Labels to put on the Secret besides regcred's own. A label that is dropped here is removed there. Keys under
     /// `regcred.dev/`, and `app.kubernetes.io/managed-by`, belong to the operator. Absent means none.
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend(
+        "maxProperties" = 32,
+        "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}
+    ))]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('regcred.dev/') && key != 'app.kubernetes.io/managed-by')")
         .message("spec.secret.labels must not use keys under regcred.dev/ or app.kubernetes.io/managed-by: they belong to the operator"))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -291,7 +294,8 @@ fn provider_rules(provider: &JSONSchemaProps) -> Vec<ValidationRule> {
         ),
         rule(
             each(|key| format!("has(self.{key}) == has(oldSelf.{key})"), " && "),
-            "the provider cannot be changed: delete the connection and create it anew; it takes its Secret over in place"
+            "the provider cannot be changed: delete the connection and create it anew; created within a minute, or with \
+             deletionPolicy Retain, it takes its Secret over in place"
                 .to_owned(),
         ),
     ]

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::names::OBJECT_NAME;
+use super::{keys::DATA_KEY, names::OBJECT_NAME};
 
 /// Where the credential comes from: exactly one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -130,7 +130,7 @@ pub struct CaReference {
     pub name: String,
 
     /// The key that holds one or more certificates as PEM text. Absent means `ca.crt`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -164,13 +164,13 @@ pub struct SecretReference {
 
     /// The key that holds the user name. Absent means `username`. Without meaning for Secrets of type
     /// `kubernetes.io/dockerconfigjson`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_key: Option<String>,
 
     /// The key that holds the password. Absent means `password`. Without meaning for Secrets of type
     /// `kubernetes.io/dockerconfigjson`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_key: Option<String>,
 }

@@ -5,16 +5,20 @@
 
 pub mod document;
 pub mod input;
+pub mod metadata;
 pub mod object;
 pub mod report;
 pub mod schema;
 pub mod shape;
+pub mod together;
 pub mod tree;
 pub mod words;
 
 use std::path::PathBuf;
 
 pub use report::Report;
+
+use together::Together;
 
 /// Checks files, and the manifests right in folders; `-` is the standard input. Beside the report stands why files could
 /// not be read.
@@ -27,8 +31,11 @@ pub fn check(arguments: &[PathBuf], allow_loopback: bool) -> (Report, Vec<anyhow
             vec![]
         });
         for file in files {
+            // A file is applied as one; several may be for several clusters.
             match input::read(&file) {
-                Ok(text) => report.add(&file.to_string_lossy(), &text, &schema, allow_loopback),
+                Ok(text) => {
+                    report.add(&file.to_string_lossy(), &text, &schema, allow_loopback, &mut Together::default())
+                }
                 Err(error) => errors.push(error),
             }
         }

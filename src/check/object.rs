@@ -4,23 +4,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSche
 use kube::Resource;
 
 use super::{
-    document,
+    document, metadata,
     shape::{self, Fault, MAX_FAULTS},
     tree::{Node, Value},
-    words,
 };
 use crate::{
-    api::{
-        RegistryConnection,
-        connection::one_provider,
-        names::{GROUP, OBJECT_NAME, is_object_name},
-    },
+    api::{RegistryConnection, connection::one_provider, names::GROUP},
     controller::validate::validate,
     problem::Problem,
 };
-
-/// The longest name of a namespace (RFC 1123 label).
-const MAX_NAMESPACE: usize = 63;
 
 /// What an object in a file is.
 #[derive(Debug, PartialEq)]
@@ -51,7 +43,7 @@ pub fn faults(object: &Node, schema: &JSONSchemaProps, allow_loopback: bool) -> 
     }
     let mut faults: Vec<Fault> = type_faults(object).collect();
     faults.extend(shape::faults(object, schema));
-    faults.extend(name_faults(object));
+    faults.extend(metadata::faults(object));
     faults.extend(provider_fault(object, schema, &faults));
     faults.extend(operators_fault(object, allow_loopback, &faults));
     faults.sort_by_key(|fault| fault.line);
@@ -75,34 +67,6 @@ fn type_faults(object: &Node) -> impl Iterator<Item = Fault> {
             remedy: format!("write {key}: {known}"),
         },
     )
-}
-
-/// Names that the API server does not take. The schema of a kind does not hold their rules.
-fn name_faults(object: &Node) -> Vec<Fault> {
-    let Some(metadata) = object.get("metadata").filter(|metadata| matches!(metadata.value, Value::Map(_))) else {
-        return vec![]; // which the schema does hold
-    };
-    let fault = |key: &str, (message, remedy): (String, String)| {
-        let path = format!("metadata.{key}");
-        Fault { line: object.line_of(&path), path, message, remedy }
-    };
-    let is_label = |text: &str| text.len() <= MAX_NAMESPACE && is_object_name(text) && !text.contains('.');
-    let mut faults = vec![];
-    match (metadata.get("name").map(|name| &name.value), metadata.text("generateName")) {
-        (Some(Value::Text(name)), _) if !is_object_name(name) => {
-            faults.push(fault("name", words::no_match(OBJECT_NAME)))
-        }
-        (None | Some(Value::Null), None) => faults.push(fault(
-            "name",
-            ("this is required, and missing".to_owned(), "add it: the name of the connection".to_owned()),
-        )),
-        (_, _) => {}
-    }
-    if metadata.text("namespace").is_some_and(|namespace| !is_label(namespace)) {
-        let remedy = "use at most 63 lower-case letters, digits and -, with a letter or digit at both ends";
-        faults.push(fault("namespace", ("this is not the name of a namespace".to_owned(), remedy.to_owned())));
-    }
-    faults
 }
 
 /// Not exactly one provider. The schema says it with a rule, because it names the field so.
@@ -201,6 +165,8 @@ mod tests {
             ("  name: a\n", "  name: a\n  namespace: a.b\n", &["metadata.namespace"]),
             ("  name: a\n", "  name: a\n  label: {}\n", &["metadata.label"]),
             ("  name: a\n", "  name: a\n  labels: {a: 1}\n", &["metadata.labels.a"]),
+            ("  name: a\n", "  name: a\n  labels:\n    bad key!: v\n    b: v v\n", &["metadata.labels"; 2]),
+            ("  name: a\n", "  name: a\n  annotations: {Example.com/a: v v, a/b/c: v}\n", &["metadata.annotations"]),
             ("metadata:\n  name: a\n", "", &["metadata"]),
             ("name: a\n", "name: login\n", &["spec.secret.name"]),
             (

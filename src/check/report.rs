@@ -8,6 +8,7 @@ use super::{
     document::{self, Unreadable},
     object::{self, Class},
     shape::Fault,
+    together::Together,
     tree::Node,
 };
 use crate::{
@@ -64,8 +65,15 @@ pub struct Finding {
 }
 
 impl Report {
-    /// Looks at the text of one more file, with the schema of connections.
-    pub fn add(&mut self, file: &str, text: &str, schema: &JSONSchemaProps, allow_loopback: bool) {
+    /// Looks at the text of one more file, with the schema of connections and those that it is applied together with.
+    pub fn add(
+        &mut self,
+        file: &str,
+        text: &str,
+        schema: &JSONSchemaProps,
+        allow_loopback: bool,
+        together: &mut Together,
+    ) {
         let (found_before, checked_before) = (self.findings.len(), self.checked);
         for (index, document) in document::documents(text).enumerate() {
             let mut findings = vec![];
@@ -75,7 +83,8 @@ impl Report {
                     findings.push(finding(file, index, None, fault));
                 }
                 Ok(document) => self.visit(&document, &mut |object| {
-                    let faults = object::faults(object, schema, allow_loopback);
+                    let mut faults = object::faults(object, schema, allow_loopback);
+                    faults.extend(together.fault(file, object));
                     findings.extend(faults.into_iter().map(|fault| finding(file, index, Some(object), fault)));
                 }),
             }
@@ -170,7 +179,7 @@ mod tests {
 
     fn report(text: &str) -> Report {
         let mut report = Report::default();
-        report.add("a.yaml", text, &schema::connection(), false);
+        report.add("a.yaml", text, &schema::connection(), false, &mut Together::default());
         report
     }
 
@@ -192,7 +201,8 @@ mod tests {
     fn looks_into_lists_and_counts_what_it_skips() {
         let items = BAD.lines().map(|line| format!("  {line}\n")).collect::<String>().replacen("  ", "- ", 1);
         let list = format!("kind: List\napiVersion: v1\nitems:\n{items}- kind: Secret\n  apiVersion: v1\n");
-        let report = report(&format!("# nothing\n---\n{list}---\nkind: ConfigMap\n--- \n{BAD}"));
+        let report =
+            report(&format!("# nothing\n---\n{list}---\nkind: ConfigMap\n--- \n{}", BAD.replace("name: x", "name: y")));
         assert_eq!((report.checked, report.skipped, report.findings.len()), (2, 2, 2));
         let lines: Vec<_> = report.findings.iter().map(|finding| (finding.document, finding.line)).collect();
         assert_eq!(lines, [(1, Some(12)), (3, Some(28))]);

@@ -8,7 +8,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSON, J
 
 use super::tree::Value;
 use crate::{
-    api::names::{OBJECT_NAME, OBJECT_NAME_IN_WORDS},
+    api::{
+        keys::{DATA_KEY, DATA_KEY_IN_WORDS, LABEL_VALUE, LABEL_VALUE_IN_WORDS},
+        names::{OBJECT_NAME, OBJECT_NAME_IN_WORDS},
+    },
     domain::image::{REFERENCE, REFERENCE_IN_WORDS, REPOSITORY, REPOSITORY_IN_WORDS},
     problem::shortened,
 };
@@ -131,6 +134,8 @@ pub fn out_of_range(is_small: bool, schema: &JSONSchemaProps) -> (String, String
 pub fn no_match(pattern: &str) -> (String, String) {
     let (message, remedy) = match pattern {
         OBJECT_NAME => ("this is not the name of an object".to_owned(), OBJECT_NAME_IN_WORDS.to_owned()),
+        DATA_KEY => ("this cannot be a key in an object's data".to_owned(), DATA_KEY_IN_WORDS.to_owned()),
+        LABEL_VALUE => ("this cannot be the value of a label".to_owned(), LABEL_VALUE_IN_WORDS.to_owned()),
         REPOSITORY => ("this is not a path of repositories".to_owned(), REPOSITORY_IN_WORDS.to_owned()),
         REFERENCE => ("this is neither a tag nor a digest".to_owned(), REFERENCE_IN_WORDS.to_owned()),
         pattern => ("this has not the form that is asked for".to_owned(), format!("it must match {pattern}")),

@@ -17,6 +17,10 @@ use crate::{
             MAX_REFRESH_INTERVAL_MINUTES, MAX_TEST_REPOSITORIES, MAX_TEST_TIMEOUT_SECONDS,
             MIN_REFRESH_INTERVAL_MINUTES, MIN_TEST_TIMEOUT_SECONDS, OnRejected, Test, TestMode, TestRepository,
         },
+        keys::{
+            DATA_KEY_IN_WORDS, LABEL_VALUE_IN_WORDS, MAX_ANNOTATIONS, QUALIFIED_NAME_IN_WORDS, are_too_large,
+            is_annotation_key, is_data_key, is_label_key, is_label_value,
+        },
         names::{GROUP, MANAGED_BY_LABEL, OBJECT_NAME_IN_WORDS, is_object_name},
         provider::Provider,
     },
@@ -109,6 +113,7 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         return Err(invalid(field::SECRET_NAME, format!("Secret {:?} cannot be both read and written", key.name))
             .hint("choose another name in spec.secret.name; absent means the connection's name"));
     }
+    data_keys(&spec.provider)?;
     let secret = spec.secret.clone().unwrap_or_default();
     let (labels, annotations) = (secret.labels.unwrap_or_default(), secret.annotations.unwrap_or_default());
     let reserved_label = labels.keys().find(|key| is_reserved(key) || *key == MANAGED_BY_LABEL);
@@ -120,6 +125,7 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
             return Err(invalid(field, message).hint("remove it, or choose another key"));
         }
     }
+    marks(&labels, &annotations)?;
 
     let created = object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
@@ -135,6 +141,45 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         on_rejected: spec.on_rejected.unwrap_or_default(),
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
     })
+}
+
+/// The keys under which the provider reads are such that an object can have them.
+fn data_keys(provider: &Provider) -> Result<(), Problem> {
+    let login = provider.source_secret();
+    let authority = provider.authorities().and_then(|authority| authority.key.as_ref());
+    let keys = [login.username_key.as_ref(), login.password_key.as_ref()].map(|key| (secret_ref_field(provider), key));
+    for (field, key) in keys.into_iter().chain([(field::CA_REF, authority)]) {
+        if let Some(key) = key.filter(|key| !is_data_key(key)) {
+            return Err(
+                invalid(field, format!("{key:.300?} cannot be a key in an object's data")).hint(DATA_KEY_IN_WORDS)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The API server would take a Secret with these labels and annotations.
+fn marks(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let label = labels.keys().find(|key| !is_label_key(key));
+    let annotation = annotations.keys().find(|key| !is_annotation_key(key));
+    for (field, what, key) in
+        [(field::SECRET_LABELS, "a label", label), (field::SECRET_ANNOTATIONS, "an annotation", annotation)]
+    {
+        if let Some(key) = key {
+            return Err(
+                invalid(field, format!("{key:.300?} cannot be the key of {what}")).hint(QUALIFIED_NAME_IN_WORDS)
+            );
+        }
+    }
+    if let Some((key, _)) = labels.iter().find(|(_, value)| !is_label_value(value)) {
+        let message = format!("the value of {key:.300?} cannot be that of a label");
+        return Err(invalid(field::SECRET_LABELS, message).hint(LABEL_VALUE_IN_WORDS));
+    }
+    if are_too_large(annotations.iter().map(|(key, value)| (key.as_str(), value.as_str()))) {
+        let message = format!("the annotations together are larger than {} KiB", MAX_ANNOTATIONS / 1024);
+        return Err(invalid(field::SECRET_ANNOTATIONS, message).hint("make them smaller, or fewer"));
+    }
+    Ok(())
 }
 
 fn test_plan(test: Test, endpoint: &Endpoint) -> Result<Option<TestPlan>, Problem> {
@@ -208,7 +253,7 @@ mod tests {
     #[test]
     fn names_the_field_of_every_value_it_cannot_use() {
         type Change = fn(&mut Value);
-        let cases: [(&str, &str, Change); 10] = [
+        let cases: [(&str, &str, Change); 18] = [
             ("user info", field::REGISTRY_URL, |o| {
                 o["spec"]["provider"]["generic"]["registryUrl"] = "https://u:canary@r.example".into();
             }),
@@ -232,6 +277,30 @@ mod tests {
             }),
             ("reserved annotation", field::SECRET_ANNOTATIONS, |o| {
                 o["spec"]["secret"] = json!({"annotations": {"regcred.dev/x": "1"}});
+            }),
+            ("key of the user name", field::SECRET_REF, |o| {
+                o["spec"]["provider"]["generic"]["secretRef"]["usernameKey"] = "a b".into();
+            }),
+            ("key of the password", field::SECRET_REF, |o| {
+                o["spec"]["provider"]["generic"]["secretRef"]["passwordKey"] = "a/b".into();
+            }),
+            ("key of the login at Docker Hub", field::DOCKERHUB_SECRET_REF, |o| {
+                o["spec"]["provider"] = json!({"dockerhub": {"secretRef": {"name": "login", "passwordKey": ".."}}});
+            }),
+            ("key of the authority", field::CA_REF, |o| {
+                o["spec"]["provider"]["generic"]["caRef"] = json!({"kind": "Secret", "name": "x", "key": "a b"});
+            }),
+            ("key of a label", field::SECRET_LABELS, |o| {
+                o["spec"]["secret"] = json!({"labels": {"bad key!": "1"}});
+            }),
+            ("value of a label", field::SECRET_LABELS, |o| {
+                o["spec"]["secret"] = json!({"labels": {"team": "canary!"}});
+            }),
+            ("key of an annotation", field::SECRET_ANNOTATIONS, |o| {
+                o["spec"]["secret"] = json!({"annotations": {"a/b/c": "1"}});
+            }),
+            ("size of the annotations", field::SECRET_ANNOTATIONS, |o| {
+                o["spec"]["secret"] = json!({"annotations": {"a": "canary".repeat(50_000)}});
             }),
         ];
         for (name, field, change) in cases {

@@ -58,6 +58,7 @@ const IMAGE_HOST: &str = "spec.provider.generic.imageHost";
 const TOKEN_HOSTS: &str = "spec.provider.generic.trustedTokenHosts";
 const A_HOST: &str = "what a host is, takes a parser of URLs and IDNA";
 const DOCKER_HUB: &str = "Docker Hub has several names, with and without scheme, port and path";
+const A_KEY: &str = "a schema has no pattern for keys";
 const LOOPBACK: &str = "whether loopback is meant depends on how the operator was started";
 
 /// What is refused.
@@ -202,6 +203,24 @@ pub const REFUSED: &[Refused] = &[
         "empty key of the login",
         |o| generic(o)["secretRef"]["passwordKey"] = "".into(),
         "spec.provider.generic.secretRef.passwordKey",
+        &[],
+    ),
+    both(
+        "key of the password with a blank and a slash",
+        |o| generic(o)["secretRef"]["passwordKey"] = "a b/c".into(),
+        "spec.provider.generic.secretRef.passwordKey",
+        &[],
+    ),
+    both(
+        "key of the user name that is two dots",
+        |o| generic(o)["secretRef"]["usernameKey"] = "..".into(),
+        "spec.provider.generic.secretRef.usernameKey",
+        &[],
+    ),
+    both(
+        "key of the authority with a slash",
+        |o| generic(o)["caRef"] = json!({"kind": "ConfigMap", "name": "x", "key": "a/b"}),
+        "spec.provider.generic.caRef.key",
         &[],
     ),
     // What is served, tested, written.
@@ -369,6 +388,42 @@ pub const REFUSED: &[Refused] = &[
         "spec.secret.labels.team",
         &["null"],
     ),
+    both(
+        "blank in the value of a label",
+        |o| o["spec"]["secret"] = json!({"labels": {"team": "v v"}}),
+        "spec.secret.labels.team",
+        &[],
+    ),
+    both(
+        "value of a label too long",
+        |o| o["spec"]["secret"] = json!({"labels": {"team": "a".repeat(64)}}),
+        "spec.secret.labels.team",
+        &["63"],
+    ),
+    unseen(
+        "blank in the key of a label",
+        |o| o["spec"]["secret"] = json!({"labels": {"bad key!": "v"}}),
+        "spec.secret.labels",
+        A_KEY,
+    ),
+    unseen(
+        "prefix of a label in upper case",
+        |o| o["spec"]["secret"] = json!({"labels": {"Example.com/team": "v"}}),
+        "spec.secret.labels",
+        A_KEY,
+    ),
+    unseen(
+        "two slashes in the key of an annotation",
+        |o| o["spec"]["secret"] = json!({"annotations": {"a/b/c": "v"}}),
+        "spec.secret.annotations",
+        A_KEY,
+    ),
+    unseen(
+        "annotations too large",
+        |o| o["spec"]["secret"] = json!({"annotations": {"a": "v".repeat(256 * 1024)}}),
+        "spec.secret.annotations",
+        "no schema adds up lengths",
+    ),
     both("33 labels", |o| o["spec"]["secret"] = json!({"labels": many(33)}), "spec.secret.labels", &["32"]),
     both(
         "33 annotations",
@@ -376,13 +431,22 @@ pub const REFUSED: &[Refused] = &[
         "spec.secret.annotations",
         &["32"],
     ),
-    // The object's own name.
+    // The object's own name, labels and annotations.
     both("name of the connection", |o| o["metadata"]["name"] = "Images".into(), "metadata.name", &[]),
     both(
         "name of the connection too long",
         |o| o["metadata"]["name"] = "a".repeat(254).into(),
         "metadata.name",
         &["253"],
+    ),
+    both("key of its label", |o| o["metadata"]["labels"] = json!({"bad key!": "v"}), "metadata.labels", &[]),
+    both("value of its label", |o| o["metadata"]["labels"] = json!({"team": "v v"}), "metadata.labels", &[]),
+    both("key of its annotation", |o| o["metadata"]["annotations"] = json!({"/a": "v"}), "metadata.annotations", &[]),
+    both(
+        "its annotations too large",
+        |o| o["metadata"]["annotations"] = json!({"a": "v".repeat(256 * 1024)}),
+        "metadata.annotations",
+        &[],
     ),
 ];
 
@@ -466,6 +530,17 @@ pub const ACCEPTED: &[(&str, Change)] = &[
     ("the longest name of a connection", |o| o["metadata"]["name"] = "a".repeat(253).into()),
     ("dots in the name of a connection", |o| o["metadata"]["name"] = "a.b-c.0".into()),
     ("32 labels and annotations", |o| o["spec"]["secret"] = json!({"labels": many(32), "annotations": many(32)})),
+    ("labels and annotations at the limits", |o| {
+        let key = format!("{}/{}", "a".repeat(253), "A_b.c-".repeat(10) + "abc");
+        let labels = json!({key.clone(): "a".repeat(63), "empty": ""});
+        let annotations = json!({key.clone(): "any text, \u{fc}!", "Example.com/a": ""});
+        o["metadata"]["labels"] = labels.clone();
+        o["metadata"]["annotations"] = annotations.clone();
+        o["spec"]["secret"] = json!({"labels": labels, "annotations": annotations});
+    }),
+    ("keys of the login with dots", |o| {
+        generic(o)["secretRef"] = json!({"name": "login", "usernameKey": ".user..name", "passwordKey": "-_."});
+    }),
     ("keys that only look like ours", |o| {
         let keys = json!({"regcred.dev": "a", "regcred.devx/y": "b", "x/regcred.dev": "c"});
         o["spec"]["secret"] = json!({"labels": keys, "annotations": {"app.kubernetes.io/managed-by": "me"}});

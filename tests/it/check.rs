@@ -55,17 +55,18 @@ fn folder(files: &[(&str, &str)]) -> Result<Scratch> {
 /// The table as files, each with the number of its case; what was found of each.
 fn findings(objects: impl Iterator<Item = Value>) -> Result<(Option<i32>, Vec<Vec<Value>>)> {
     let folder = Scratch::new("regcred-check")?;
-    let mut count = 0;
+    let mut names = vec![];
     for object in objects {
-        std::fs::write(folder.path().join(format!("{count:03}.json")), object.to_string())?;
-        count += 1;
+        names.push(format!("{:03}.json", names.len()));
+        std::fs::write(folder.path().join(names.last().context("no name")?), object.to_string())?;
     }
-    let outcome = check(folder.path(), &["-o", "json", "."], "")?;
+    let arguments: Vec<&str> = ["-o", "json"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let outcome = check(folder.path(), &arguments, "")?;
     let report: Value = serde_json::from_str(&outcome.out).with_context(|| outcome.out.clone())?;
-    ensure!(report["checked"] == count && report["skipped"] == 0, "{report}");
+    ensure!(report["checked"] == names.len() && report["skipped"] == 0, "{report}");
     let all = report["findings"].as_array().context("findings")?;
-    let of = |number: i32| all.iter().filter(|found| found["file"] == format!("./{number:03}.json")).cloned().collect();
-    Ok((outcome.code, (0..count).map(of).collect()))
+    let of = |name: &String| all.iter().filter(|found| found["file"] == *name).cloned().collect();
+    Ok((outcome.code, names.iter().map(of).collect()))
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn the_exit_code_tells_findings_from_files_that_cannot_be_read() -> Result<()> {
 
 #[test]
 fn the_json_form_holds_what_scripts_need() -> Result<()> {
-    let bad = GOOD.replace("registry.example", "user:canary@registry.example");
+    let bad = GOOD.replace("registry.example", "user:canary@registry.example").replace("name: images", "name: other");
     let folder = folder(&[("other.yaml", "kind: Secret\napiVersion: v1\n")])?;
     let outcome =
         check(folder.path(), &["--output=json", "-", "other.yaml"], &format!("# two\n---\n{GOOD}---\n{bad}"))?;
@@ -158,7 +159,7 @@ fn the_json_form_holds_what_scripts_need() -> Result<()> {
     let expected = json!({
         "checked": 2, "skipped": 1, "filesWithoutConnections": ["other.yaml"],
         "findings": [{
-            "file": "-", "document": 2, "line": 23, "kind": "RegistryConnection", "namespace": "shop", "name": "images",
+            "file": "-", "document": 2, "line": 23, "kind": "RegistryConnection", "namespace": "shop", "name": "other",
             "field": "spec.provider.generic.registryUrl", "reason": "InvalidSpec",
             "message": found["message"], "remedy": found["remedy"],
         }],
@@ -166,6 +167,29 @@ fn the_json_form_holds_what_scripts_need() -> Result<()> {
     assert_eq!(report, expected);
     assert_eq!(outcome.code, Some(1));
     assert!(!outcome.out.contains("canary") && found["remedy"].as_str().is_some_and(|text| text.contains("Secret")));
+    Ok(())
+}
+
+#[test]
+fn what_cannot_stand_side_by_side_in_one_file_is_told_and_each_file_is_for_itself() -> Result<()> {
+    let thief = GOOD.replace("name: images", "name: other") + "  secret: {name: images}\n";
+    let all = format!("{GOOD}---\n{GOOD}---\n{thief}");
+    let folder = folder(&[("a.yaml", GOOD), ("b.yaml", GOOD), ("c.yaml", &thief)])?;
+    let outcome = check(folder.path(), &["-"], &all)?;
+    for line in [
+        "-:16: RegistryConnection shop/images: metadata.name: a connection of this name in this namespace stands already \
+         in -, line 1 (InvalidSpec)\n",
+        "-:36: RegistryConnection shop/other: spec.secret.name: the connection in -, line 1 writes Secret \"images\" \
+         already, and a Secret has one writer (InvalidSpec)\n",
+    ] {
+        assert!(outcome.out.contains(line), "{}", outcome.out);
+    }
+    assert!(
+        outcome.code == Some(1) && outcome.out.contains("3 RegistryConnections checked, 2 faults"),
+        "{}",
+        outcome.out
+    );
+    assert_eq!(check(folder.path(), &["."], "")?.code, Some(0));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The table of conditions, row by row: each is brought about with objects, and read back from the API server.
 //!
-//! Rows that need more than objects stand elsewhere: a missing right in `outage`, a fault of our own in `panic`, a policy
+//! Rows that need more than objects stand elsewhere: a missing right in `outage`, a fault of our own in `crash`, a policy
 //! and a quota in `conflict`.
 
 use anyhow::{Context as _, Result};
@@ -14,6 +14,7 @@ use kube::{
 use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 
+use crate::conflict::deny;
 use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, secure, tell_all};
 
 /// Ready, CredentialsValid, Delivered, Reconciling, Stalled.
@@ -147,12 +148,69 @@ async fn every_row_of_the_table_beside_a_delivered_credential() -> Result<()> {
 
     scenario.edit("images", json!({"spec": {"suspend": true}})).await?;
     scenario.reads("images", proven).await?;
-    scenario
-        .edit("images", json!({"spec": {"suspend": null, "repositoryPrefix": "a b"}}))
-        .await
-        .err()
-        .context("taken")?;
-    Ok(())
+    scenario.edit("images", json!({"spec": {"suspend": false}})).await?;
+    scenario.reads("images", proven).await?;
+
+    let nothing = json!([{"name": format!("{}/nothing", scenario.namespace), "reference": "v1"}]);
+    scenario.edit("images", json!({"spec": {"test": {"repositories": nothing}}})).await?;
+    let row = ["False/RepositoryNotFound", "True/LoginProven", "True/Delivered", "True/RepositoryNotFound", "-"];
+    scenario.reads("images", row).await?;
+    scenario.edit("images", json!({"spec": {"test": null}})).await?;
+    scenario.reads("images", proven).await?;
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_a_secret_that_was_delivered_and_cannot_be_written_any_more() -> Result<()> {
+    let scenario = Scenario::start("unwritable").await?;
+    scenario.connected("images").await?;
+    let proven = ["True/LoginProven", "True/LoginProven", "True/Delivered", "-", "-"];
+
+    scenario.write_secret("foreign", "Opaque", json!({"x": "y"})).await?;
+    scenario.edit("images", json!({"spec": {"secret": {"name": "foreign"}}})).await?;
+    let row = ["False/TargetConflict", "True/LoginProven", "False/TargetConflict", "-", "True/TargetConflict"];
+    scenario.reads("images", row).await?;
+    scenario.edit("images", json!({"spec": {"secret": null}})).await?;
+    scenario.reads("images", proven).await?;
+
+    deny(&scenario.client, &scenario.namespace, "'not now'", "Invalid").await?;
+    scenario.edit("images", json!({"spec": {"secret": {"labels": {"team": "shop"}}}})).await?;
+    let row = ["False/Forbidden", "True/LoginProven", "False/Forbidden", "-", "True/Forbidden"];
+    scenario.reads("images", row).await?;
+    scenario.edit("images", json!({"spec": {"secret": null}})).await?;
+    scenario.reads("images", proven).await?;
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_beside_a_delivered_login_that_has_ended() -> Result<()> {
+    // Five minutes pass in five seconds.
+    let scenario = Scenario::start_fast("past", 60).await?;
+    let registry = scenario.connected_elsewhere("images", |spec| spec["refreshIntervalMinutes"] = 1440.into()).await?;
+    scenario.end_in(5).await?;
+    // Reconciling or Stalled names what is in the way; the others name the end.
+    let reads = async |reconciling: &str, stalled: &str| {
+        let row = ["False/Expired", "False/Expired", "True/Delivered", reconciling, stalled];
+        let found = scenario.until("images", |now| tell_all(now) == row).await;
+        found.with_context(|| format!("waiting for {row:?}"))
+    };
+    reads("-", "True/Expired").await?;
+
+    scenario.delete_secret("login").await?;
+    reads("True/SecretNotFound", "-").await?;
+    reads("-", "True/SecretNotFound").await?;
+
+    scenario.write_login("login", WRONG).await?;
+    reads("-", "True/InvalidCredentials").await?;
+
+    registry.pause();
+    registry.set_password(&scenario.namespace, "another-password")?;
+    scenario.write_login("login", "another-password").await?;
+    reads("True/Unreachable", "-").await?;
+
+    registry.resume().await?;
+    scenario.reads("images", ["True/LoginProven", "True/LoginProven", "True/Delivered", "-", "-"]).await?;
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

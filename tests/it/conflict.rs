@@ -164,16 +164,17 @@ async fn a_policy_that_quotes_the_secret_is_not_repeated() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_that_kubernetes_does_not_accept_are_told_with_their_field_and_heal() -> Result<()> {
+async fn annotations_that_are_too_large_beside_those_of_the_operator_are_told_with_their_field_and_heal() -> Result<()>
+{
     let scenario = Scenario::start("labels").await?;
     scenario.write_login("login", PASSWORD).await?;
     let mut spec = scenario.spec();
-    spec["secret"] = json!({"labels": {"team": "not a label value!"}});
+    spec["secret"] = json!({"annotations": {"team": "x".repeat(256 * 1024 - 4)}});
     scenario.connect("images", spec).await?;
     let refused = scenario.ready("images", "False", "InvalidSpec").await?;
     let error = refused.status.unwrap_or_default().last_error.unwrap_or_else(|| panic!("no lastError"));
-    assert_eq!(error.field.as_deref(), Some("spec.secret.labels"));
-    scenario.edit("images", json!({"spec": {"secret": {"labels": {"team": "shop"}}}})).await?;
+    assert_eq!(error.field.as_deref(), Some("spec.secret.annotations"));
+    scenario.edit("images", json!({"spec": {"secret": {"annotations": {"team": "shop"}}}})).await?;
     scenario.ready("images", "True", "LoginProven").await?;
     scenario.finish().await
 }

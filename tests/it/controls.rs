@@ -119,7 +119,7 @@ async fn a_control_that_gets_no_clear_answer_is_not_repeated() -> Result<()> {
         eventually("three tests", DEADLINE, async || Ok((logins(&registry).0 >= 3).then_some(()))).await?;
         assert_eq!(logins(&registry).1, 1, "{name}");
     }
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn a_pause_or_a_firewall_in_front_of_a_repository_is_no_missing_right() ->
     for (name, reason, _) in answers {
         scenario.ready(name, "False", reason).await?;
     }
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +175,7 @@ async fn a_login_that_may_have_counted_as_failed_rests_whatever_changes_around_i
     assert_eq!(logins(&registry).0, 1);
     scenario.write_login("login", WRONG).await?;
     eventually("another login to be tried", DEADLINE, async || Ok((logins(&registry).0 == 2).then_some(()))).await?;
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +200,7 @@ async fn a_status_stands_still_while_the_same_trouble_lasts() -> Result<()> {
         assert_eq!(before.status, after.status, "{name}");
         assert_eq!(before.resource_version(), after.resource_version(), "{name}");
     }
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,7 +215,7 @@ async fn what_was_delivered_untested_is_not_ready_once_it_is_to_be_tested() -> R
     scenario.edit("images", json!({"spec": {"test": {"mode": "Required"}}})).await?;
     let connection = scenario.ready("images", "False", "UpstreamError").await?;
     assert_eq!(tell_all(&connection)[2], "True/Delivered", "and what is there stays");
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

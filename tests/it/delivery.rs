@@ -137,7 +137,7 @@ async fn a_deleted_or_edited_secret_is_put_right_with_one_write() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleting_a_connection_leaves_its_secret_and_a_new_one_takes_it_over() -> Result<()> {
+async fn a_connection_deleted_and_created_anew_takes_its_secret_over_in_place() -> Result<()> {
     let scenario = Scenario::start("leave").await?;
     scenario.connected("images").await?;
     let delivered = scenario.secrets().get("images").await?;

@@ -273,8 +273,8 @@ fn every_flag_and_command_of_regcred_in_the_docs_exists() -> Result<()> {
         let lines = lines.flat_map(|fence| fence.text.lines().map(str::to_owned).collect::<Vec<_>>());
         for text in spans.chain(lines) {
             let mut words = text.split_whitespace().map(|word| word.trim_matches(|letter| "\"'[]".contains(letter)));
-            // A flag alone is one of ours; those of other programs stand behind their names.
-            if !text.starts_with("--") {
+            // A flag alone is one of ours; those of other programs stand behind their names, or behind a `--` alone.
+            if !text.starts_with("--") || text.starts_with("-- ") {
                 let is_ours = |word: &str| word == "regcred" || word.ends_with("/regcred");
                 if words.by_ref().find(|word| is_ours(word)).is_none() {
                     continue;

@@ -35,7 +35,7 @@ async fn a_refusal_by_one_registry_says_nothing_of_another() -> Result<()> {
     registry.set_password(&scenario.namespace, WRONG)?;
     scenario.edit("images", edit(format!("http://{}", registry.host()))).await?;
     scenario.ready("images", "True", "LoginProven").await?;
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn a_new_spec_is_proven_even_if_the_operator_restarts_before_it_can_be() -
     scenario.until("images", |now| tell(now, ConditionType::CredentialsValid) == "True/LoginProven").await?;
     let after = scenario.secrets().get("images").await?;
     assert_ne!(after.data, before.data, "the Secret holds the login that was proven");
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +79,7 @@ async fn a_restart_during_an_outage_proves_nothing() -> Result<()> {
     let after = scenario.until("images", |now| tell_all(now)[1] == "Unknown/Unreachable").await?;
     assert_eq!(after.status, dark.status, "nothing new is known, so nothing new is said");
     assert!(scenario.calls.writes().is_empty(), "{:?}", scenario.calls.writes());
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,5 +138,5 @@ async fn a_request_that_is_never_answered_holds_nobody_for_ever() -> Result<()> 
     scenario.connected("images").await?;
     assert!(scenario.metric("regcred_reconciles_total{result=\"cut_short\"}").await? >= 1.0);
     assert_eq!(scenario.good_logins()?, 1, "what was learned before is not lost");
-    Ok(())
+    scenario.finish().await
 }

@@ -23,7 +23,7 @@ impl Scenario {
     }
 
     /// Says that the login ends some minutes from now.
-    async fn end_in(&self, minutes: i64) -> Result<Timestamp> {
+    pub async fn end_in(&self, minutes: i64) -> Result<Timestamp> {
         #[expect(clippy::disallowed_methods, reason = "a user's annotation names the time of the real world")]
         let end = Timestamp::from_second(Timestamp::now().as_second())? + SignedDuration::from_mins(minutes);
         self.edit_secret("login", json!({"metadata": {"annotations": {EXPIRES_AT: end.to_string()}}})).await?;

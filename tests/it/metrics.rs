@@ -69,7 +69,7 @@ async fn each_connection_has_a_result_and_the_times_of_its_credential_until_it_i
         })
         .await?;
     }
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,7 +107,7 @@ async fn a_try_that_meets_a_problem_counts_once_and_waiting_does_not_count() -> 
     scenario.until_all_looked_at().await?;
     assert_eq!(scenario.errors("UsersTurn", "InvalidSpec").await?, 0.0, "a restart finds nothing new");
     assert!(scenario.metric("regcred_reconcile_duration_seconds_count").await? >= 1.0);
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,5 +136,5 @@ async fn writes_are_counted_by_what_they_do_and_what_came_of_them() -> Result<()
     for (op, result, count) in [("create", "written", 1.0), ("update", "written", 1.0), ("update", "denied", 0.0)] {
         assert_eq!(scenario.target_writes(op, result).await?, count, "{op} {result}");
     }
-    Ok(())
+    scenario.finish().await
 }

@@ -31,7 +31,7 @@ async fn a_registry_that_is_down_takes_nothing_away_and_recovers_by_itself() -> 
         .await?;
     let renewed = scenario.secrets().get("images").await?;
     assert_ne!(renewed.data, delivered.data);
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn a_registry_that_was_never_reached_is_waited_for() -> Result<()> {
     assert!(scenario.secrets().get_opt("images").await?.is_none());
     registry.resume().await?;
     scenario.ready("images", "True", "LoginProven").await?;
-    Ok(())
+    scenario.finish().await
 }
 
 /// A listener that gives one answer to everybody.
@@ -114,7 +114,7 @@ async fn every_odd_answer_has_its_reason_and_is_no_refusal() -> Result<()> {
     }
     scenario.connect("metadata", scenario.spec_at("https://169.254.169.254")).await?;
     scenario.ready("metadata", "False", "AddressNotAllowed").await?;
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +132,7 @@ async fn a_lost_secret_is_restored_while_the_registry_is_down() -> Result<()> {
     scenario
         .until("images", |now| tell_all(now) == ["True/LoginProven", "Unknown/Unreachable", "True/Delivered", "-", "-"])
         .await?;
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +150,7 @@ async fn a_refused_login_stays_refused_while_the_registry_is_down() -> Result<()
     .await?;
     let connection = scenario.connections().get("images").await?;
     assert_eq!(tell_all(&connection)[..3], ["False/InvalidCredentials", "False/InvalidCredentials", "True/Delivered"]);
-    Ok(())
+    scenario.finish().await
 }
 
 /// A ServiceAccount `operator` with the operator's rights, but other verbs on Secrets and on the status; returns the role.

@@ -106,15 +106,3 @@ async fn a_source_that_disappears_is_told_and_the_delivered_secret_stays() -> Re
     assert_eq!(scenario.calls.count(|call| call.is("patch", "secrets", "")), 0);
     scenario.finish().await
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn something_missing_for_five_minutes_counts_as_stalled() -> Result<()> {
-    // Five minutes pass in two and a half seconds.
-    let scenario = Scenario::start_fast("stalls", 120).await?;
-    scenario.connect("images", scenario.spec()).await?;
-    let first = scenario.ready("images", "False", "SecretNotFound").await?;
-    assert_eq!(tell(&first, ConditionType::Reconciling), "True/SecretNotFound");
-    let later = scenario.until("images", |now| tell(now, ConditionType::Stalled) == "True/SecretNotFound").await?;
-    assert_eq!(tell(&later, ConditionType::Reconciling), "-");
-    Ok(())
-}

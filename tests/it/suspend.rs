@@ -1,6 +1,8 @@
 //! Suspended means: nothing is tested or written, and what exists stays.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
 use serde_json::json;
 
 use crate::scenario::{PASSWORD, Scenario, WRONG, tell_all};
@@ -25,16 +27,23 @@ async fn a_connection_suspended_from_the_start_does_nothing_until_it_is_resumed(
 async fn a_suspended_connection_keeps_what_it_delivered_and_what_it_said() -> Result<()> {
     let scenario = Scenario::start("pause").await?;
     let before = scenario.connected("images").await?;
-    let delivered = scenario.secrets().get("images").await?;
 
+    scenario.calls.clear();
     let edited = scenario.edit("images", json!({"spec": {"suspend": true}})).await?;
     let suspended = scenario.ready("images", "True", "LoginProven").await?;
     assert_eq!(suspended.metadata.generation, edited.metadata.generation);
     assert_eq!(tell_all(&suspended), tell_all(&before));
     assert_eq!(suspended.status.unwrap_or_default().next_refresh_at, None);
 
+    let good = scenario.good_logins()?;
+    scenario.calls.clear();
     scenario.write_login("login", WRONG).await?;
     scenario.delete_secret("images").await?;
+    let quiet = scenario.calls.quiet_for(Duration::from_secs(2)).await;
+    quiet.map_err(|calls| anyhow!("requests while suspended: {calls:?}"))?;
+    assert_eq!(scenario.calls.count(|call| !call.is_hum()), 0);
+    assert_eq!((scenario.good_logins()?, scenario.failed_logins()?), (good, 0));
+
     scenario.edit("images", json!({"spec": {"suspend": null}})).await?;
     scenario.ready("images", "False", "InvalidCredentials").await?;
     assert_eq!(scenario.failed_logins()?, 1, "what happened meanwhile is acted on now");
@@ -42,6 +51,5 @@ async fn a_suspended_connection_keeps_what_it_delivered_and_what_it_said() -> Re
         scenario.secrets().get_opt("images").await?.is_none(),
         "a lost Secret is not restored from a refused login"
     );
-    drop(delivered);
     scenario.finish().await
 }

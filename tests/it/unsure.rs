@@ -177,5 +177,5 @@ async fn without_the_right_to_delete_secrets_a_rename_leaves_the_old_one_and_is_
     assert_eq!(scenario.left().await?, left);
     assert_eq!(left.len(), 1);
     assert_eq!(uid(&scenario.secrets().get("images").await?), uid(&delivered));
-    Ok(())
+    scenario.finish().await
 }

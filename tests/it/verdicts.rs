@@ -98,7 +98,7 @@ async fn every_answer_of_a_registry_has_its_reason_in_status_and_event() -> Resu
         let event = scenario.event(name, reason).await?;
         assert!(!event.contains(MARKER) && event.contains(&message), "{name}: {event}");
     }
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +138,7 @@ async fn a_pause_is_obeyed_in_every_dialect_while_an_outage_is_asked_after_again
     for (name, listener) in &listeners {
         assert_eq!(listener.requests().len(), 1, "{name}");
     }
-    Ok(())
+    scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +163,7 @@ async fn a_pause_holds_all_connections_to_the_host_and_then_ends() -> Result<()>
     assert_eq!(registry.requests().len(), 1, "the second was told to wait without asking");
     scenario.ready("first", "True", "LoginProven").await?;
     scenario.ready("second", "True", "LoginProven").await?;
-    Ok(())
+    scenario.finish().await
 }
 
 #[expect(clippy::disallowed_methods, reason = "registries know the time")]

@@ -117,12 +117,15 @@ impl Reference {
     }
 }
 
-/// Deletes the Secrets that connections cannot write because they are no longer known as theirs, as the hint says.
+/// Deletes the Secrets that connections cannot write because a step took away what they are known by, as the hint says. Any
+/// other conflict is a wrong one, and stays.
 pub async fn heal(world: &World) -> Result<()> {
     for connection in world.scenario.connections().list(&Default::default()).await? {
         if tell(&connection, ConditionType::Ready) == "False/TargetConflict" {
             let name = connection.status.and_then(|status| status.secret_name).unwrap_or_default();
-            drop(world.scenario.secrets().delete(&name, &DeleteParams::default()).await);
+            if world.stripped.contains(&name) {
+                drop(world.scenario.secrets().delete(&name, &DeleteParams::default()).await);
+            }
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod model;
 mod step;
 
 use std::{
+    collections::BTreeSet,
     env,
     time::{Duration, Instant},
 };
@@ -42,6 +43,8 @@ pub struct World {
     /// How many logins may have been refused by now.
     pub excuses: usize,
     pub started: Instant,
+    /// The Secrets that a step took something away from which they are known by.
+    pub stripped: BTreeSet<String>,
 }
 
 fn setting(name: &str) -> Option<u64> {
@@ -64,7 +67,8 @@ async fn walk(seed: u64, length: Duration) -> Result<()> {
     let model = Model::begin();
     registry.set_password(&scenario.namespace, &model.password())?;
     scenario.start_operator().await?;
-    let mut world = World { scenario, registry, model, rng: Rng::with_seed(seed), excuses: 0, started };
+    let mut world =
+        World { scenario, registry, model, rng: Rng::with_seed(seed), excuses: 0, started, stripped: BTreeSet::new() };
     world.model.apply(&world.scenario, &world.registry).await?;
     let (mut batches, mut steps) = (0, 0);
     while started.elapsed() < length {

@@ -117,11 +117,14 @@ impl Step {
     }
 
     async fn carry_out(self, world: &mut World) -> Result<()> {
-        let World { scenario, registry, model, .. } = world;
+        let World { scenario, registry, model, stripped, .. } = world;
         match self {
             Self::Target(name, edit) => {
                 let Some(wish) = model.connections.get(name) else { return Ok(()) };
                 let secret = wish.secret.clone().unwrap_or_else(|| name.to_owned());
+                if edit.takes_marks() {
+                    stripped.insert(secret.clone());
+                }
                 return edit.make(scenario, &secret).await;
             }
             Self::Write(name, source) => {
@@ -190,6 +193,14 @@ impl Step {
 }
 
 impl Edit {
+    /// Whether it takes away what a Secret is known by as ours.
+    fn takes_marks(&self) -> bool {
+        match self {
+            Self::NoLabels | Self::NoAnnotations | Self::NoTrace | Self::SameValue => true,
+            Self::Delete | Self::Data | Self::NoData | Self::Revision | Self::Extra => false,
+        }
+    }
+
     /// Makes it, if the Secret is there.
     async fn make(self, scenario: &crate::scenario::Scenario, name: &str) -> Result<()> {
         let other: Value =
