@@ -202,7 +202,7 @@ mod tests {
         let items = BAD.lines().map(|line| format!("  {line}\n")).collect::<String>().replacen("  ", "- ", 1);
         let list = format!("kind: List\napiVersion: v1\nitems:\n{items}- kind: Secret\n  apiVersion: v1\n");
         let report =
-            report(&format!("# nothing\n---\n{list}---\nkind: ConfigMap\n--- \n{}", BAD.replace("name: x", "name: y")));
+            report(&format!("# nothing\n---\n{list}---\nkind: ConfigMap\n--- \n{}", BAD.replace("name: x", "name: z")));
         assert_eq!((report.checked, report.skipped, report.findings.len()), (2, 2, 2));
         let lines: Vec<_> = report.findings.iter().map(|finding| (finding.document, finding.line)).collect();
         assert_eq!(lines, [(1, Some(12)), (3, Some(28))]);
