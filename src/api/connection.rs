@@ -101,7 +101,7 @@ pub struct RegistryConnectionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// True: nothing is tested or written, and what exists stays. What happened meanwhile is acted on once it is false
+    /// True: nothing is tested or delivered, and what exists stays. What happened meanwhile is acted on once it is false
     /// again. Absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,

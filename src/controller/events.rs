@@ -116,9 +116,15 @@ impl Events {
     fn recent(&self, now: Timestamp) -> MutexGuard<'_, HashMap<Key, Recent>> {
         // Nothing in here panics half-way through a change.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|_, event| now.duration_since(event.last) < SERIES_ENDS_AFTER);
+        recent.retain(|_, event| is_repeatable(event.last, now));
         recent
     }
+}
+
+/// Whether an event that was last published then may still be repeated. Passes that began earlier look back from a little
+/// earlier; but what is far ahead was published before the clock was set back.
+fn is_repeatable(last: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(last).abs() < SERIES_ENDS_AFTER
 }
 
 /// A connection with these metadata, as events refer to it.
@@ -146,6 +152,20 @@ fn event_name(object: &str, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::api::names::is_object_name;
+
+    #[test]
+    fn a_series_ends_after_a_while_and_when_the_clock_was_set_back() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (name, seconds, expected) in [
+            ("just now", 0, true),
+            ("five minutes ago", -300, true),
+            ("six minutes ago", -360, false),
+            ("by a pass that began later", 30, true),
+            ("before the clock was set back", 3600, false),
+        ] {
+            assert_eq!(is_repeatable(now + SignedDuration::from_secs(seconds), now), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_name_of_an_event_is_a_name_however_long_the_objects_is() {

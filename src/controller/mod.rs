@@ -15,6 +15,7 @@ pub(crate) mod fixture;
 pub mod flight;
 pub mod index;
 pub mod mapper;
+mod mark;
 pub mod memory;
 pub mod observe;
 pub mod plan;

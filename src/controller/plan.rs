@@ -18,6 +18,7 @@ use super::{
 use crate::{
     api::{
         Reason,
+        connection::DeletionPolicy,
         names::{
             CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
             DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
@@ -104,6 +105,15 @@ pub fn plan(connection: &Connection, proven: &Proven, credential: &DeliveredCred
     };
     let planned = |write| PlannedWrite { key: connection.target.key.clone(), known: state.clone(), write };
     Plan { writes: write.map(planned).into_iter().collect() }
+}
+
+/// The change of nothing but what a Secret of ours says of the end of its connection.
+pub fn policy_patch(known: &SecretMeta, policy: DeletionPolicy) -> Patch {
+    Patch(vec![
+        replace(&["metadata", "resourceVersion"], known.resource_version.clone().into()),
+        test(&["type"], DOCKER_CONFIG_JSON_TYPE.into()),
+        add(&["metadata", "annotations", DELETION_POLICY_ANNOTATION], policy.as_str().into()),
+    ])
 }
 
 /// The labels and annotations of the target.
@@ -279,6 +289,18 @@ mod tests {
         let patch = update(plan(&connection, &proven(), &named("r1"), &SecretState::Present(Arc::new(wiped))));
         assert_eq!(patch[3]["path"], "/metadata/labels");
         assert_eq!(patch[3]["value"][MANAGED_BY_LABEL], "regcred");
+    }
+
+    #[test]
+    fn a_change_of_the_policy_alone_names_its_precondition_and_no_data() {
+        let SecretState::Present(meta) = target(&connection(&object(|_| {})), "r1") else { panic!("absent") };
+        let patch = serde_json::to_value(policy_patch(&meta, DeletionPolicy::Retain)).unwrap();
+        let expected = json!([
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},
+            {"op": "test", "path": "/type", "value": DOCKER_CONFIG_JSON_TYPE},
+            {"op": "add", "path": "/metadata/annotations/regcred.dev~1deletion-policy", "value": "Retain"},
+        ]);
+        assert_eq!(patch, expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The recipe: every step in the order of the data flow. What a step does stands in the file of its name.
 //!
 //! ```text
-//! watch ─▶ connection ─▶ observe ─▶ validate ─▶ due ─▶ resolve ─▶ verify ─▶ plan ─▶ apply ─▶ report ─▶ retire ─▶ wake
+//! watch ─▶ connection ─▶ observe ─▶ validate ─▶ due ─▶ resolve ─▶ verify ─▶ plan ─▶ apply ─▶ report ─▶ retire ─▶ mark ─▶ wake
 //! ```
 //!
 //! A problem of the user's ends the recipe early and is reported. An error of the API server ends it without a report
@@ -19,6 +19,7 @@ use super::{
     deliver::{deliver, delivery, keep},
     due::{Due, due, pausing_trouble},
     error::Error,
+    mark::bring_policy,
     memory::{Attempt, Trouble},
     observe::{Observed, observe},
     policy::Delivery,
@@ -62,6 +63,7 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     let mut observed = observe(&context, object);
     if observed.object.spec.suspend.unwrap_or(false) {
         publish_suspended(&context, &mut observed, now).await?;
+        bring_policy(&context, &observed).await?;
         return Ok(wake_at_expiry(&context, &observed.status));
     }
     let connection = match validate(&observed.object, context.allow_loopback) {
@@ -73,6 +75,7 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
             }
             let outcome = Outcome::unchanged(Some(problem), delivery_as_told(&observed));
             publish(&context, &mut observed, None, &outcome, now).await?;
+            bring_policy(&context, &observed).await?;
             return Ok(Action::await_change());
         }
     };
@@ -85,6 +88,7 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     if outcome.delivery == Delivery::Current {
         retire(&context, &observed, &connection).await?;
     }
+    bring_policy(&context, &observed).await?;
     Ok(next_wake(&context, &connection, &observed.status, observed.uid()))
 }
 

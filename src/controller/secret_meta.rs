@@ -139,11 +139,6 @@ impl SecretMeta {
         self.marks.labels.get(MANAGED_BY_LABEL).is_some_and(|value| value == FIELD_MANAGER)
     }
 
-    /// The revision of the credential it holds.
-    pub fn revision(&self) -> Option<&str> {
-        self.marks.annotations.get(REVISION_ANNOTATION).map(String::as_str)
-    }
-
     /// Whose it is: label, connection in words and namespace must all agree. A missing label is forgiven where our entry
     /// in managedFields shows that we wrote the object.
     pub fn ownership(&self, key: &ObjectKey, reference: &ConnectionReference) -> Ownership {
@@ -264,7 +259,7 @@ mod tests {
     fn knows_its_own() {
         let meta = meta(|_| {});
         assert_eq!(meta.ownership(&key(), &reference()), Ownership::Ours);
-        assert_eq!(meta.revision(), Some("r1"));
+        assert_eq!(meta.marks.annotations[REVISION_ANNOTATION], "r1");
         assert!(meta.data_trusted && meta.is_marked());
     }
 

@@ -13,6 +13,7 @@ use kube::{
     client::ClientBuilder,
 };
 use regcred::api::RegistryConnection;
+use serde_json::json;
 use testenv::{Calls, eventually, namespace};
 
 use crate::{
@@ -101,6 +102,38 @@ async fn a_kind_deleted_while_nobody_ran_takes_no_secret_along() -> Result<()> {
     assert_eq!(scenario.secrets().get("images").await?, delivered);
     assert_eq!(removals(&scenario), 0);
     goes_on(&scenario, &delivered).await?;
+    scenario.stop_operator().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_applied_again_under_other_targets_take_no_secret_of_before_along() -> Result<()> {
+    let (shared, _guard) = apart().await?;
+    let mut scenario = Scenario::prepare_on(shared, "applied").await?;
+    scenario.start_operator().await?;
+    let before = scenario.connected("images").await?.metadata.creation_timestamp;
+    let delivered = scenario.secrets().get("images").await?;
+    scenario.stop_operator().await?;
+    // Creation times are whole seconds.
+    let definitions: Api<CustomResourceDefinition> = Api::all(shared.plane.client()?);
+    eventually("a kind that is younger", DEADLINE, async || {
+        uninstall(shared).await?;
+        install_crds(&scenario.client).await?;
+        let now = definitions.get(RegistryConnection::crd_name()).await?.metadata.creation_timestamp;
+        Ok((now > before).then_some(()))
+    })
+    .await?;
+
+    let mut spec = scenario.spec();
+    spec["secret"] = json!({"name": "new"});
+    scenario.connect("images", spec).await?;
+    scenario.start_operator().await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    assert!(scenario.secrets().get_opt("new").await?.is_some());
+    scenario.until_left("installed anew since").await?;
+    let quiet = scenario.calls.quiet_for(Duration::from_secs(2)).await;
+    quiet.map_err(|calls| anyhow!("requests about what is settled: {calls:?}"))?;
+    assert_eq!(scenario.secrets().get("images").await?, delivered);
+    assert_eq!(removals(&scenario), 0);
     scenario.stop_operator().await
 }
 

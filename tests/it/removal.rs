@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use regcred::{controller::sweep::GRACE, domain::reference::ConnectionReference};
+use kube::ResourceExt;
+use regcred::{api::RegistryConnection, controller::sweep::GRACE, domain::reference::ConnectionReference};
 use serde_json::{Value, json};
 
-use crate::scenario::{PASSWORD, Scenario};
+use crate::scenario::{PASSWORD, Scenario, WRONG};
 
 /// A minute passes in a second.
 const FAST: u32 = 60;
@@ -60,7 +61,7 @@ async fn the_last_policy_counts_even_of_a_suspended_connection() -> Result<()> {
         spec["deletionPolicy"] = first.into();
         scenario.connect(name, spec).await?;
         scenario.ready(name, "True", "LoginProven").await?;
-        // From now on the Secret is not written any more, so its mark is the first word.
+        // Whether the last word reaches the Secret before the connection goes is a matter of luck.
         scenario.edit(name, json!({"spec": {"suspend": true}})).await?;
         scenario.ready(name, "True", "LoginProven").await?;
         scenario.edit(name, json!({"spec": {"deletionPolicy": last}})).await?;
@@ -71,6 +72,54 @@ async fn the_last_policy_counts_even_of_a_suspended_connection() -> Result<()> {
     quiet(&scenario).await?;
     assert!(scenario.secrets().get_opt("kept").await?.is_some());
     scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_reaches_the_secrets_of_connections_that_deliver_nothing_in_one_write_each() -> Result<()> {
+    let mut scenario = Scenario::start_fast("reach", FAST).await?;
+    let names = ["suspended", "invalid", "refused"];
+    for name in names {
+        scenario.connected(name).await?;
+    }
+    scenario.edit("suspended", json!({"spec": {"suspend": true}})).await?;
+    scenario.until("suspended", is_observed).await?;
+    scenario.edit("invalid", json!({"spec": {"provider": {"generic": {"registryUrl": "http://r.example"}}}})).await?;
+    scenario.ready("invalid", "False", "InvalidSpec").await?;
+    scenario.write_login("login", WRONG).await?;
+    scenario.ready("refused", "False", "InvalidCredentials").await?;
+    let failed = scenario.failed_logins()?;
+    for name in names {
+        let before = scenario.secrets().get(name).await?;
+        scenario.calls.clear();
+        scenario.edit(name, json!({"spec": {"deletionPolicy": "Retain"}})).await?;
+        let after = scenario
+            .until_secret(name, |secret| secret.annotations()["regcred.dev/deletion-policy"] == "Retain")
+            .await?;
+        scenario.until(name, is_observed).await?;
+        quiet(&scenario).await?;
+        assert_eq!(scenario.calls.count(|call| call.is("patch", "secrets", "")), 1, "{:?}", scenario.asked());
+        assert_eq!((&before.data, before.labels()), (&after.data, after.labels()));
+        assert_eq!(scenario.secrets().get(name).await?, after);
+    }
+    assert_eq!(scenario.failed_logins()?, failed, "a policy is no reason to ask again");
+
+    // Nobody sees the connections go: only what the Secrets say counts.
+    scenario.stop_operator().await?;
+    for name in names {
+        scenario.disconnect(name).await?;
+    }
+    scenario.calls.clear();
+    scenario.start_operator().await?;
+    quiet(&scenario).await?;
+    for name in names {
+        assert!(scenario.secrets().get_opt(name).await?.is_some(), "{name}");
+    }
+    scenario.finish().await
+}
+
+/// Whether the status is about the present spec.
+fn is_observed(connection: &RegistryConnection) -> bool {
+    connection.status.as_ref().and_then(|status| status.observed_generation) == connection.metadata.generation
 }
 
 #[tokio::test(flavor = "multi_thread")]

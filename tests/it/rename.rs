@@ -3,15 +3,29 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use serde_json::{Value, json};
+use testenv::eventually;
 
 use crate::{
     another::{Witness, uid},
-    scenario::{PASSWORD, Scenario, WRONG},
+    scenario::{DEADLINE, PASSWORD, Scenario, WRONG},
 };
 
 fn named(name: &str) -> Value {
     json!({"spec": {"secret": {"name": name}}})
+}
+
+/// Whether a Secret says this of the end of its connection.
+fn says(policy: &str) -> impl Fn(&Secret) -> bool {
+    move |secret| secret.annotations().get("regcred.dev/deletion-policy").is_some_and(|word| word == policy)
+}
+
+/// What was asked for, statuses aside too.
+fn secrets_asked(scenario: &Scenario) -> Vec<String> {
+    scenario.asked().into_iter().filter(|line| !line.ends_with("/status")).collect()
 }
 
 async fn quiet(scenario: &Scenario) -> Result<()> {
@@ -33,27 +47,105 @@ async fn a_renamed_secret_is_written_anew_before_the_old_one_goes() -> Result<()
     let connection = scenario.ready("images", "True", "LoginProven").await?;
     assert_eq!(connection.status.unwrap_or_default().secret_name.as_deref(), Some("new"));
     quiet(&scenario).await?;
-    let asked = scenario.asked();
-    let secrets: Vec<&String> = asked.iter().filter(|line| !line.ends_with("/status")).collect();
     // The source, the new Secret; then a look at the old one and at the connection, and the removal.
     let expected = ["get secrets", "create secrets", "get secrets", "get registryconnections", "delete secrets"];
-    assert_eq!(secrets, expected, "{asked:?}");
+    assert_eq!(secrets_asked(&scenario), expected);
     assert_eq!(scenario.kubelet_finds("new").await?.len(), 1);
     scenario.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renamed_secret_that_is_to_be_retained_stays_and_costs_no_request() -> Result<()> {
+async fn a_secret_renamed_to_be_retained_says_so_and_stays_even_if_the_policy_changes_later() -> Result<()> {
     let scenario = Scenario::start("renkeep").await?;
     scenario.connected("images").await?;
     let delivered = scenario.secrets().get("images").await?;
     scenario.calls.clear();
+    // In one edit, so that the old Secret was never delivered to under the new policy.
     scenario.edit("images", json!({"spec": {"secret": {"name": "new"}, "deletionPolicy": "Retain"}})).await?;
-    scenario.until_secret("new", |_| true).await?;
+    let kept = scenario.until_secret("images", says("Retain")).await?;
     scenario.ready("images", "True", "LoginProven").await?;
     quiet(&scenario).await?;
-    assert_eq!(scenario.secrets().get("images").await?, delivered);
-    assert_eq!(scenario.calls.count(|call| call.is("get", "registryconnections", "")), 0);
+    assert_eq!((uid(&kept), &kept.data), (uid(&delivered), &delivered.data));
+    assert!(scenario.secrets().get_opt("new").await?.is_some());
+    assert_eq!(secrets_asked(&scenario), ["get secrets", "create secrets", "patch secrets"]);
+
+    scenario.calls.clear();
+    scenario.edit("images", json!({"spec": {"deletionPolicy": "Delete"}})).await?;
+    scenario.until_secret("new", says("Delete")).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    quiet(&scenario).await?;
+    assert_eq!(scenario.secrets().get("images").await?, kept);
+    assert_eq!(scenario.calls.count(|call| call.is("get", "registryconnections", "")), 0, "no look at what stays");
+    assert_eq!(scenario.left().await?, Vec::<String>::new(), "it stays because somebody wanted it");
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_an_earlier_connection_left_on_purpose_is_not_taken_by_one_of_another_target() -> Result<()> {
+    let scenario = Scenario::start("renleft").await?;
+    scenario.connected("images").await?;
+    scenario.edit("images", json!({"spec": {"deletionPolicy": "Retain"}})).await?;
+    let left = scenario.until_secret("images", says("Retain")).await?;
+    scenario.disconnect("images").await?;
+
+    let mut spec = scenario.spec();
+    spec["secret"] = json!({"name": "new"});
+    scenario.connect("images", spec).await?;
+    scenario.until_secret("new", says("Delete")).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    scenario.calls.clear();
+    quiet(&scenario).await?;
+    assert_eq!(scenario.secrets().get("images").await?, left);
+    assert_eq!(scenario.left().await?, Vec::<String>::new());
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_created_anew_under_another_target_takes_the_old_secret_away_while_the_kind_stands() -> Result<()>
+{
+    let mut scenario = Scenario::start("rennew").await?;
+    scenario.connected("images").await?;
+    scenario.stop_operator().await?;
+    scenario.disconnect("images").await?;
+    let created = |secret: &Secret| secret.annotations()["regcred.dev/connection-created-at"].clone();
+    let before: Timestamp = created(&scenario.secrets().get("images").await?).parse()?;
+    // Creation times are whole seconds; only another one tells an earlier connection.
+    let mut spec = scenario.spec();
+    spec["secret"] = json!({"name": "new"});
+    eventually("a connection with another creation time", DEADLINE, async || {
+        scenario.connect("images", spec.clone()).await?;
+        let now = scenario.connections().get("images").await?.metadata.creation_timestamp;
+        if now.is_some_and(|now| now.0 > before) {
+            return Ok(Some(()));
+        }
+        scenario.disconnect("images").await?;
+        Ok(None)
+    })
+    .await?;
+    scenario.calls.clear();
+    scenario.start_operator().await?;
+    scenario.until_gone("images").await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    quiet(&scenario).await?;
+    let expected = [
+        "get secrets",
+        "create secrets",
+        "get secrets",
+        "get registryconnections",
+        "get customresourcedefinitions",
+        "delete secrets",
+    ];
+    assert_eq!(secrets_asked(&scenario), expected);
+
+    // One that was written for a connection from before the kind was installed proves nobody's wish.
+    let mut old = scenario.secrets().get("new").await?;
+    (old.metadata.name, old.metadata.uid, old.metadata.resource_version) = (Some("older".into()), None, None);
+    old.annotations_mut().insert("regcred.dev/connection-created-at".into(), "2001-01-01T00:00:00Z".into());
+    scenario.forge(serde_json::to_value(&old)?).await?;
+    scenario.until_left("installed anew since").await?;
+    scenario.calls.clear();
+    quiet(&scenario).await?;
+    assert!(scenario.secrets().get_opt("older").await?.is_some());
     scenario.finish().await
 }
 

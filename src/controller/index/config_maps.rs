@@ -1,10 +1,11 @@
 //! Which versions the ConfigMaps have that connections refer to, as the watch tells it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 
+use super::listing::{Listing, Parts};
 use crate::controller::{
     mapper::{self, Concerned, Wake},
     secret_meta::ObjectKey,
@@ -16,10 +17,8 @@ use crate::controller::{
 pub(super) struct ConfigMaps {
     pub(super) concerned: Concerned,
     known: HashMap<ObjectKey, Sighting>,
-    /// Those that the list shows that is coming in.
-    seen: HashSet<ObjectKey>,
-    /// Those that began to concern somebody meanwhile: they may have passed by before that.
-    late: HashSet<ObjectKey>,
+    /// The list that is coming in.
+    listing: Listing,
     /// The first list is complete, or cannot be had.
     pub(super) is_listed: bool,
 }
@@ -27,7 +26,7 @@ pub(super) struct ConfigMaps {
 impl Default for ConfigMaps {
     fn default() -> Self {
         let concerned = Concerned::new(mapper::followed_config_maps);
-        Self { concerned, known: HashMap::new(), seen: HashSet::new(), late: HashSet::new(), is_listed: false }
+        Self { concerned, known: HashMap::new(), listing: Listing::default(), is_listed: false }
     }
 }
 
@@ -48,27 +47,34 @@ impl ConfigMaps {
     pub(super) fn apply<K>(&mut self, event: Event<PartialObjectMeta<K>>) -> Vec<Wake> {
         match event {
             Event::Init => {
-                self.seen.clear();
-                self.late.clear();
+                self.listing.begin();
                 vec![]
             }
             Event::InitApply(object) => {
                 let key = mapper::key_of(&object.metadata);
                 let woken = self.see(&key, &object.metadata);
                 if self.concerned.contains(&key) {
-                    self.seen.insert(key);
+                    self.listing.shows(key);
                 }
                 woken
             }
             Event::InitDone => {
                 self.is_listed = true;
-                let (seen, late) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.late));
+                let Parts { seen, late } = self.listing.end();
                 let is_gone = |key: &&ObjectKey| !seen.contains(*key) && !late.contains(*key);
                 let gone: Vec<ObjectKey> = self.concerned.keys().filter(is_gone).cloned().collect();
                 gone.into_iter().flat_map(|key| self.miss(&key)).collect()
             }
             Event::Apply(object) => self.see(&mapper::key_of(&object.metadata), &object.metadata),
-            Event::Delete(object) => self.miss(&mapper::key_of(&object.metadata)),
+            Event::Delete(object) => {
+                let key = mapper::key_of(&object.metadata);
+                let gone = object.metadata.resource_version.unwrap_or_default();
+                match self.known.get(&key) {
+                    // A read of ours showed its successor before the watch told that it went.
+                    Some(Sighting::Present { resource_version, .. }) if is_older(&gone, resource_version) => vec![],
+                    Some(Sighting::Present { .. } | Sighting::Absent | Sighting::Unknown) | None => self.miss(&key),
+                }
+            }
         }
     }
 
@@ -104,7 +110,7 @@ impl ConfigMaps {
     /// Begins to follow what a connection is about.
     pub(super) fn follow(&mut self, connection: &Stored) {
         let new = mapper::followed_config_maps(connection).into_iter().filter(|key| !self.concerned.contains(key));
-        self.late.extend(new);
+        self.listing.follow(new);
         self.concerned.add(connection);
     }
 
@@ -112,6 +118,7 @@ impl ConfigMaps {
     pub(super) fn unfollow(&mut self, connection: &Stored, new: Option<&Stored>) {
         for key in self.concerned.remove(connection, new) {
             self.known.remove(&key);
+            self.listing.unfollow(&key);
         }
     }
 }
@@ -156,6 +163,7 @@ mod tests {
             (Event::Apply(config_map("authority", "2")), 1),
             (Event::Apply(config_map("authority", "2")), 0),
             (Event::Apply(config_map("other", "2")), 0),
+            (Event::Delete(config_map("authority", "1")), 0),
             (Event::Delete(config_map("authority", "3")), 1),
             (Event::Delete(config_map("other", "3")), 0),
         ] {

@@ -3,6 +3,7 @@
 
 mod config_maps;
 mod departures;
+mod listing;
 mod owners;
 mod secrets;
 
@@ -111,11 +112,6 @@ impl Index {
     /// The newest known form of a connection.
     pub fn connection(&self, wake: &Wake) -> Option<Arc<Stored>> {
         self.store.get(wake)
-    }
-
-    /// Whether there is a connection of this name, even one that cannot be read.
-    pub fn exists(&self, namespace: &str, name: &str) -> bool {
-        self.store.get(&ObjectRef::new(name).within(namespace)).is_some()
     }
 
     /// Whether the connection with these metadata, and not another one of its name, is still there.
@@ -314,19 +310,14 @@ impl Inner {
 
     /// Whether a connection is there, even one that cannot be read.
     fn is_there(&self, reference: &ConnectionReference) -> bool {
-        let wake = ObjectRef::new(reference.name()).within(reference.namespace());
-        self.store.get(&wake).is_some()
+        is_stored(&self.store, reference)
     }
 
     /// Takes note of who went and came between two lists.
     fn listed(&mut self, before: &[Arc<Stored>], now: Duration) {
         let before = before.iter().map(|connection| (reference_of(connection.meta()), policy_of(connection)));
         let store = &self.store;
-        let is_there = |reference: &ConnectionReference| {
-            let wake = ObjectRef::new(reference.name()).within(reference.namespace());
-            store.get(&wake).is_some()
-        };
-        self.departures.listed(before, is_there, now);
+        self.departures.listed(before, |reference| is_stored(store, reference), now);
     }
 
     fn everybody(&self) -> Vec<Wake> {
@@ -341,6 +332,10 @@ impl Inner {
     fn awake(&self, woken: Vec<Wake>) -> Vec<Wake> {
         if self.is_listed() { woken } else { vec![] }
     }
+}
+
+fn is_stored(store: &Store<Stored>, reference: &ConnectionReference) -> bool {
+    store.get(&ObjectRef::new(reference.name()).within(reference.namespace())).is_some()
 }
 
 fn reference_of(metadata: &ObjectMeta) -> ConnectionReference {
@@ -667,7 +662,7 @@ mod tests {
         let wake = ObjectRef::new("images").within("shop");
         let woken = std::slice::from_ref(&wake);
         assert_eq!(index.apply_connection(Event::Apply(unreadable("11", |_| {}))), woken);
-        assert!(index.exists("shop", "images") && index.connection(&wake).unwrap().readable().is_none());
+        assert!(index.connection(&wake).unwrap().readable().is_none());
         assert_eq!(index.secret(&key("login")), SecretState::Unknown);
         assert_eq!(index.apply_secret(Event::Apply(secret("login", "12"))), []);
         assert_eq!(index.apply_secret(Event::Apply(secret("images", "13"))), woken);
@@ -676,13 +671,13 @@ mod tests {
         for event in [Event::Init, Event::InitApply(unreadable("11", |_| {})), Event::InitDone] {
             index.apply_connection(event);
         }
-        assert!(index.exists("shop", "images"));
+        assert!(index.connection(&wake).is_some());
 
         assert_eq!(index.apply_connection(Event::Apply(stored("15", |_| {}))), woken, "it is mended");
         assert_eq!(index.apply_secret(Event::Apply(secret("login", "16"))), woken);
         index.apply_connection(Event::Apply(unreadable("17", |_| {})));
         index.apply_connection(Event::Delete(unreadable("18", |_| {})));
-        assert!(!index.exists("shop", "images"));
+        assert!(index.connection(&wake).is_none());
     }
 
     #[test]

@@ -11,7 +11,10 @@ use kube::{
     runtime::{reflector::ObjectRef, watcher::Event},
 };
 
-use super::owners::Owners;
+use super::{
+    listing::{Listing, Parts},
+    owners::Owners,
+};
 use crate::{
     controller::{
         mapper::{self, Concerned, Wake},
@@ -38,15 +41,6 @@ pub(super) struct Secrets {
     gone: HashMap<ObjectKey, String>,
     /// The first list is complete.
     pub(super) is_listed: bool,
-}
-
-/// A list of Secrets while it comes in.
-#[derive(Default)]
-struct Listing {
-    /// The Secrets seen so far, to notice those that went while nobody watched.
-    seen: HashSet<ObjectKey>,
-    /// The Secrets that began to concern somebody meanwhile: they may have passed by before that.
-    late: HashSet<ObjectKey>,
 }
 
 impl Default for Secrets {
@@ -106,7 +100,7 @@ impl Secrets {
     /// Begins to follow what a connection is about.
     pub(super) fn follow(&mut self, connection: &Stored) {
         let new = mapper::followed_secrets(connection).into_iter().filter(|key| !self.concerned.contains(key));
-        self.listing.late.extend(new);
+        self.listing.follow(new);
         self.concerned.add(connection);
     }
 
@@ -120,19 +114,19 @@ impl Secrets {
     pub(super) fn apply(&mut self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Wake> {
         match event {
             Event::Init => {
-                self.listing = Listing::default();
+                self.listing.begin();
                 vec![]
             }
             Event::InitApply(secret) => {
                 let key = mapper::key_of(&secret.metadata);
                 let woken = self.see(&key, &secret.metadata);
                 if self.known.contains_key(&key) {
-                    self.listing.seen.insert(key);
+                    self.listing.shows(key);
                 }
                 woken
             }
             Event::InitDone => {
-                let Listing { seen, late } = std::mem::take(&mut self.listing);
+                let Parts { seen, late } = self.listing.end();
                 // What nobody asked for when it passed by is not known to be absent; it must be looked at.
                 let unsure = |key: &ObjectKey| late.contains(key) && !self.known.contains_key(key);
                 let known: HashSet<ObjectKey> = self.known.keys().chain(self.concerned.keys()).cloned().collect();
@@ -204,6 +198,7 @@ impl Secrets {
         for key in keys {
             self.gone.remove(&key);
             self.ahead.remove(&key);
+            self.listing.unfollow(&key);
             if !matches!(self.known.get(&key), Some(SecretState::Present(meta)) if meta.is_marked()) {
                 self.forget(&key);
             }
@@ -241,6 +236,7 @@ impl Secrets {
     }
 
     fn forget(&mut self, key: &ObjectKey) {
+        self.ahead.remove(key);
         let before = self.known.remove(key);
         self.owners.hand_over(key, Owners::of(key, before.as_ref()), None);
     }

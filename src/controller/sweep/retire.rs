@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Finding, Rest, Subject, live, remove, tell,
-    verdict::{self, Act, Presence},
+    verdict::{self, Act, Kind, Presence, WrittenFor},
 };
 use crate::{
     api::connection::DeletionPolicy,
@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// Removes the Secrets that were written for this connection under other names. Costs nothing where there are none.
+/// Removes the Secrets that were written for this connection under other names, or for an earlier one of its name. Costs
+/// nothing where there are none. What was to stay when it was written last stays, whatever the connection says now.
 ///
 /// To be called only when the target is current: the new one first, then the old one.
 ///
@@ -40,14 +41,14 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         if !is_due {
             continue;
         }
-        match remove::look(&context.client, &key).await.map_err(Error::Write)? {
-            Looked::There(found) => match verdict::is_surely_of(&key, &connection.reference, &found) {
-                Ok(()) => candidates.push((key, seen, *found)),
-                Err(clause) => note(context, connection, &key, &seen, Finding::Spared(clause)).await,
-            },
-            Looked::Ending => note(context, connection, &key, &seen, Finding::Ending).await,
-            Looked::Absent => note(context, connection, &key, &seen, Finding::Removed).await,
-            Looked::Denied => note(context, connection, &key, &seen, Finding::Denied(Act::ReadSecret)).await,
+        if let Err(finding) = verdict::by_marks_of_renamed(&seen, connection.created) {
+            note(context, connection, &key, &seen, finding).await;
+            continue;
+        }
+        let looked = remove::look(&context.client, &key).await.map_err(Error::Write)?;
+        match may_go(&key, connection, looked) {
+            Ok((found, written_for)) => candidates.push((key, seen, found, written_for)),
+            Err(finding) => note(context, connection, &key, &seen, finding).await,
         }
     }
     if candidates.is_empty() {
@@ -58,7 +59,7 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
     match unchanged.map_err(Error::Write)? {
         Ok(true) => {}
         Err(Presence::Denied) => {
-            for (key, seen, _) in candidates {
+            for (key, seen, ..) in candidates {
                 note(context, connection, &key, &seen, Finding::Denied(Act::ReadConnection)).await;
             }
             return Ok(());
@@ -66,11 +67,40 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         // The watch is behind, and brings us back.
         Ok(false) | Err(Presence::There | Presence::Gone | Presence::NotServed) => return Ok(()),
     }
-    for (key, seen, found) in candidates {
+    let mut kind: Option<Kind> = None;
+    for (key, seen, found, written_for) in candidates {
+        if let WrittenFor::Predecessor(then) = written_for {
+            // One look at the kind for all of them, after the one at the connection.
+            let kind = match kind {
+                Some(kind) => kind,
+                None => *kind.insert(live::kind(&context.client).await.map_err(Error::Write)?),
+            };
+            if let Err(finding) = verdict::by_kind(then, kind) {
+                note(context, connection, &key, &seen, finding).await;
+                continue;
+            }
+        }
         let removed = remove::delete(&context.client, &context.metrics, &key, &found).await.map_err(Error::Write)?;
         note(context, connection, &key, &seen, Finding::from(removed)).await;
     }
     Ok(())
+}
+
+/// Whether a Secret under another name may go, going by a live look at it.
+fn may_go(
+    key: &ObjectKey,
+    connection: &Connection,
+    looked: Looked<SecretMeta>,
+) -> Result<(SecretMeta, WrittenFor), Finding> {
+    let found = match looked {
+        Looked::There(found) => *found,
+        Looked::Ending => return Err(Finding::Ending),
+        Looked::Absent => return Err(Finding::Removed),
+        Looked::Denied => return Err(Finding::Denied(Act::ReadSecret)),
+    };
+    verdict::is_surely_of(key, &connection.reference, &found).map_err(Finding::Spared)?;
+    let written_for = verdict::by_marks_of_renamed(&found, connection.created)?;
+    Ok((found, written_for))
 }
 
 /// When a Secret under another name that rests now may be looked at again, as uptime. What may be looked at already waits for

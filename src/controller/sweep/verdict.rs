@@ -87,6 +87,8 @@ pub enum Finding {
     PolicyUnknown,
     /// When its connection was made is not known.
     AgeUnknown,
+    /// It says that its connection was made later than the one of that name that is there.
+    ConnectionOlder,
     /// The kind was installed anew since its connection was made.
     KindYounger,
     /// It is not what its metadata say, with a clause about it.
@@ -126,6 +128,7 @@ impl Finding {
             | Self::Retained
             | Self::PolicyUnknown
             | Self::AgeUnknown
+            | Self::ConnectionOlder
             | Self::Spared(_)
             | Self::ConnectionThere
             | Self::Changed
@@ -142,6 +145,7 @@ impl Finding {
             | Self::Retained
             | Self::PolicyUnknown
             | Self::AgeUnknown
+            | Self::ConnectionOlder
             | Self::KindYounger
             | Self::Spared(_) => None,
             Self::ConnectionThere
@@ -166,6 +170,7 @@ impl Finding {
             | Self::Unanswered => return None,
             Self::PolicyUnknown => "it does not say whether it is to be deleted",
             Self::AgeUnknown => "it does not say when its connection was created",
+            Self::ConnectionOlder => "it says that it was written for a connection that was created later",
             Self::KindYounger => {
                 "the CustomResourceDefinition was installed anew since, which deletes all connections without anybody's wish"
             }
@@ -200,6 +205,34 @@ pub fn by_marks(orphan: &Orphan) -> Result<Timestamp, Finding> {
         None => return Err(Finding::PolicyUnknown),
     }
     orphan.seen.connection_created().ok_or(Finding::AgeUnknown)
+}
+
+/// For which connection of a name a Secret was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrittenFor {
+    /// For the one that is there.
+    This,
+    /// For an earlier one, which was created then.
+    Predecessor(Timestamp),
+}
+
+/// Whether a Secret that its connection does not write any more is to go, going by its own marks: for which connection it
+/// was written, or why it stays. `created` is when the connection that is there was created.
+///
+/// The connection wants its old Secrets deleted, or nobody would ask. That says nothing about a Secret that was to stay
+/// when it was written last: it may have been left on purpose, and Pods may name it.
+pub fn by_marks_of_renamed(secret: &SecretMeta, created: Timestamp) -> Result<WrittenFor, Finding> {
+    match secret.deletion_policy() {
+        Some(DeletionPolicy::Delete) => {}
+        Some(DeletionPolicy::Retain) => return Err(Finding::Retained),
+        None => return Err(Finding::PolicyUnknown),
+    }
+    match secret.connection_created() {
+        None => Err(Finding::AgeUnknown),
+        Some(then) if then == created => Ok(WrittenFor::This),
+        Some(then) if then < created => Ok(WrittenFor::Predecessor(then)),
+        Some(_) => Err(Finding::ConnectionOlder),
+    }
 }
 
 /// What a connection that is gone wanted for its Secrets: the last word that was seen. Where the watch may have missed the
@@ -326,6 +359,33 @@ mod tests {
     }
 
     #[test]
+    fn an_old_name_goes_only_if_it_was_to_go_when_it_was_written_for_this_connection_or_an_earlier_one() {
+        use WrittenFor::{Predecessor, This};
+        let (now, before, after) = (created(), minutes_later(-1), minutes_later(1));
+        for (name, policy, written, expected) in [
+            ("renamed", Some("Delete"), Some(now.to_string()), Ok(This)),
+            ("created anew under another name", Some("Delete"), Some(before.to_string()), Ok(Predecessor(before))),
+            ("of a connection to come", Some("Delete"), Some(after.to_string()), Err(Finding::ConnectionOlder)),
+            ("no age", Some("Delete"), None, Err(Finding::AgeUnknown)),
+            ("no time", Some("Delete"), Some("yesterday".into()), Err(Finding::AgeUnknown)),
+            ("to stay", Some("Retain"), Some(now.to_string()), Err(Finding::Retained)),
+            ("left by an earlier one on purpose", Some("Retain"), Some(before.to_string()), Err(Finding::Retained)),
+            ("no policy", None, Some(now.to_string()), Err(Finding::PolicyUnknown)),
+            ("a word of the future", Some("Archive"), Some(now.to_string()), Err(Finding::PolicyUnknown)),
+        ] {
+            let orphan = orphan(None, |meta| {
+                let marks =
+                    [(DELETION_POLICY_ANNOTATION, policy.map(str::to_owned)), (CONNECTION_CREATED_ANNOTATION, written)];
+                for (key, value) in marks {
+                    meta.marks.annotations.remove(key);
+                    meta.marks.annotations.extend(value.map(|value| (key.to_owned(), value)));
+                }
+            });
+            assert_eq!(by_marks_of_renamed(&orphan.seen, created()), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn only_a_look_that_shows_the_very_secret_and_no_connection_lets_it_go() {
         let orphan = orphan(None, |_| {});
         let there = |change: fn(&mut SecretMeta)| {
@@ -395,6 +455,7 @@ mod tests {
             (Finding::Retained, None),
             (Finding::PolicyUnknown, None),
             (Finding::AgeUnknown, None),
+            (Finding::ConnectionOlder, None),
             (Finding::KindYounger, None),
             (Finding::Spared("is immutable".into()), None),
             (Finding::ConnectionThere, Some(SLOW)),

@@ -1,0 +1,130 @@
+//! Brings the deletionPolicy to the Secrets of a connection, in every state in which they are not delivered to.
+//!
+//! Once a connection is gone and no process saw it go, what its Secrets say is the last word. A connection that is
+//! suspended, refused, expired or invalid delivers nothing, and the user may still want its Secrets to stay. Those under
+//! another name than the present one are never delivered to again; they learn of `Retain`, not of `Delete`, so that what was
+//! once to stay does not go.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+
+use super::{
+    Context,
+    error::Error,
+    observe::Observed,
+    plan::policy_patch,
+    remove::is_decision,
+    secret_meta::{ObjectKey, SecretMeta},
+    sighting::SecretState,
+};
+use crate::{
+    api::{connection::DeletionPolicy, names::FIELD_MANAGER},
+    domain::reference::ConnectionReference,
+    metrics::{WriteOp, WriteResult},
+};
+
+/// Writes the deletionPolicy to the Secrets that surely are this connection's and say something else; one write each.
+///
+/// To be called at the end of a pass: a delivery brings the policy along.
+///
+/// # Errors
+/// [`Error::Write`] if the API server did not answer as expected; trying again may help.
+pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), Error> {
+    let object = &observed.object;
+    let reference = ConnectionReference::namespaced(object.namespace().unwrap_or_default(), object.name_any());
+    let policy = object.spec.deletion_policy.unwrap_or_default();
+    if let SecretState::Present(target) = &observed.target
+        && is_behind(&reference, &observed.target_key, target, policy)
+        && let Some(written) = write(context, &observed.target_key, target, policy).await?
+    {
+        // Nothing changed that a pause could rest on.
+        context.memories.update(observed.uid(), |memory| {
+            if let Some(attempt) = &mut memory.attempt
+                && attempt.basis.target == observed.target.sighting()
+            {
+                attempt.basis.target = written.sighting();
+            }
+        });
+    }
+    match policy {
+        DeletionPolicy::Delete => return Ok(()),
+        DeletionPolicy::Retain => {}
+    }
+    for (key, seen) in context.index.stale(&reference, &observed.target_key) {
+        if is_behind(&reference, &key, &seen, policy) {
+            write(context, &key, &seen, policy).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a Secret surely is this connection's and says something else of its end.
+fn is_behind(reference: &ConnectionReference, key: &ObjectKey, seen: &SecretMeta, policy: DeletionPolicy) -> bool {
+    seen.owner(key).as_ref() == Some(reference) && seen.deletion_policy() != Some(policy)
+}
+
+/// Writes the policy to a Secret, if it still is what was seen; what it is then. None if it is not, or if the API server
+/// decides against it.
+async fn write(
+    context: &Context,
+    key: &ObjectKey,
+    seen: &Arc<SecretMeta>,
+    policy: DeletionPolicy,
+) -> Result<Option<SecretState>, Error> {
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let patch = Patch::<Secret>::Json(policy_patch(seen, policy));
+    let (counts_as, result) = match secrets.patch(&key.name, &parameters, &patch).await {
+        Ok(secret) => {
+            // Its data is what it was: the resourceVersion was.
+            let meta = SecretMeta { data_trusted: seen.data_trusted, ..SecretMeta::from_secret(&secret) };
+            let state = SecretState::Present(Arc::new(meta));
+            context.index.learn(key, state.clone());
+            (WriteResult::Written, Ok(Some(state)))
+        }
+        // The watch brings us back.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => (WriteResult::Conflict, Ok(None)),
+        Err(kube::Error::Api(status)) if is_decision(&status) => {
+            tracing::warn!(
+                secret = %key,
+                policy = policy.as_str(),
+                "the API server refused to let the operator write the deletionPolicy on it"
+            );
+            (WriteResult::Denied, Ok(None))
+        }
+        Err(error) => (WriteResult::Failed, Err(Error::Write(error.into()))),
+    };
+    context.metrics.target_write(WriteOp::Update, counts_as);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::{connection, object, target};
+    use DeletionPolicy::{Delete, Retain};
+
+    #[test]
+    fn only_a_secret_that_surely_is_ours_and_says_something_else_is_behind() {
+        let connection = connection(&object(|_| {}));
+        let (key, reference) = (&connection.target.key, &connection.reference);
+        let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
+        let ours = SecretMeta { touched_by_us: true, ..SecretMeta::clone(&meta) };
+        assert!(is_behind(reference, key, &ours, Retain));
+        assert!(!is_behind(reference, key, &ours, Delete), "it says so");
+
+        let mut silent = ours.clone();
+        silent.marks.annotations.remove(crate::api::names::DELETION_POLICY_ANNOTATION);
+        assert!(is_behind(reference, key, &silent, Delete), "nobody knows what it says");
+
+        let copy = SecretMeta { touched_by_us: false, ..ours.clone() };
+        assert!(!is_behind(reference, key, &copy, Retain));
+        let other = ConnectionReference::namespaced("shop", "other");
+        assert!(!is_behind(&other, key, &ours, Retain));
+    }
+}
