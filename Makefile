@@ -3,6 +3,8 @@
 # Needed: Rust (rust-toolchain.toml says which), Go, a C compiler, git, make. Everything else is built from pinned sources.
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# Tests wait more than they compute: for registries, for clocks, for the API server.
+export RUST_TEST_THREADS ?= 6
 # A build that would change Cargo.lock is a mistake everywhere but in `cargo update`.
 CARGO_FLAGS := --locked
 CARGO_DENY_VERSION := 0.20.2
