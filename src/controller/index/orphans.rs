@@ -1,0 +1,61 @@
+//! What connections left behind: Secrets of those that are gone, and of names they do not write any more.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Index, LastSeen, departures::Departure};
+use crate::{
+    controller::secret_meta::{ObjectKey, SecretMeta},
+    domain::reference::ConnectionReference,
+};
+
+/// A Secret that was written for a connection which is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The Secret.
+    pub key: ObjectKey,
+    /// What is known of it.
+    pub seen: Arc<SecretMeta>,
+    /// Whose it was.
+    pub reference: ConnectionReference,
+    /// Since when this process has known its connection to be gone, as uptime.
+    pub since: Duration,
+    /// What its connection wanted for it, as this process saw it.
+    pub policy: Option<LastSeen>,
+}
+
+impl Index {
+    /// All Secrets whose connection is known not to be there. Forgets the connections that left none and went before the
+    /// uptime `forget_before`.
+    pub fn orphans(&self, forget_before: Duration) -> Vec<Orphan> {
+        let inner = &mut *self.lock();
+        if !inner.is_listed() {
+            return vec![];
+        }
+        let owners = inner.secrets.owners();
+        inner.departures.forget(forget_before, |reference| owners.contains(reference));
+        let mut orphans = vec![];
+        for reference in owners.references().filter(|reference| !inner.is_there(reference)) {
+            let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
+            for (key, seen) in inner.secrets.owned(reference) {
+                orphans.push(Orphan { key, seen, reference: reference.clone(), since, policy });
+            }
+        }
+        orphans
+    }
+
+    /// Completes once there may be new orphans: at once if that happened since it completed last.
+    pub async fn orphaned(&self) {
+        self.orphaned.notified().await;
+    }
+
+    /// Whether a connection is known not to be there.
+    pub fn is_gone(&self, reference: &ConnectionReference) -> bool {
+        let inner = self.lock();
+        inner.is_listed() && !inner.is_there(reference)
+    }
+
+    /// The Secrets that were written for a connection under other names than this.
+    pub fn stale(&self, reference: &ConnectionReference, target: &ObjectKey) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+        self.lock().secrets.owned(reference).into_iter().filter(|(key, _)| key != target).collect()
+    }
+}
