@@ -24,6 +24,8 @@ pub struct Problem {
     pub hint: Option<String>,
     /// The pause the other side asked for.
     pub retry_after: Option<Duration>,
+    /// The provider's own name for the request that failed, for its support.
+    pub request_id: Option<String>,
 }
 
 /// Paths of fields that messages point to.
@@ -34,6 +36,28 @@ pub mod field {
     pub const SECRET_REF: &str = "spec.provider.generic.secretRef";
     /// Which Secret holds the login to Docker Hub.
     pub const DOCKERHUB_SECRET_REF: &str = "spec.provider.dockerhub.secretRef";
+    /// Which Secret holds the API token of DigitalOcean.
+    pub const DIGITALOCEAN_SECRET_REF: &str = "spec.provider.digitalocean.secretRef";
+    /// Which registry of DigitalOcean it is.
+    pub const DIGITALOCEAN_REGISTRY_NAME: &str = "spec.provider.digitalocean.registryName";
+    /// Where DigitalOcean's API is.
+    pub const DIGITALOCEAN_API_URL: &str = "spec.provider.digitalocean.apiUrl";
+    /// How long DigitalOcean's credentials live.
+    pub const DIGITALOCEAN_EXPIRY_SECONDS: &str = "spec.provider.digitalocean.expirySeconds";
+    /// Which Secret gives access to the API of IONOS.
+    pub const IONOS_SECRET_REF: &str = "spec.provider.ionos.secretRef";
+    /// Which registry of IONOS it is, by name.
+    pub const IONOS_REGISTRY_NAME: &str = "spec.provider.ionos.registryName";
+    /// Which registry of IONOS it is, by ID.
+    pub const IONOS_REGISTRY_ID: &str = "spec.provider.ionos.registryId";
+    /// Whose registry of IONOS it is.
+    pub const IONOS_CONTRACT_NUMBER: &str = "spec.provider.ionos.contractNumber";
+    /// What tokens of IONOS may do.
+    pub const IONOS_SCOPES: &str = "spec.provider.ionos.scopes";
+    /// How long tokens of IONOS live.
+    pub const IONOS_TOKEN_TTL: &str = "spec.provider.ionos.tokenTtlMinutes";
+    /// Where the API of IONOS is.
+    pub const IONOS_API_URL: &str = "spec.provider.ionos.apiUrl";
     /// Which host image names begin with.
     pub const IMAGE_HOST: &str = "spec.provider.generic.imageHost";
     /// Which object holds the registry's certificate authority.
@@ -57,10 +81,21 @@ pub mod field {
     /// How often a refresh happens.
     pub const REFRESH_INTERVAL: &str = "spec.refreshIntervalMinutes";
     /// All paths, so that one read back from a status is known again.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 25] = [
         REGISTRY_URL,
         SECRET_REF,
         DOCKERHUB_SECRET_REF,
+        DIGITALOCEAN_SECRET_REF,
+        DIGITALOCEAN_REGISTRY_NAME,
+        DIGITALOCEAN_API_URL,
+        DIGITALOCEAN_EXPIRY_SECONDS,
+        IONOS_SECRET_REF,
+        IONOS_REGISTRY_NAME,
+        IONOS_REGISTRY_ID,
+        IONOS_CONTRACT_NUMBER,
+        IONOS_SCOPES,
+        IONOS_TOKEN_TTL,
+        IONOS_API_URL,
         IMAGE_HOST,
         CA_REF,
         INSECURE,
@@ -78,7 +113,14 @@ pub mod field {
 impl Problem {
     /// A problem without field and hint.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: shortened(message.into(), MAX_MESSAGE), field: None, hint: None, retry_after: None }
+        Self {
+            reason,
+            message: shortened(message.into(), MAX_MESSAGE),
+            field: None,
+            hint: None,
+            retry_after: None,
+            request_id: None,
+        }
     }
 
     /// The same, pointing to a field.
@@ -93,6 +135,12 @@ impl Problem {
         self
     }
 
+    /// The same, with the provider's name for the request.
+    pub fn of_request(mut self, id: Option<String>) -> Self {
+        self.request_id = id;
+        self
+    }
+
     /// As it stands in the status.
     pub fn to_last_error(&self) -> LastError {
         LastError {
@@ -100,6 +148,7 @@ impl Problem {
             message: self.message.clone(),
             field: self.field.map(str::to_owned),
             hint: self.hint.clone(),
+            request_id: self.request_id.clone(),
         }
     }
 
@@ -111,6 +160,7 @@ impl Problem {
             field: error.field.as_deref().and_then(|path| field::ALL.into_iter().find(|known| *known == path)),
             hint: error.hint.clone(),
             retry_after: None,
+            request_id: error.request_id.clone(),
         }
     }
 }

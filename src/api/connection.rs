@@ -72,11 +72,16 @@ pub struct RegistryConnectionSpec {
     /// Where the credential comes from: exactly one key. Which key it is cannot be changed later.
     pub provider: Provider,
 
-    /// How often the login is tested again, in minutes, from 5 to 1440. Absent means 30. The first time is between an
+    /// How often the connection is refreshed, in minutes, from 5 to 1440: the login is tested again, and renewed where a
+    /// provider issues it (see `renewalPolicy`). Absent means 30. The first time is between an
     /// eighth and one interval after creation, the others follow at a fixed period, so that many connections spread evenly.
     #[schemars(range(min = MIN_REFRESH_INTERVAL_MINUTES, max = MAX_REFRESH_INTERVAL_MINUTES))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval_minutes: Option<i32>,
+
+    /// When credentials that a provider issues are renewed. The schema tells the text of the type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renewal_policy: Option<RenewalPolicy>,
 
     /// Serves only repositories below this path, such as `team` for `team/web` (not for `team-b/web`, nor for a repository
     /// named just `team`), so that several connections to one host can exist side by side. Of the clients, the kubelet
@@ -105,6 +110,19 @@ pub struct RegistryConnectionSpec {
     /// again. Absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+}
+
+/// When credentials that a provider issues are renewed. `OnInterval`: at each refresh. `NearExpiry`: each refresh only tests
+/// the credential, and it is renewed at half of its life. In both cases never later than a tenth of its life, at least five
+/// minutes, before it expires, and at once when the API credential or what is asked of the provider changes. Without meaning
+/// for logins that stand in a Secret. Absent means `OnInterval`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RenewalPolicy {
+    /// At each refresh.
+    #[default]
+    OnInterval,
+    /// At half of the life.
+    NearExpiry,
 }
 
 /// What happens to the Secret once the registry has definitely refused the login in it, twice, at least 30 minutes apart.
@@ -235,7 +253,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         let providers =
             property(root, "spec").and_then(|spec| property(spec, "provider")).map(|provider| provider_keys(provider));
         let sources = providers.iter().flatten().map(|key| source_rule(key));
-        root.x_kubernetes_validations = Some(sources.chain([authority_rule()]).collect());
+        let lives = LIVES.iter().map(|(key, life, seconds)| life_rule(key, life, *seconds));
+        root.x_kubernetes_validations = Some(sources.chain([authority_rule()]).chain(lives).collect());
         if let Some(provider) = property(root, "spec").and_then(|spec| property(spec, "provider")) {
             provider.x_kubernetes_validations = Some(provider_rules(provider));
             // The derived `oneOf` says the same in words that name no field.
@@ -277,6 +296,28 @@ fn target_rule(none: &str, other: &str) -> ValidationRule {
              cannot be the one that is written"
         )),
         field_path: Some(".spec.secret.name".to_owned()),
+        ..ValidationRule::default()
+    }
+}
+
+/// The fields that say how long issued credentials live, by provider, and how many seconds their unit has.
+const LIVES: [(&str, &str, i64); 2] = [("digitalocean", "expirySeconds", 1), ("ionos", "tokenTtlMinutes", 60)];
+
+/// An issued credential lives for two refresh intervals at least, so that one that cannot be renewed in time still works.
+fn life_rule(key: &str, life: &str, unit: i64) -> ValidationRule {
+    let path = format!("spec.provider.{key}.{life}");
+    let interval = format!(
+        "(has(self.spec.refreshIntervalMinutes) ? self.spec.refreshIntervalMinutes : {DEFAULT_REFRESH_INTERVAL_MINUTES})"
+    );
+    ValidationRule {
+        rule: format!(
+            "!has(self.spec) || !has(self.spec.provider) || !has(self.spec.provider.{key}) || !has(self.{path}) || \
+             self.{path} * {unit} >= 2 * 60 * {interval}"
+        ),
+        message: Some(format!(
+            "{path} must be at least twice spec.refreshIntervalMinutes (absent means {DEFAULT_REFRESH_INTERVAL_MINUTES})"
+        )),
+        field_path: Some(format!(".{path}")),
         ..ValidationRule::default()
     }
 }

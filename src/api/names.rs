@@ -41,6 +41,18 @@ pub const CONNECTION_CREATED_ANNOTATION: &str = "regcred.dev/connection-created-
 /// regcred, when the credential in it does.
 pub const EXPIRES_AT_ANNOTATION: &str = "regcred.dev/expires-at";
 
+/// The Secret type of a ledger.
+pub const LEDGER_TYPE: &str = "regcred.dev/ledger";
+
+/// The data key of a ledger.
+pub const LEDGER_KEY: &str = "ledger.json";
+
+/// What the name of every ledger begins with; the label value of its connection follows.
+pub const LEDGER_PREFIX: &str = "regcred-ledger-";
+
+/// Annotation on a ledger: when the first of the credentials that are to be revoked was replaced. Absent if none is.
+pub const RETIRED_AT_ANNOTATION: &str = "regcred.dev/retired-at";
+
 /// Annotation a user may put on a connection: any new value asks for a refresh now.
 pub const REFRESH_REQUESTED_ANNOTATION: &str = "regcred.dev/refresh-requested-at";
 

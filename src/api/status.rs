@@ -107,6 +107,13 @@ pub struct DeliveredCredential {
     /// An opaque name, new for every change of the credential and never used again. Each Secret carries the revision it
     /// holds in the annotation `regcred.dev/credential-revision`.
     pub revision: String,
+    /// The provider's name for it, for providers that issue credentials and name them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub id: Option<String>,
+    /// When it was issued, for providers that issue credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Time>,
     /// When it expires, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
@@ -253,4 +260,8 @@ pub struct LastError {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The provider's own name for the request that failed, for its support.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub request_id: Option<String>,
 }

@@ -100,7 +100,8 @@ fn operators_fault(object: &Node, allow_loopback: bool, others: &[Fault]) -> Opt
         // The API server would put five characters behind it.
         connection.metadata.name = connection.metadata.generate_name.as_ref().map(|start| format!("{start}00000"));
     }
-    let Problem { reason, message, field, hint, retry_after: _ } = validate(&connection, allow_loopback).err()?;
+    let Problem { reason, message, field, hint, retry_after: _, request_id: _ } =
+        validate(&connection, allow_loopback).err()?;
     let path = field.unwrap_or_default();
     let is_said = |fault: &Fault| fault.path.starts_with(path) || path.starts_with(&fault.path);
     // A bad name of the connection is one of the Secret, too.

@@ -7,7 +7,7 @@ use super::{due::settled_problem, observe::Observed, validate::Connection};
 use crate::{
     api::{
         Reason,
-        provider::Provider,
+        provider::{GivenBy, Provider, Way},
         status::{Control, LastTest, RepositoryVerdict, TestedRepository},
     },
     clock::whole_seconds,
@@ -32,7 +32,7 @@ pub(super) fn conclude(connection: &Connection, findings: &Findings) -> Result<(
         Login::Proven => Reason::LoginProven,
         Login::Unverified => Reason::Unverified,
         Login::Refused { who, status, for_repository: _ } => {
-            let message = format!("login: {who} refused the login in Secret {:?} ({status})", source_name(connection));
+            let message = format!("login: {who} refused {} ({status})", what(connection));
             return Ok((Reason::InvalidCredentials, Some(refused(connection, message))));
         }
         Login::Inconclusive(problem) => return Err(located(connection, problem.clone())),
@@ -70,6 +70,7 @@ fn located(connection: &Connection, problem: Problem) -> Problem {
     match (&connection.provider, problem.field) {
         (Provider::Generic(_), None) => problem.at(field::REGISTRY_URL),
         (Provider::Generic(_), Some(_)) => problem,
+        (Provider::Digitalocean(_) | Provider::Ionos(_), _) => Problem { field: None, ..problem },
         (Provider::Dockerhub(_), _) => {
             let hint = match problem.reason {
                 Reason::RateLimited | Reason::UpstreamError => problem.hint,
@@ -106,15 +107,25 @@ pub(super) fn last_test(verdict: Reason, findings: Option<&Findings>, now: Times
     }
 }
 
-fn source_name(connection: &Connection) -> &str {
-    &connection.provider.source_secret().name
+/// What was tested.
+fn what(connection: &Connection) -> String {
+    match connection.provider.way() {
+        Way::Given(_) => format!("the login in Secret {:?}", connection.provider.source_secret().name),
+        Way::Issued(_) => format!("the credential that the API of {} issued", connection.provider.key()),
+    }
 }
 
 fn refused(connection: &Connection, message: String) -> Problem {
-    let name = source_name(connection);
-    let account = match connection.provider {
-        Provider::Generic(_) => "user name",
-        Provider::Dockerhub(_) => "Docker ID (not the e-mail address)",
+    let name = &connection.provider.source_secret().name;
+    let account = match connection.provider.way() {
+        Way::Given(GivenBy::Generic(_)) => "user name",
+        Way::Given(GivenBy::Dockerhub(_)) => "Docker ID (not the e-mail address)",
+        Way::Issued(_) => {
+            return Problem::new(Reason::InvalidCredentials, message).hint(
+                "a refused credential is revoked, and another one is issued after 30 minutes, or at once when asked for with \
+                 the annotation regcred.dev/refresh-requested-at; check that the registry still exists at the provider",
+            );
+        }
     };
     Problem::new(Reason::InvalidCredentials, message).at(secret_ref_field(&connection.provider)).hint(format!(
         "put the right {account} and password into Secret {name:?}, and they are tried. The same ones are tried again after 30 \
@@ -126,8 +137,8 @@ fn refused(connection: &Connection, message: String) -> Problem {
 pub(super) fn refused_before(connection: &Connection, observed: &Observed) -> Problem {
     let told = settled_problem(&observed.status).filter(|problem| problem.reason == Reason::InvalidCredentials);
     told.unwrap_or_else(|| {
-        let host = connection.endpoint.shown_host();
-        let message = format!("login: {host} refused the login in Secret {:?}", source_name(connection));
+        let host = connection.site.as_ref().map_or("the registry", |site| site.endpoint.shown_host().as_str());
+        let message = format!("login: {host} refused {}", what(connection));
         refused(connection, message)
     })
 }

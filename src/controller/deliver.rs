@@ -58,7 +58,13 @@ pub(super) async fn deliver(
     now: Timestamp,
 ) -> Result<Outcome, Error> {
     let expires_at = accepted.expires_at.map(|time| Time(whole_seconds(time)));
-    let credential = DeliveredCredential { revision: revision(observed, &accepted, now), expires_at };
+    let credential = match &accepted.issued {
+        Some(issued) => issued.clone(),
+        None => {
+            let revision = revision(observed, &accepted, now);
+            DeliveredCredential { revision, id: None, issued_at: None, expires_at }
+        }
+    };
     let is_new = observed.status.credential.as_ref() != Some(&credential);
     // A source that was only touched is not worth a write; the next verdict records it. A new revision without what it was
     // read from would look outdated to the next process.
@@ -82,7 +88,7 @@ pub(super) async fn deliver(
     });
 
     for _ in 0..MAX_PLANS {
-        let plan = plan(connection, &accepted.proven, &credential, &observed.target);
+        let plan = plan(connection, &accepted.site, &accepted.proven, &credential, &observed.target);
         let applied = apply(&context.client, &context.metrics, plan).await.map_err(Error::Write)?;
         for (key, state) in applied.known() {
             context.index.learn(key, state.clone());

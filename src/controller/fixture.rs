@@ -13,7 +13,7 @@ use super::{
     request::Requests,
     secret_meta::SecretMeta,
     sighting::SecretState,
-    validate::{Connection, validate},
+    validate::{Connection, Site, validate},
     verify::Proven,
 };
 use crate::{
@@ -77,6 +77,11 @@ pub(super) fn connection(object: &RegistryConnection) -> Connection {
     validate(object, false).unwrap_or_else(|problem| panic!("{problem:?}"))
 }
 
+/// The registry of a connection that names it.
+pub(super) fn site(connection: &Connection) -> Site {
+    connection.site.clone().unwrap()
+}
+
 /// A Secret that exists, in some version.
 pub(super) fn present(uid: &str, resource_version: &str) -> SecretState {
     SecretState::Present(Arc::new(SecretMeta {
@@ -93,7 +98,7 @@ pub(super) fn proven() -> Proven {
 
 /// A delivered credential of this name.
 pub(super) fn named(revision: &str) -> DeliveredCredential {
-    DeliveredCredential { revision: revision.into(), expires_at: None }
+    DeliveredCredential { revision: revision.into(), id: None, issued_at: None, expires_at: None }
 }
 
 /// The target as a plan would make it for a revision.
@@ -102,7 +107,7 @@ pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
 }
 
 fn holding(connection: &Connection, credential: &DeliveredCredential) -> SecretState {
-    let plan = plan(connection, &proven(), credential, &SecretState::Absent);
+    let plan = plan(connection, &site(connection), &proven(), credential, &SecretState::Absent);
     let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
     let mut secret = (**secret).clone();
     secret.metadata.uid = Some("t".into());

@@ -10,7 +10,7 @@ use super::{
     request::Requests,
     secret_meta::ObjectKey,
     sighting::{SecretState, Sighting},
-    validate::Connection,
+    validate::{Connection, Site},
 };
 use crate::api::{Reason, RegistryConnection, RegistryConnectionStatus, provider::CaKind, status::ObservedInput};
 
@@ -89,10 +89,10 @@ impl Observed {
     /// it tells of this registry. Adds the last login of this process there, in case it
     /// could not be written. What was proven and delivered elsewhere means nothing here.
     pub fn narrow_to(&mut self, connection: &Connection) {
-        let endpoint = &connection.endpoint;
         if connection.test.is_none() {
             self.authority = None;
         }
+        let Some(Site { endpoint, .. }) = &connection.site else { return };
         let status = &mut self.status;
         if status.registry_host.as_deref().is_some_and(|before| before != endpoint.shown_host().as_str()) {
             (status.credential, status.last_test) = (None, None);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     secret_meta::{Marks, ObjectKey, Ownership, SecretMeta},
     sighting::SecretState,
-    validate::{Connection, Target},
+    validate::{Connection, Site, Target},
     verify::Proven,
 };
 use crate::{
@@ -87,17 +87,27 @@ pub fn standing(connection: &Connection, state: &SecretState, delivered: Option<
             .at(field::SECRET_NAME)
             .hint("delete that Secret, or choose another name in spec.secret.name"),
         ),
-        Ownership::Ours => match delivered {
-            Some(credential) if meta.data_trusted && meta.marks == marks(connection, credential) => Standing::Current,
-            Some(_) | None => Standing::Outdated(Arc::clone(meta)),
+        Ownership::Ours => match (delivered, &connection.site) {
+            (Some(credential), Some(site))
+                if meta.data_trusted && meta.marks == marks(connection, site, credential) =>
+            {
+                Standing::Current
+            }
+            (Some(_) | None, _) => Standing::Outdated(Arc::clone(meta)),
         },
     }
 }
 
 /// The writes that bring the target to a proven credential, which the status calls `credential`.
-pub fn plan(connection: &Connection, proven: &Proven, credential: &DeliveredCredential, state: &SecretState) -> Plan {
-    let config = DockerConfig::new(&connection.config_key, proven.credential());
-    let wanted = marks(connection, credential);
+pub fn plan(
+    connection: &Connection,
+    site: &Site,
+    proven: &Proven,
+    credential: &DeliveredCredential,
+    state: &SecretState,
+) -> Plan {
+    let config = DockerConfig::new(&site.config_key, proven.credential());
+    let wanted = marks(connection, site, credential);
     let write = match standing(connection, state, Some(credential)) {
         Standing::Missing => Some(Write::Create(Box::new(secret(&connection.target, wanted, &config)))),
         Standing::Outdated(meta) => Some(Write::Update(patch(&meta, &wanted, &config))),
@@ -117,7 +127,7 @@ pub fn policy_patch(known: &SecretMeta, policy: DeletionPolicy) -> Patch {
 }
 
 /// The labels and annotations of the target.
-fn marks(connection: &Connection, credential: &DeliveredCredential) -> Marks {
+fn marks(connection: &Connection, site: &Site, credential: &DeliveredCredential) -> Marks {
     let Target { key, labels: extra_labels, annotations: extra_annotations } = &connection.target;
     let mut labels = extra_labels.clone();
     labels.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
@@ -127,7 +137,7 @@ fn marks(connection: &Connection, credential: &DeliveredCredential) -> Marks {
     annotations.insert(CONNECTION_ANNOTATION.into(), connection.reference.to_string());
     annotations.insert(NAMESPACE_ANNOTATION.into(), key.namespace.clone());
     annotations.insert(REVISION_ANNOTATION.into(), credential.revision.clone());
-    annotations.insert(CONFIG_KEY_ANNOTATION.into(), connection.config_key.as_str().into());
+    annotations.insert(CONFIG_KEY_ANNOTATION.into(), site.config_key.as_str().into());
     annotations.insert(DELETION_POLICY_ANNOTATION.into(), connection.deletion_policy.as_str().into());
     annotations.insert(CONNECTION_CREATED_ANNOTATION.into(), connection.created.to_string());
     if let Some(expires_at) = &credential.expires_at {
@@ -203,7 +213,7 @@ fn pointer(path: &[&str]) -> PointerBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::fixture::{connection, named, object, proven, target};
+    use crate::controller::fixture::{connection, named, object, proven, site, target};
 
     fn update(plan: Plan) -> Value {
         match plan.writes.into_iter().next() {
@@ -218,7 +228,7 @@ mod tests {
             object["spec"]["secret"] = json!({"labels": {"team": "shop"}, "annotations": {"note": "x"}});
         }));
         for state in [SecretState::Absent, SecretState::Unknown] {
-            let plan = plan(&connection, &proven(), &named("r1"), &state);
+            let plan = plan(&connection, &site(&connection), &proven(), &named("r1"), &state);
             let PlannedWrite { key, write: Write::Create(secret), .. } = &plan.writes[0] else {
                 panic!("not a creation")
             };
@@ -238,7 +248,7 @@ mod tests {
         let connection = connection(&object(|_| {}));
         let current = target(&connection, "r1");
         assert_eq!(standing(&connection, &current, Some(&named("r1"))), Standing::Current);
-        assert!(plan(&connection, &proven(), &named("r1"), &current).writes.is_empty());
+        assert!(plan(&connection, &site(&connection), &proven(), &named("r1"), &current).writes.is_empty());
         assert!(matches!(standing(&connection, &current, None), Standing::Outdated(_)));
     }
 
@@ -286,7 +296,13 @@ mod tests {
         let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
         let mut wiped = SecretMeta { has_labels: false, touched_by_us: true, ..SecretMeta::clone(&meta) };
         wiped.marks.labels.clear();
-        let patch = update(plan(&connection, &proven(), &named("r1"), &SecretState::Present(Arc::new(wiped))));
+        let patch = update(plan(
+            &connection,
+            &site(&connection),
+            &proven(),
+            &named("r1"),
+            &SecretState::Present(Arc::new(wiped)),
+        ));
         assert_eq!(patch[3]["path"], "/metadata/labels");
         assert_eq!(patch[3]["value"][MANAGED_BY_LABEL], "regcred");
     }
@@ -308,7 +324,13 @@ mod tests {
         let connection = connection(&object(|_| {}));
         let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
         let touched = SecretMeta { data_trusted: false, ..SecretMeta::clone(&meta) };
-        let patch = update(plan(&connection, &proven(), &named("r1"), &SecretState::Present(Arc::new(touched))));
+        let patch = update(plan(
+            &connection,
+            &site(&connection),
+            &proven(),
+            &named("r1"),
+            &SecretState::Present(Arc::new(touched)),
+        ));
         assert_eq!(patch.as_array().unwrap().len(), 3, "{patch}");
     }
 }

@@ -27,7 +27,7 @@ use super::{
     report::{Outcome, delivery_as_told},
     resolve::resolve,
     sweep::retire::retire,
-    validate::{Connection, validate},
+    validate::{Connection, Site, validate},
     verify::{Verdict, verify},
     wake::{next_wake, wake_at_expiry},
     withdraw,
@@ -35,9 +35,10 @@ use super::{
 use crate::{
     api::{
         Reason, RegistryConnection,
+        provider::{GivenBy, Way},
         status::{LastTest, ObservedInput},
     },
-    provider, registry,
+    provider,
 };
 
 /// How soon a connection comes back to a registry before which too many wait, at the earliest.
@@ -109,13 +110,20 @@ async fn pass(
         return Ok(Some(Outcome::nothing_due(connection, observed, now)));
     }
     if let (Due::Test(_), Some(_)) = (due, &connection.test)
-        && (registry::is_crowded(&context.http, &connection.endpoint.registry, &connection.endpoint.token_hosts)
+        && (connection.site.as_ref().is_some_and(|site| site.is_crowded(&context.http))
             || observed.memory.crowded.is_some_and(|login| context.flights.is_crowded(login)))
     {
         // One slow registry must not keep the workers from all others; nor does anything need to be read before its turn.
         return Ok(None);
     }
-    judge_and_deliver(context, observed, connection, due, now).await
+    match connection.provider.way() {
+        Way::Given(provider) => match connection.site.as_ref() {
+            Some(site) => judge_and_deliver(context, observed, connection, (provider, site), due, now).await,
+            // Such a provider names its registry in the spec.
+            None => Ok(Some(Outcome::nothing_due(connection, observed, now))),
+        },
+        Way::Issued(provider) => todo!(),
+    }
 }
 
 /// Obtains the credential, judges it, and delivers it if it may be. None if it had better come back a little later.
@@ -123,10 +131,11 @@ async fn judge_and_deliver(
     context: &Context,
     observed: &mut Observed,
     connection: &Connection,
+    (provider, site): (GivenBy<'_>, &Site),
     due: Due,
     now: Timestamp,
 ) -> Result<Option<Outcome>, Error> {
-    let resolved = match resolve(&context.client, connection, observed, now).await {
+    let resolved = match resolve(context, connection, (provider, site), observed, now).await {
         Ok(resolved) => resolved,
         Err(provider::Error::Unusable { problem, inputs }) => {
             acted_on_requests(context, observed);
@@ -143,7 +152,7 @@ async fn judge_and_deliver(
             let outcome = Outcome::unchanged(Some(*problem), delivery(connection, observed));
             return Ok(Some(Outcome { judged: inputs, ..outcome }));
         }
-        Err(provider::Error::Denied(problem)) => {
+        Err(provider::Error::Denied(problem) | provider::Error::Provider(problem)) => {
             acted_on_requests(context, observed);
             context.metrics.met(problem.reason);
             context.failed(observed, None, Trouble::Credential((*problem).clone()), &problem, now);
@@ -166,7 +175,7 @@ async fn judge_and_deliver(
         Verdict::Rejected(problem, refused) => {
             let last = verified.test.as_ref().or(observed.status.last_test.as_ref());
             if withdraw::is_due(connection, last) {
-                withdraw::withdraw(context, observed, connection, &refused).await?;
+                withdraw::withdraw(context, observed, connection, site, &refused).await?;
             }
             let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
             judged(context, observed, outcome, verified.test, &inputs)

@@ -79,7 +79,8 @@ pub fn status(
     let mut status = observed.status.clone();
     if let Some(connection) = connection {
         status.provider = Some(connection.provider.key().to_owned());
-        status.registry_host = Some(connection.endpoint.shown_host().to_string());
+        let told = connection.site.as_ref().map(|site| site.endpoint.shown_host().to_string());
+        status.registry_host = told.or(status.registry_host);
         status.secret_name = Some(connection.target.key.name.clone());
     }
     if let Some(test) = &outcome.test {

@@ -1,23 +1,30 @@
 //! Fourth step: the credential, from its source, and the certificates to trust when it is tested. IO.
 
 use jiff::Timestamp;
-use kube::Client;
 
 use super::{
+    Context,
     observe::{Authority, Observed},
     sighting::{SecretState, Sighting},
-    validate::Connection,
+    validate::{Connection, Site},
 };
 use crate::{
-    api::{Reason, names::EXPIRES_AT_ANNOTATION, status::ObservedInput},
+    api::{
+        Reason,
+        names::EXPIRES_AT_ANNOTATION,
+        provider::GivenBy,
+        status::{DeliveredCredential, ObservedInput},
+    },
     domain::credential::Credential,
     net::Certificates,
     problem::Problem,
-    provider::{CredentialSource, Error, Io, Issued, authorities, secret_not_found, secret_ref_field},
+    provider::{self, Error, Given, Io, authorities, secret_not_found, secret_ref_field},
 };
 
 /// A credential that was not judged yet, and all that is needed to judge it.
 pub struct Resolved {
+    /// What it serves.
+    pub site: Site,
     /// The credential.
     pub credential: Credential,
     /// When it expires, if that is known.
@@ -26,31 +33,35 @@ pub struct Resolved {
     pub authorities: Option<Certificates>,
     /// What was read, as it was then.
     pub inputs: Vec<ObservedInput>,
+    /// How the ledger names it, if a provider issued it.
+    pub issued: Option<DeliveredCredential>,
 }
 
-/// Obtains the credential of a connection. What the watch shows to be absent costs no request.
+/// Reads the credential of a connection to which it is given. What the watch shows to be absent costs no request.
 ///
 /// # Errors
 /// The provider's [`Error`].
 pub async fn resolve(
-    client: &Client,
+    context: &Context,
     connection: &Connection,
+    (provider, site): (GivenBy<'_>, &Site),
     observed: &Observed,
     now: Timestamp,
 ) -> Result<Resolved, Error> {
-    let io = Io::new(client, connection.reference.namespace());
-    let provider = &connection.provider;
+    let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
     if observed.source == SecretState::Absent {
-        let problem = secret_not_found(secret_ref_field(provider), io.namespace(), &provider.source_secret().name);
+        let source = connection.provider.source_secret();
+        let problem = secret_not_found(secret_ref_field(&connection.provider), io.namespace(), &source.name);
         return Err(Error::Unusable { problem: Box::new(problem), inputs: vec![] });
     }
-    let Issued { credential, expires_at, input } = provider.issue(&io, &connection.endpoint).await?;
+    let Given { credential, expires_at, input } = provider::read(&io, provider, &site.endpoint).await?;
     if let Some(end) = expires_at.filter(|end| *end <= now) {
         return Err(Error::Unusable { problem: Box::new(expired(connection, end)), inputs: vec![input] });
     }
     // Without a test nobody is to be trusted.
-    let Some(reference) = provider.authorities().filter(|_| connection.test.is_some()) else {
-        return Ok(Resolved { credential, expires_at, authorities: None, inputs: vec![input] });
+    let Some(reference) = connection.provider.authorities().filter(|_| connection.test.is_some()) else {
+        let inputs = vec![input];
+        return Ok(Resolved { site: site.clone(), credential, expires_at, authorities: None, inputs, issued: None });
     };
     if let Some(Authority { sighting: Sighting::Absent, .. }) = observed.authority {
         let problem = Box::new(authorities::not_found(io.namespace(), reference));
@@ -58,7 +69,8 @@ pub async fn resolve(
     }
     match authorities::read(&io, reference).await {
         Ok((certificates, of)) => {
-            Ok(Resolved { credential, expires_at, authorities: Some(certificates), inputs: vec![input, of] })
+            let (authorities, inputs) = (Some(certificates), vec![input, of]);
+            Ok(Resolved { site: site.clone(), credential, expires_at, authorities, inputs, issued: None })
         }
         // The source was good, and is part of what this is about.
         Err(Error::Unusable { problem, inputs: of }) => {

@@ -22,28 +22,34 @@ use crate::{
             is_annotation_key, is_data_key, is_label_key, is_label_value,
         },
         names::{GROUP, MANAGED_BY_LABEL, OBJECT_NAME_IN_WORDS, is_object_name},
-        provider::Provider,
+        provider::{Provider, Way},
     },
     domain::{
         docker_config::ConfigKey,
+        host::RegistryHost,
         image::{REFERENCE_IN_WORDS, REPOSITORY_IN_WORDS, Reference, RepositoryName},
         reference::ConnectionReference,
     },
+    net::Http,
     problem::{Problem, field},
-    provider::{endpoint::Endpoint, secret_ref_field},
-    registry::Repository,
+    provider::{
+        endpoint::Endpoint,
+        issuing::{self, Api},
+        secret_ref_field,
+    },
+    registry::{self, Repository},
 };
 
 /// A connection whose spec makes sense.
 pub struct Connection {
     /// Kind, namespace and name.
     pub reference: ConnectionReference,
-    /// Where the registry is, and whom to trust there.
-    pub endpoint: Endpoint,
+    /// The registry, and which of its images the login serves. None until a provider that issues credentials has told.
+    pub site: Option<Site>,
     /// How the login is tested; none delivers it as it is given.
     pub test: Option<TestPlan>,
-    /// Which images the login serves, as the entry of the docker config says it.
-    pub config_key: ConfigKey,
+    /// Only repositories below this path are served.
+    pub prefix: Option<RepositoryName>,
     /// How the credential is obtained.
     pub provider: Provider,
     /// What is written.
@@ -56,6 +62,27 @@ pub struct Connection {
     pub on_rejected: OnRejected,
     /// What the end of the connection does to the target.
     pub deletion_policy: DeletionPolicy,
+}
+
+/// A registry, and which of its images the login serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Where the registry is, and whom to trust there.
+    pub endpoint: Endpoint,
+    /// Which images the login serves, as the entry of the docker config says it.
+    pub config_key: ConfigKey,
+}
+
+impl Site {
+    /// Whether too many wait already for one of its servers.
+    pub fn is_crowded(&self, http: &Http) -> bool {
+        registry::is_crowded(http, &self.endpoint.registry, &self.endpoint.token_hosts)
+    }
+
+    /// The site of a registry.
+    pub fn new(endpoint: Endpoint, prefix: Option<&RepositoryName>) -> Self {
+        Self { config_key: ConfigKey::new(&endpoint.image_host, prefix), endpoint }
+    }
 }
 
 /// How a login is tested.
@@ -83,7 +110,10 @@ pub struct Target {
 /// A [`Problem`] of reason `InvalidSpec` that names the field.
 pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Connection, Problem> {
     let spec = &object.spec;
-    let endpoint = Endpoint::of(&spec.provider, allow_loopback)?;
+    let endpoint = match spec.provider.way() {
+        Way::Given(provider) => Some(Endpoint::of(provider, allow_loopback)?),
+        Way::Issued(provider) => issued_before(object, &issuing::api(provider, allow_loopback)?),
+    };
     let prefix = match &spec.repository_prefix {
         None => None,
         Some(text) => Some(RepositoryName::parse(text).ok_or_else(|| {
@@ -91,7 +121,7 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
                 .hint(REPOSITORY_IN_WORDS)
         })?),
     };
-    let test = test_plan(spec.test.clone().unwrap_or_default(), &endpoint)?;
+    let test = test_plan(spec.test.clone().unwrap_or_default(), &spec.provider)?;
 
     let minutes = spec.refresh_interval_minutes.unwrap_or(DEFAULT_REFRESH_INTERVAL_MINUTES);
     if !(MIN_REFRESH_INTERVAL_MINUTES..=MAX_REFRESH_INTERVAL_MINUTES).contains(&minutes) {
@@ -131,8 +161,8 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     Ok(Connection {
         reference: ConnectionReference::namespaced(object.namespace().unwrap_or_default(), object.name_any()),
-        config_key: ConfigKey::new(&endpoint.image_host, prefix.as_ref()),
-        endpoint,
+        site: endpoint.map(|endpoint| Site::new(endpoint, prefix.as_ref())),
+        prefix,
         test,
         provider: spec.provider.clone(),
         target: Target { key, labels, annotations },
@@ -141,6 +171,12 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         on_rejected: spec.on_rejected.unwrap_or_default(),
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
     })
+}
+
+/// The registry that the credential which is delivered is for, as the status tells.
+fn issued_before(object: &RegistryConnection, api: &Api) -> Option<Endpoint> {
+    let host = object.status.as_ref()?.registry_host.as_deref()?;
+    api.endpoint(&RegistryHost::parse(host).ok()?)
 }
 
 /// The keys under which the provider reads are such that an object can have them.
@@ -182,7 +218,7 @@ fn marks(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, Strin
     Ok(())
 }
 
-fn test_plan(test: Test, endpoint: &Endpoint) -> Result<Option<TestPlan>, Problem> {
+fn test_plan(test: Test, provider: &Provider) -> Result<Option<TestPlan>, Problem> {
     let seconds = test.timeout_seconds.unwrap_or(DEFAULT_TEST_TIMEOUT_SECONDS);
     if !(MIN_TEST_TIMEOUT_SECONDS..=MAX_TEST_TIMEOUT_SECONDS).contains(&seconds) {
         let range = format!("{MIN_TEST_TIMEOUT_SECONDS} to {MAX_TEST_TIMEOUT_SECONDS}");
@@ -195,7 +231,7 @@ fn test_plan(test: Test, endpoint: &Endpoint) -> Result<Option<TestPlan>, Proble
         let hint = format!("keep at most {MAX_TEST_REPOSITORIES}");
         return Err(invalid(field::TEST_REPOSITORIES, message).hint(hint));
     }
-    let repositories = listed.into_iter().map(|listed| repository(listed, endpoint)).collect::<Result<_, _>>()?;
+    let repositories = listed.into_iter().map(|listed| repository(listed, provider)).collect::<Result<_, _>>()?;
     let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     Ok(match test.mode.unwrap_or(TestMode::Required) {
         TestMode::Required => Some(TestPlan { repositories, timeout }),
@@ -203,12 +239,15 @@ fn test_plan(test: Test, endpoint: &Endpoint) -> Result<Option<TestPlan>, Proble
     })
 }
 
-fn repository(listed: TestRepository, endpoint: &Endpoint) -> Result<Repository, Problem> {
+fn repository(listed: TestRepository, provider: &Provider) -> Result<Repository, Problem> {
     let TestRepository { name, reference } = listed;
     let unusable = |what: &str| invalid(field::TEST_REPOSITORIES, format!("{what} under test.repositories"));
     // Docker Hub's own images are written without their namespace.
-    let name =
-        if endpoint.image_host.is_docker_hub() && !name.contains('/') { format!("library/{name}") } else { name };
+    let name = if matches!(provider, Provider::Dockerhub(_)) && !name.contains('/') {
+        format!("library/{name}")
+    } else {
+        name
+    };
     let name = RepositoryName::parse(&name)
         .ok_or_else(|| unusable(&format!("{name:.300?} is not a repository's name")).hint(REPOSITORY_IN_WORDS))?;
     let reference = match reference {

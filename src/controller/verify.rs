@@ -14,13 +14,13 @@ use super::{
     observe::Observed,
     record::{Record, recorded, recorded_control, refused_since, told_before},
     resolve::Resolved,
-    validate::{Connection, TestPlan},
+    validate::{Connection, Site, TestPlan},
 };
 use crate::{
     api::{
         Reason,
         provider::Provider,
-        status::{LastTest, ObservedInput},
+        status::{DeliveredCredential, LastTest, ObservedInput},
     },
     clock::whole_seconds,
     domain::credential::{Credential, Fingerprint},
@@ -50,6 +50,8 @@ impl Proven {
 
 /// A credential that was accepted, and what it was made from.
 pub struct Accepted {
+    /// What it serves.
+    pub site: Site,
     /// The credential.
     pub proven: Proven,
     /// Stands for the credential as it is rendered.
@@ -58,6 +60,8 @@ pub struct Accepted {
     pub expires_at: Option<Timestamp>,
     /// What it was read from.
     pub inputs: Vec<ObservedInput>,
+    /// How the ledger names it, if a provider issued it.
+    pub issued: Option<DeliveredCredential>,
 }
 
 /// What is known of a credential.
@@ -96,19 +100,19 @@ pub async fn verify(
     due: Due,
     now: Timestamp,
 ) -> Option<Verified> {
-    let Resolved { credential, authorities, expires_at, inputs } = resolved;
-    let Endpoint { registry, token_hosts, image_host: _ } = &connection.endpoint;
+    let Resolved { site, credential, authorities, expires_at, inputs, issued } = resolved;
+    let Endpoint { registry, token_hosts, image_host: _ } = &site.endpoint;
     let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
     let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
     let whose = Whose::of(&context.fingerprints, registry, (token_hosts, &authorities), &credential);
-    let rendered = context.fingerprints.of(&connection.config_key, &credential);
+    let rendered = context.fingerprints.of(&site.config_key, &credential);
     let record = recorded(observed, &inputs, question);
     // What was found before does not do for a user who asks.
     let fresh = due == Due::Test(Cause::Requested);
     let must_ask = fresh || matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
     let accepted = || {
         let proven = Proven { credential: credential.clone() };
-        Accepted { proven, rendered, expires_at, inputs: inputs.clone() }
+        Accepted { site: site.clone(), proven, rendered, expires_at, inputs: inputs.clone(), issued: issued.clone() }
     };
     // One that cannot do what it must is not delivered anew, but what is delivered of it is kept in place.
     let delivered = || (observed.memory.accepted == Some(rendered)).then(accepted);
@@ -161,7 +165,7 @@ pub async fn verify(
         match turn.begin(&wanted, now) {
             Begun::Known(test) => test,
             Begun::Ask(asking) => {
-                let findings = ask(context, connection, observed, plan, &credential, authorities, now).await;
+                let findings = ask(context, connection, &site, observed, plan, &credential, authorities, now).await;
                 asking.learned(findings, context.clock.now())
             }
         }
@@ -217,6 +221,7 @@ pub async fn verify(
 async fn ask(
     context: &Context,
     connection: &Connection,
+    site: &Site,
     observed: &Observed,
     plan: &TestPlan,
     credential: &Credential,
@@ -225,8 +230,8 @@ async fn ask(
 ) -> Findings {
     let TestPlan { repositories, timeout } = plan;
     let question = Question {
-        registry: &connection.endpoint.registry,
-        token_hosts: &connection.endpoint.token_hosts,
+        registry: &site.endpoint.registry,
+        token_hosts: &site.endpoint.token_hosts,
         authorities,
         credential,
         repositories,

@@ -11,7 +11,7 @@ use super::{
     remove::{Removed, remove},
     secret_meta::{Ownership, SecretMeta},
     sighting::SecretState,
-    validate::Connection,
+    validate::{Connection, Site},
 };
 use crate::{
     api::{Reason, connection::OnRejected, names::DOCKER_CONFIG_JSON_KEY, status::LastTest},
@@ -49,6 +49,7 @@ pub async fn withdraw(
     context: &Context,
     observed: &mut Observed,
     connection: &Connection,
+    site: &Site,
     refused: &Credential,
 ) -> Result<(), Error> {
     match standing(connection, &observed.target, observed.status.credential.as_ref()) {
@@ -58,7 +59,7 @@ pub async fn withdraw(
     let key = &connection.target.key;
     let may_go = |secret: &Secret| match SecretMeta::from_secret(secret).ownership(key, &connection.reference) {
         Ownership::Foreign(clause) => Err(clause),
-        Ownership::Ours if holds(secret, connection, refused) => Ok(()),
+        Ownership::Ours if holds(secret, site, refused) => Ok(()),
         Ownership::Ours => Err("holds another login than the one that is refused".to_owned()),
     };
     match remove(&context.client, &context.metrics, key, may_go).await.map_err(Error::Write)? {
@@ -88,8 +89,8 @@ fn spare(context: &Context, observed: &Observed) {
 }
 
 /// Whether a Secret holds this login, as it would be delivered.
-fn holds(secret: &Secret, connection: &Connection, credential: &Credential) -> bool {
-    let config = DockerConfig::new(&connection.config_key, credential);
+fn holds(secret: &Secret, site: &Site, credential: &Credential) -> bool {
+    let config = DockerConfig::new(&site.config_key, credential);
     let held = secret.data.as_ref().and_then(|data| data.get(DOCKER_CONFIG_JSON_KEY));
     held.is_some_and(|held| held.0 == config.expose())
 }
@@ -98,7 +99,7 @@ fn holds(secret: &Secret, connection: &Connection, credential: &Credential) -> b
 mod tests {
     use super::*;
     use crate::controller::{
-        fixture::{connection, delivered, minutes_later, named},
+        fixture::{connection, delivered, minutes_later, named, site},
         plan::{Write, plan},
         verify::Proven,
     };
@@ -137,10 +138,11 @@ mod tests {
         let connection = connection(&delivered(|_| {}));
         let login = |password: &str| Credential::new("user".into(), password.into()).unwrap();
         let proven = Proven::for_test(login("refused"));
-        let plan = plan(&connection, &proven, &named("r1"), &SecretState::Absent);
+        let site = site(&connection);
+        let plan = plan(&connection, &site, &proven, &named("r1"), &SecretState::Absent);
         let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
-        assert!(holds(secret, &connection, &login("refused")));
-        assert!(!holds(secret, &connection, &login("the last good one")));
-        assert!(!holds(&Secret::default(), &connection, &login("refused")));
+        assert!(holds(secret, &site, &login("refused")));
+        assert!(!holds(secret, &site, &login("the last good one")));
+        assert!(!holds(&Secret::default(), &site, &login("refused")));
     }
 }

@@ -4,5 +4,6 @@ pub mod credential;
 pub mod docker_config;
 pub mod host;
 pub mod image;
+pub mod ledger;
 pub mod reference;
 pub mod token;

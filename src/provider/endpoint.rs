@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     api::{
         Reason,
-        provider::{Generic, Provider},
+        provider::{Generic, GivenBy},
     },
     domain::host::{InvalidRegistryUrl, RegistryHost, RegistryUrl},
     problem::{Problem, field},
@@ -27,14 +27,29 @@ impl Endpoint {
     ///
     /// # Errors
     /// A [`Problem`] of reason `InvalidSpec` that names the field.
-    pub fn of(provider: &Provider, allow_loopback: bool) -> Result<Self, Problem> {
+    pub fn of(provider: GivenBy<'_>, allow_loopback: bool) -> Result<Self, Problem> {
         match provider {
-            Provider::Generic(generic) => Self::generic(generic, allow_loopback),
-            Provider::Dockerhub(_) => {
+            GivenBy::Generic(generic) => Self::generic(generic, allow_loopback),
+            GivenBy::Dockerhub(_) => {
                 let registry = RegistryUrl::docker_hub().map_err(|error| invalid(field::REGISTRY_URL, error))?;
                 Ok(Self { registry, image_host: RegistryHost::docker_hub(), token_hosts: vec![] })
             }
         }
+    }
+
+    /// The endpoint of the registry that an issued credential is for. The hosts of the API that issued it belong to the same
+    /// company, and one of them may be the registry's token server.
+    ///
+    /// # Errors
+    /// None for a host that was read as one before.
+    pub fn issued(
+        registry: &RegistryHost,
+        plain_http: bool,
+        api_hosts: Vec<RegistryHost>,
+    ) -> Result<Self, InvalidRegistryUrl> {
+        let scheme = if plain_http { "http" } else { "https" };
+        let registry = RegistryUrl::parse_as(registry.as_str(), scheme)?;
+        Ok(Self { image_host: registry.host().clone(), registry, token_hosts: api_hosts })
     }
 
     /// The host to show: Docker Hub's API has a name that nobody writes.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::{Error, Io, Issued, endpoint::Endpoint, secret_not_found};
+use super::{Error, Given, Io, endpoint::Endpoint, secret_not_found};
 use crate::{
     api::{
         Reason,
@@ -28,7 +28,7 @@ pub(super) async fn read(
     reference: &SecretReference,
     field: &'static str,
     endpoint: &Endpoint,
-) -> Result<Issued, Error> {
+) -> Result<Given, Error> {
     let unusable = |problem: Problem, input: Option<ObservedInput>| Error::Unusable {
         problem: Box::new(problem.at(field)),
         inputs: input.into_iter().collect(),
@@ -38,7 +38,7 @@ pub(super) async fn read(
     };
     let login = login_in(&secret, reference, &hosts(endpoint));
     match login.and_then(|credential| Ok((credential, expires_at(&secret, &reference.name)?))) {
-        Ok((credential, expires_at)) => Ok(Issued { credential, expires_at, input }),
+        Ok((credential, expires_at)) => Ok(Given { credential, expires_at, input }),
         Err(problem) => Err(unusable(problem, Some(input))),
     }
 }

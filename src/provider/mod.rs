@@ -1,9 +1,15 @@
 //! Obtaining a credential: one file per provider.
+//!
+//! Some read a login that stands in a Secret ([`CredentialSource`]); others ask an API to issue one ([`issuing`]).
 
+pub mod access;
 pub mod authorities;
+mod digitalocean;
 mod dockerhub;
 pub mod endpoint;
 mod generic;
+mod ionos;
+pub mod issuing;
 mod login_secret;
 
 use jiff::Timestamp;
@@ -12,24 +18,30 @@ use kube::{Api, Client, Resource, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{Reason, provider::Provider, status::ObservedInput},
+    api::{
+        Reason,
+        provider::{GivenBy, Provider},
+        status::ObservedInput,
+    },
+    clock::Clock,
     domain::credential::Credential,
+    net::Http,
     problem::{Problem, field},
 };
 
 use endpoint::Endpoint;
 
-/// One way to obtain a registry credential.
+/// A registry credential that a user put into a Secret.
 pub trait CredentialSource {
-    /// Obtains the credential for a registry.
+    /// Reads the credential for a registry.
     ///
     /// # Errors
     /// [`Error`] says who has to move.
-    fn issue(&self, io: &Io<'_>, endpoint: &Endpoint) -> impl Future<Output = Result<Issued, Error>> + Send;
+    fn read(&self, io: &Io<'_>, endpoint: &Endpoint) -> impl Future<Output = Result<Given, Error>> + Send;
 }
 
-/// A credential and what it was made from.
-pub struct Issued {
+/// A credential and what it was read from.
+pub struct Given {
     /// The credential.
     pub credential: Credential,
     /// When it expires, if that is known.
@@ -49,6 +61,9 @@ pub enum Error {
         /// What was read; nothing if it does not exist.
         inputs: Vec<ObservedInput>,
     },
+    /// The provider's API refused, failed, or answered what it should not have.
+    #[error("{}", .0.message)]
+    Provider(Box<Problem>),
     /// The API server refused the read.
     #[error("{}", .0.message)]
     Denied(Box<Problem>),
@@ -62,21 +77,24 @@ impl Error {
     fn at(self, field: &'static str) -> Self {
         match self {
             Self::Denied(problem) => Self::Denied(Box::new(problem.at(field))),
-            other @ (Self::Unusable { .. } | Self::Api(_)) => other,
+            other @ (Self::Unusable { .. } | Self::Provider(_) | Self::Api(_)) => other,
         }
     }
 }
 
-/// What a provider may use, and nothing else: Secrets and ConfigMaps by name, in one namespace.
+/// What a provider may use, and nothing else: Secrets and ConfigMaps by name, in one namespace, the guarded way out, and the
+/// time.
 pub struct Io<'a> {
     client: &'a Client,
     namespace: &'a str,
+    http: &'a Http,
+    clock: &'a Clock,
 }
 
 impl<'a> Io<'a> {
     /// Access for a connection in `namespace`.
-    pub fn new(client: &'a Client, namespace: &'a str) -> Self {
-        Self { client, namespace }
+    pub fn new(client: &'a Client, namespace: &'a str, http: &'a Http, clock: &'a Clock) -> Self {
+        Self { client, namespace, http, clock }
     }
 
     /// The namespace all reads go to.
@@ -127,6 +145,8 @@ pub fn secret_ref_field(provider: &Provider) -> &'static str {
     match provider {
         Provider::Generic(_) => field::SECRET_REF,
         Provider::Dockerhub(_) => field::DOCKERHUB_SECRET_REF,
+        Provider::Digitalocean(_) => field::DIGITALOCEAN_SECRET_REF,
+        Provider::Ionos(_) => field::IONOS_SECRET_REF,
     }
 }
 
@@ -140,11 +160,13 @@ pub fn secret_not_found(field: &'static str, namespace: &str, name: &str) -> Pro
         ))
 }
 
-impl CredentialSource for Provider {
-    async fn issue(&self, io: &Io<'_>, endpoint: &Endpoint) -> Result<Issued, Error> {
-        match self {
-            Self::Generic(generic) => generic.issue(io, endpoint).await,
-            Self::Dockerhub(docker_hub) => docker_hub.issue(io, endpoint).await,
-        }
+/// Reads the credential of a provider whose credentials are given.
+///
+/// # Errors
+/// As for [`CredentialSource::read`].
+pub async fn read(io: &Io<'_>, provider: GivenBy<'_>, endpoint: &Endpoint) -> Result<Given, Error> {
+    match provider {
+        GivenBy::Generic(generic) => generic.read(io, endpoint).await,
+        GivenBy::Dockerhub(docker_hub) => docker_hub.read(io, endpoint).await,
     }
 }

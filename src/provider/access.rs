@@ -1,0 +1,20 @@
+//! What gives access to a provider's API: a token, or a user name and a password.
+
+use crate::domain::{credential::Credential, token::Token};
+
+/// See the module. No Debug, Display or Serialize.
+#[derive(Clone)]
+pub enum Access {
+    /// An API token.
+    Token(Token),
+    /// An account.
+    Login(Credential),
+}
+
+impl Access {
+    /// Stands for a token, salted; none for a password, which a digest would give away to who guesses.
+    pub fn digest(&self, salt: &str) -> Option<String> {
+        let _ = salt;
+        todo!()
+    }
+}

@@ -1,0 +1,220 @@
+//! Providers that issue credentials through an API. What is asked for, in which order and when is the business of
+//! `controller::renew`; here is what each step is for a provider.
+//!
+//! ```text
+//! access ─▶ prepare ─▶ issue ─▶ … ─▶ revoke
+//! ```
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use url::Url;
+
+use super::{Error, Io, access::Access, endpoint::Endpoint};
+use crate::{
+    api::{
+        provider::{IssuedBy, Provider},
+        status::ObservedInput,
+    },
+    domain::{
+        credential::Credential,
+        host::RegistryHost,
+        ledger::{Entry, Issuer},
+    },
+    problem::Problem,
+};
+
+/// One way to have credentials issued, implemented for the provider's part of the spec.
+pub trait Issues {
+    /// Finds out what has to be known before a credential is asked for. Issues nothing.
+    ///
+    /// # Errors
+    /// [`Error::Provider`] says who has to move.
+    fn prepare(&self, io: &Io<'_>, access: &Access) -> impl Future<Output = Result<Prepared, Error>> + Send;
+
+    /// Has a credential issued: the one call that makes something new. Whatever it made and cannot be used is ended before an
+    /// error is returned, as far as it can be.
+    ///
+    /// # Errors
+    /// [`Error::Provider`] says who has to move.
+    fn issue(
+        &self,
+        io: &Io<'_>,
+        access: &Access,
+        prepared: &Prepared,
+        order: &Order<'_>,
+    ) -> impl Future<Output = Result<Minted, Error>> + Send;
+}
+
+/// What is known before a credential is asked for.
+pub struct Prepared {
+    /// How what is issued will be ended.
+    pub issuer: Issuer,
+    /// The registry's host, where the provider tells it beforehand.
+    pub registry: Option<RegistryHost>,
+    /// Whether the credential gets a name of our choice.
+    pub takes_name: bool,
+}
+
+/// What is asked for.
+pub struct Order<'a> {
+    /// The name to give it; none where the provider takes none.
+    pub name: Option<&'a str>,
+    /// How long it is to live.
+    pub life: Duration,
+}
+
+/// A credential that was just issued.
+pub struct Minted {
+    /// The login.
+    pub credential: Credential,
+    /// The provider's name for it, if it has one.
+    pub id: Option<String>,
+    /// The registry it is for.
+    pub registry: RegistryHost,
+    /// When it expires: as the provider says, or else counted from before the call.
+    pub expires_at: Timestamp,
+}
+
+/// What came of ending a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It works no more.
+    Now,
+    /// The provider did not know it any more.
+    Before,
+}
+
+/// A credential that the provider lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The provider's name for it.
+    pub id: String,
+    /// The name we gave it.
+    pub name: String,
+    /// When it was created, if the provider says so.
+    pub created_at: Option<Timestamp>,
+}
+
+impl Provider {
+    /// What is asked of the provider, without the Secret: while it stays the same, a credential is as good as another.
+    pub fn terms(&self) -> Value {
+        let mut terms = serde_json::to_value(self).unwrap_or_default();
+        for provider in terms.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+            provider.as_object_mut().map(|fields| fields.remove("secretRef"));
+        }
+        terms
+    }
+}
+
+/// Where the API of a provider is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Its address, without a slash at the end of the path.
+    pub url: Url,
+}
+
+impl Api {
+    /// The endpoint of a registry that this API issues credentials for. Container clients speak plain http to loopback, so
+    /// there it goes by the API.
+    pub fn endpoint(&self, registry: &RegistryHost) -> Option<Endpoint> {
+        let https = Endpoint::issued(registry, false, vec![]).ok()?;
+        let plain_http = https.registry.is_loopback() && self.url.scheme() == "http";
+        Endpoint::issued(registry, plain_http, RegistryHost::of(&self.url).into_iter().collect()).ok()
+    }
+}
+
+/// Where the API of a provider is.
+///
+/// # Errors
+/// A [`Problem`] of reason `InvalidSpec` that names the field `apiUrl`.
+pub fn api(provider: IssuedBy<'_>, allow_loopback: bool) -> Result<Api, Problem> {
+    let _ = (provider, allow_loopback);
+    todo!()
+}
+
+/// Reads what gives access to the API of a provider.
+///
+/// # Errors
+/// [`Error::Unusable`] if the Secret is missing or cannot be used, else as for any read.
+pub async fn access(io: &Io<'_>, provider: IssuedBy<'_>) -> Result<(Access, ObservedInput), Error> {
+    let _ = (io, provider);
+    todo!()
+}
+
+/// Reads what gives access to the API that issued something; none if the Secret is gone or cannot be used, for then nothing
+/// can be ended with it any more. `io` must be for the namespace of the Secret.
+///
+/// # Errors
+/// An answer of the API server that is no decision; trying again may help.
+pub async fn access_at(io: &Io<'_>, issuer: &Issuer) -> Result<Option<Access>, Error> {
+    let _ = (io, issuer);
+    todo!()
+}
+
+/// [`Issues::prepare`] of any provider that issues credentials.
+///
+/// # Errors
+/// As there.
+pub async fn prepare(io: &Io<'_>, provider: IssuedBy<'_>, access: &Access) -> Result<Prepared, Error> {
+    let _ = (io, provider, access);
+    todo!()
+}
+
+/// [`Issues::issue`] of any provider that issues credentials.
+///
+/// # Errors
+/// As there.
+pub async fn issue(
+    io: &Io<'_>,
+    provider: IssuedBy<'_>,
+    access: &Access,
+    prepared: &Prepared,
+    order: &Order<'_>,
+) -> Result<Minted, Error> {
+    let _ = (io, provider, access, prepared, order);
+    todo!()
+}
+
+/// Ends a credential, going by its entry alone; `access` is none where that is gone and not needed.
+///
+/// # Errors
+/// [`Error::Provider`] if it may work on, and why.
+pub async fn revoke(io: &Io<'_>, entry: &Entry, access: Option<&Access>) -> Result<Ended, Error> {
+    let _ = (io, entry, access);
+    todo!()
+}
+
+/// Whether [`revoke`] needs access to the API.
+pub fn needs_access(issuer: &Issuer) -> bool {
+    match issuer {
+        Issuer::Digitalocean { .. } => false,
+        Issuer::Ionos { .. } => true,
+    }
+}
+
+/// All credentials whose names begin so; none where the provider cannot list them.
+///
+/// # Errors
+/// [`Error::Provider`] if it did not list all of them.
+pub async fn list(io: &Io<'_>, issuer: &Issuer, access: &Access, prefix: &str) -> Result<Vec<Listed>, Error> {
+    let _ = (io, issuer, access, prefix);
+    todo!()
+}
+
+/// Ends a credential that [`list`] showed.
+///
+/// # Errors
+/// [`Error::Provider`] if it may work on, and why.
+pub async fn end(io: &Io<'_>, issuer: &Issuer, access: &Access, listed: &Listed) -> Result<Ended, Error> {
+    let _ = (io, issuer, access, listed);
+    todo!()
+}
+
+/// How long an issued credential is to live: what the spec says, or three refresh intervals and at least an hour, within what
+/// the provider allows.
+pub fn life(provider: IssuedBy<'_>, interval: Duration) -> Duration {
+    let _ = (provider, interval);
+    todo!()
+}
