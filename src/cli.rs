@@ -4,6 +4,8 @@ use std::{ffi::OsString, io::Write, net::SocketAddr, path::PathBuf, process::Exi
 
 use anyhow::Context as _;
 
+use jiff::SignedDuration;
+
 use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use secrecy::SecretString;
 
@@ -94,6 +96,11 @@ pub struct RunArguments {
     #[arg(long, env = "REGCRED_FORBID_PRIVATE_ADDRESSES", value_parser = FalseyValueParser::new())]
     pub forbid_private_addresses: bool,
 
+    /// How long a credential that a provider issued works on once no Secret holds it any more, as in 10m or 1h30m. Then it is
+    /// revoked.
+    #[arg(long, env = "REGCRED_REVOCATION_GRACE", value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    pub revocation_grace: SignedDuration,
+
     /// Where to serve /livez, /readyz and /metrics. Port 0 takes a free one; the log names it.
     #[arg(long, env = "REGCRED_METRICS_ADDR", default_value = "0.0.0.0:8080", value_parser = parse_address)]
     pub metrics_addr: SocketAddr,
@@ -124,6 +131,15 @@ pub enum LogFormat {
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     full.parse().map_err(|_| format!("{text:?} is not an address; expected HOST:PORT or :PORT with a numeric host"))
+}
+
+/// A time of at least nothing and at most a week.
+fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    let most = SignedDuration::from_hours(7 * 24);
+    let duration: Option<SignedDuration> = text.trim().parse().ok();
+    duration
+        .filter(|duration| !duration.is_negative() && *duration <= most)
+        .ok_or_else(|| format!("{text:?} is not a time of at most a week, such as 10m"))
 }
 
 /// Does what the command line says. The exit code is a failure if `check` found something.

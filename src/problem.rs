@@ -141,6 +141,12 @@ impl Problem {
         self
     }
 
+    /// True if it is of a repository, which a login that was accepted cannot pull from.
+    pub fn is_of_a_repository(&self) -> bool {
+        let is_of_an_api = matches!(self.field, Some(field::DIGITALOCEAN_SECRET_REF | field::IONOS_SECRET_REF));
+        self.reason.is_of_a_repository() && !is_of_an_api
+    }
+
     /// As it stands in the status.
     pub fn to_last_error(&self) -> LastError {
         LastError {

@@ -96,15 +96,18 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
             clock: clock.clone(),
         })
         .context("failed to set up the HTTP client for registries")?,
-        index: controller::index::Index::new(clock.clone()),
+        index: controller::index::Index::new(clock.clone(), &arguments.namespace),
         clock,
         memories: controller::memory::Memories::default(),
         kept: controller::sweep::Kept::default(),
+        waits: controller::renew::orphan::Waits::default(),
         fingerprints: crate::domain::credential::Fingerprints::default(),
         habits: Habits::default(),
         flights: controller::flight::Flights::default(),
         metrics: Metrics::default(),
         allow_loopback: arguments.allow_loopback,
+        namespace: arguments.namespace.clone(),
+        revocation_grace: arguments.revocation_grace,
         pass_limit: controller::PASS_LIMIT,
     })
 }

@@ -50,8 +50,8 @@ pub const LEDGER_KEY: &str = "ledger.json";
 /// What the name of every ledger begins with; the label value of its connection follows.
 pub const LEDGER_PREFIX: &str = "regcred-ledger-";
 
-/// Annotation on a ledger: when the first of the credentials that are to be revoked was replaced. Absent if none is.
-pub const RETIRED_AT_ANNOTATION: &str = "regcred.dev/retired-at";
+/// Annotation on a ledger: from when on a credential in it is to be revoked, at the earliest. Absent if none is.
+pub const REVOKE_FROM_ANNOTATION: &str = "regcred.dev/revoke-from";
 
 /// Annotation a user may put on a connection: any new value asks for a refresh now.
 pub const REFRESH_REQUESTED_ANNOTATION: &str = "regcred.dev/refresh-requested-at";

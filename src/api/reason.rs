@@ -147,6 +147,12 @@ reasons! {
     NotRemoved: UsersTurn,
         "A Secret was left in place that no connection writes any more: it cannot be told for sure that it may go, or the operator has no right to remove it. Only in Events.",
         "Read the message; if nothing needs that Secret, delete it with `kubectl delete secret`.";
+    NotRevoked: UsersTurn,
+        "A credential that was replaced could not be revoked at its provider; it works until it expires. Only in Events.",
+        "Read the message; it is tried again until then, or revoke it in the provider's console.";
+    LedgerLost: UsersTurn,
+        "The ledger of a connection was deleted or damaged, so a new credential is issued. Only in Events.",
+        "Find out who touches Secrets in the operator's namespace; nothing else needs to be done.";
     RateLimited: Wait,
         "The registry asked to be called less often, or logins of this user failed so often within ten minutes that one more could lock the account.",
         "Wait; the operator goes on when the time the registry names, or those ten minutes, are over. In the second case, look for Secrets that hold a wrong password of this user.";
@@ -162,6 +168,9 @@ reasons! {
     UpstreamError: Wait,
         "The registry answered with an error of its own.",
         "Look at the registry's health; the operator tries again.";
+    RegistryNotReady: Wait,
+        "The provider has not made the registry ready yet, or the registry does not know a credential yet that was issued just now.",
+        "Wait; the operator tries again.";
     NotARegistry: Wait,
         "The host answers, but not as a registry does.",
         "Check `registryUrl`: it is the host before the first slash of an image name.";

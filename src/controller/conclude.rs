@@ -1,5 +1,7 @@
 //! From what a test found to the verdict, and to the words for the user. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -23,14 +25,28 @@ const MAX_SHOWN_NAME: usize = 100;
 const MAY_BE_WRONG: &str = "the registry accepts any login, so the user name or password may be wrong as well; if they are \
                             right, give the login the right to pull from the repository";
 
-/// The verdict that findings lead to, with what to tell the user if it is a bad one.
+/// How soon a credential that was issued just now and is not known yet is tried again. A refusal counts from its second minute
+/// on; until then no account comes to more failed logins than registries forgive.
+const NOT_YET: Duration = Duration::from_secs(30);
+
+/// The verdict that findings lead to, with what to tell the user if it is a bad one. `is_fresh`: the credential was issued
+/// just now, so the registry may not know it yet.
 ///
 /// # Errors
 /// The [`Problem`] that kept it from being found out.
-pub(super) fn conclude(connection: &Connection, findings: &Findings) -> Result<(Reason, Option<Problem>), Problem> {
+pub(super) fn conclude(
+    connection: &Connection,
+    findings: &Findings,
+    is_fresh: bool,
+) -> Result<(Reason, Option<Problem>), Problem> {
     let login = match &findings.login {
         Login::Proven => Reason::LoginProven,
         Login::Unverified => Reason::Unverified,
+        Login::Refused { who, status, for_repository: _ } if is_fresh => {
+            let message = format!("login: {who} does not know {} yet ({status})", what(connection));
+            let problem = Problem::new(Reason::RegistryNotReady, message);
+            return Err(Problem { retry_after: Some(NOT_YET), ..problem.hint(Reason::RegistryNotReady.fix()) });
+        }
         Login::Refused { who, status, for_repository: _ } => {
             let message = format!("login: {who} refused {} ({status})", what(connection));
             return Ok((Reason::InvalidCredentials, Some(refused(connection, message))));
@@ -190,7 +206,7 @@ mod tests {
         let connection = connection(&delivered(|_| {}));
         for (login, repositories, expected) in rows {
             let name = format!("{login:?} {repositories:?}");
-            let concluded = conclude(&connection, &findings(login, repositories));
+            let concluded = conclude(&connection, &findings(login, repositories), false);
             let concluded = concluded.map(|(verdict, problem)| (verdict, problem.map(|problem| problem.reason)));
             assert_eq!(concluded.map_err(|problem| problem.reason), expected, "{name}");
         }
@@ -201,7 +217,8 @@ mod tests {
         let connection = connection(&delivered(|_| {}));
         let failed = || found(RepositoryVerdict::InsufficientScope, Some(Reason::InsufficientScope));
         for (login, hinted) in [(Login::Proven, false), (Login::Unverified, true)] {
-            let (_, problem) = conclude(&connection, &findings(login, vec![failed(), failed(), failed()])).unwrap();
+            let (_, problem) =
+                conclude(&connection, &findings(login, vec![failed(), failed(), failed()]), false).unwrap();
             let problem = problem.unwrap();
             assert_eq!(problem.message, "team/web failed; 2 more under test.repositories failed too");
             assert_eq!(problem.field, Some(field::TEST_REPOSITORIES));
@@ -215,12 +232,12 @@ mod tests {
             object["spec"]["provider"] = json!({"dockerhub": {"secretRef": {"name": "login"}}});
         }));
         let refusal = Login::Refused { who: "r.example".into(), status: 401, for_repository: false };
-        let refused = conclude(&docker_hub, &findings(refusal, vec![])).unwrap().1.unwrap();
+        let refused = conclude(&docker_hub, &findings(refusal, vec![]), false).unwrap().1.unwrap();
         assert_eq!(refused.field, Some(field::DOCKERHUB_SECRET_REF));
         assert!(refused.hint.is_some_and(|hint| hint.contains("Docker ID")));
         let away = || Login::Inconclusive(Problem::new(Reason::Unreachable, "away"));
-        assert_eq!(conclude(&docker_hub, &findings(away(), vec![])).unwrap_err().field, None);
+        assert_eq!(conclude(&docker_hub, &findings(away(), vec![]), false).unwrap_err().field, None);
         let generic = connection(&delivered(|_| {}));
-        assert_eq!(conclude(&generic, &findings(away(), vec![])).unwrap_err().field, Some(field::REGISTRY_URL));
+        assert_eq!(conclude(&generic, &findings(away(), vec![]), false).unwrap_err().field, Some(field::REGISTRY_URL));
     }
 }

@@ -75,6 +75,7 @@ pub(super) async fn deliver(
         judged: if is_worth_recording { accepted.inputs.clone() } else { vec![] },
         credential: Some(credential.clone()),
         delivery: Delivery::Outstanding,
+        is_refused: false,
     };
     if is_new {
         // If the answer is lost, only the status can tell whether this revision is on record.

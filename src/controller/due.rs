@@ -6,6 +6,7 @@ use super::{
     memory::Trouble,
     observe::Observed,
     plan::{Standing, standing},
+    renew,
     sighting::Sighting,
     validate::Connection,
     withdraw,
@@ -13,10 +14,11 @@ use super::{
 use crate::{
     api::{
         ConditionType, Reason, condition,
+        provider::Way,
         reason::Class,
         status::{ObservedInput, RegistryConnectionStatus},
     },
-    problem::Problem,
+    problem::{Problem, field},
 };
 
 /// A refused credential is tried again after this time at the earliest, unless its input changes: registries lock
@@ -40,6 +42,10 @@ pub enum Due {
     Withdraw,
     /// The credential is to be judged, then delivered.
     Test(Cause),
+    /// A new credential is to be issued, judged, then delivered.
+    Renew(Cause),
+    /// Credentials that were replaced are to be revoked.
+    Revoke,
 }
 
 /// Why the credential is to be judged.
@@ -57,6 +63,8 @@ pub enum Cause {
     TimePassed,
     /// The user asks for it.
     Requested,
+    /// The ledger is gone, or not what was written last.
+    LedgerChanged,
 }
 
 /// What there is to do for a connection now.
@@ -84,7 +92,7 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
     }
     match settled_problem(status) {
         // What was delivered before a repository failed is kept in place.
-        Some(problem) if problem.reason.is_of_a_repository() && status.credential.is_some() => {}
+        Some(problem) if problem.is_of_a_repository() && status.credential.is_some() => {}
         Some(_) if withdraw::is_outstanding(connection, observed) => return Due::Withdraw,
         Some(_) => return Due::Nothing,
         None => {}
@@ -95,9 +103,22 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
     }
 }
 
-/// When the credential is tested next if nothing changes; none before the first definite verdict, and while the source
+/// When a connection is refreshed next if nothing changes.
+pub fn next_refresh_at(
+    connection: &Connection,
+    status: &RegistryConnectionStatus,
+    started: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    match connection.provider.way() {
+        Way::Given(_) => next_test(connection, status, started, now),
+        Way::Issued(_) => renew::due::next(connection, status, started, now),
+    }
+}
+
+/// When a credential that is given is tested next if nothing changes; none before the first definite verdict, and while the source
 /// is missing or unusable, where only a change of it helps. One that expires is looked at then, whatever the interval.
-pub fn next_test(
+fn next_test(
     connection: &Connection,
     status: &RegistryConnectionStatus,
     started: Timestamp,
@@ -131,7 +152,7 @@ pub fn expires_at(status: &RegistryConnectionStatus) -> Option<Timestamp> {
 }
 
 /// Whether a credential that was told to be expired may not be: the clock was set back since.
-fn is_unexpired(status: &RegistryConnectionStatus, now: Timestamp) -> bool {
+pub(super) fn is_unexpired(status: &RegistryConnectionStatus, now: Timestamp) -> bool {
     let is_told = status.last_error.as_ref().is_some_and(|error| error.code == Reason::Expired);
     let mut told_at = status.conditions.iter().map(|condition| condition.last_transition_time.0);
     is_told && told_at.any(|time| is_ahead(time, now)) && expires_at(status).is_none_or(|end| end > now)
@@ -148,7 +169,14 @@ fn add(time: Timestamp, duration: SignedDuration) -> Timestamp {
 
 /// The problem that the last definite verdict left behind: nothing but a change of the input or time mends it.
 pub fn settled_problem(status: &RegistryConnectionStatus) -> Option<Problem> {
-    status.last_error.as_ref().filter(|error| is_settled(error.code)).map(Problem::from_last_error)
+    let problem = status.last_error.as_ref().map(Problem::from_last_error)?;
+    // Only the provider knows which registries there are, so this is no fault that `validate` finds anew each time.
+    let is_unknown_registry = problem.reason == Reason::InvalidSpec
+        && matches!(
+            problem.field,
+            Some(field::DIGITALOCEAN_REGISTRY_NAME | field::IONOS_REGISTRY_NAME | field::IONOS_REGISTRY_ID)
+        );
+    (is_unknown_registry || is_settled(problem.reason)).then_some(problem)
 }
 
 fn is_settled(code: Reason) -> bool {
@@ -174,6 +202,9 @@ fn is_settled(code: Reason) -> bool {
         | Reason::AddressNotAllowed
         | Reason::TargetConflict
         | Reason::NotRemoved
+        | Reason::NotRevoked
+        | Reason::LedgerLost
+        | Reason::RegistryNotReady
         | Reason::RateLimited
         | Reason::AccessBlocked
         | Reason::Unreachable
@@ -187,7 +218,7 @@ fn is_settled(code: Reason) -> bool {
 }
 
 /// The last pass ended with a problem of the credential that was not a verdict.
-fn unsettled(status: &RegistryConnectionStatus) -> bool {
+pub(super) fn unsettled(status: &RegistryConnectionStatus) -> bool {
     // A login that cannot be proven, or shall not be, stays unknown for ever.
     let is_for_good =
         |reason: &str| [Reason::Unverified, Reason::NotTested].iter().any(|known| known.as_str() == reason);
@@ -214,7 +245,7 @@ pub fn pausing_trouble(observed: &Observed, now: Timestamp) -> Option<Trouble> {
 }
 
 /// What is read is not what the last definite verdict was about. What is unknown counts as changed: it must be read.
-fn input_changed(observed: &Observed) -> bool {
+pub(super) fn input_changed(observed: &Observed) -> bool {
     let last_error = observed.status.last_error.as_ref().map(|error| error.code);
     let is_new = |sighting: &Sighting, when_absent: &[Reason]| match sighting {
         Sighting::Absent => last_error.is_none_or(|code| !when_absent.contains(&code)),

@@ -11,8 +11,11 @@ pub enum Error {
     /// A Secret could not be written.
     #[error("failed to write the target Secret")]
     Write(#[source] ApiFailure),
+    /// A ledger could not be written.
+    #[error("failed to write the ledger")]
+    Ledger(#[source] ApiFailure),
     /// A Secret was another one each time it was to be written.
-    #[error("the target Secret kept changing while it was being written")]
+    #[error("a Secret kept changing while it was being written")]
     Contended,
     /// The connection does not exist any more, or another of its name does.
     #[error("the connection is gone")]
@@ -33,14 +36,23 @@ pub enum Error {
 
 impl Error {
     /// All kinds that are counted, as they stand in metrics.
-    pub const KINDS: [&str; 7] =
-        ["ReadFailed", "WriteFailed", "Contended", "TimedOut", "StatusFailed", "StatusRefused", "Panicked"];
+    pub const KINDS: [&str; 8] = [
+        "ReadFailed",
+        "WriteFailed",
+        "LedgerFailed",
+        "Contended",
+        "TimedOut",
+        "StatusFailed",
+        "StatusRefused",
+        "Panicked",
+    ];
 
     /// What kind it is; none for a connection that is gone, which is no trouble.
     pub fn kind(&self) -> Option<&'static str> {
         match self {
             Self::Read(_) => Some("ReadFailed"),
             Self::Write(_) => Some("WriteFailed"),
+            Self::Ledger(_) => Some("LedgerFailed"),
             Self::Contended => Some("Contended"),
             Self::TimedOut => Some("TimedOut"),
             Self::Status(_) => Some("StatusFailed"),

@@ -12,7 +12,10 @@ use super::{
     secret_meta::ObjectKey,
     stored::{Stored, Unreadable},
 };
-use crate::api::{RegistryConnection, provider::CaKind};
+use crate::{
+    api::{RegistryConnection, provider::CaKind},
+    domain::reference::ConnectionReference,
+};
 
 /// A connection that should be looked at.
 pub type Wake = ObjectRef<Stored>;
@@ -58,16 +61,25 @@ pub fn delivered(object: &Unreadable) -> Option<ObjectKey> {
     Some(ObjectKey { namespace: object.metadata.namespace.clone().unwrap_or_default(), name })
 }
 
-/// All Secrets to follow for a connection.
-pub fn followed_secrets(stored: &Stored) -> Vec<ObjectKey> {
+/// The ledger of a connection, which only those have whose provider issues credentials.
+pub fn ledger(connection: &RegistryConnection, namespace: &str) -> ObjectKey {
+    let reference = ConnectionReference::namespaced(connection.namespace().unwrap_or_default(), connection.name_any());
+    ObjectKey::of_ledger(namespace, &reference)
+}
+
+/// All Secrets to follow for a connection; ledgers are in the namespace `ledgers`.
+pub fn followed_secrets(stored: &Stored, ledgers: &str) -> Vec<ObjectKey> {
     match stored {
-        Stored::Readable(connection) => secrets(connection),
+        Stored::Readable(connection) => {
+            let ledger = connection.spec.provider.issues().then(|| ledger(connection, ledgers));
+            secrets(connection).into_iter().chain(ledger).collect()
+        }
         Stored::Unreadable(object) => delivered(object).into_iter().collect(),
     }
 }
 
 /// All ConfigMaps to follow for a connection.
-pub fn followed_config_maps(stored: &Stored) -> Vec<ObjectKey> {
+pub fn followed_config_maps(stored: &Stored, _: &str) -> Vec<ObjectKey> {
     stored.readable().map(|connection| config_maps(connection)).unwrap_or_default()
 }
 
@@ -85,33 +97,39 @@ pub fn key_of(metadata: &ObjectMeta) -> ObjectKey {
     }
 }
 
-/// What a connection is about: one kind of objects.
-pub type About = fn(&Stored) -> Vec<ObjectKey>;
+/// What a connection is about: one kind of objects. The text is the operator's namespace.
+pub type About = fn(&Stored, &str) -> Vec<ObjectKey>;
 
 /// Which connections an object of some kind concerns.
 pub struct Concerned {
     about: About,
+    /// The operator's namespace.
+    home: String,
     ids: HashMap<ObjectKey, BTreeSet<(String, String)>>,
 }
 
 impl Concerned {
     /// Nobody yet.
-    pub fn new(about: About) -> Self {
-        Self { about, ids: HashMap::new() }
+    pub fn new(about: About, home: &str) -> Self {
+        Self { about, home: home.to_owned(), ids: HashMap::new() }
     }
 
-    /// What these connections are about.
-    pub fn of(about: About, connections: &[Arc<Stored>]) -> Self {
-        let mut concerned = Self::new(about);
+    /// What a connection is about.
+    pub fn about(&self, connection: &Stored) -> Vec<ObjectKey> {
+        (self.about)(connection, &self.home)
+    }
+
+    /// These connections, and nobody else.
+    pub fn reset(&mut self, connections: &[Arc<Stored>]) {
+        self.ids.clear();
         for connection in connections {
-            concerned.add(connection);
+            self.add(connection);
         }
-        concerned
     }
 
     /// Adds what a connection is about.
     pub fn add(&mut self, connection: &Stored) {
-        for key in (self.about)(connection) {
+        for key in self.about(connection) {
             self.ids.entry(key).or_default().insert(id(connection));
         }
     }
@@ -119,9 +137,9 @@ impl Concerned {
     /// Removes what a connection was about, except what its new form still is; returns the objects that now concern
     /// nobody.
     pub fn remove(&mut self, connection: &Stored, new: Option<&Stored>) -> Vec<ObjectKey> {
-        let kept = new.map(self.about).unwrap_or_default();
+        let kept = new.map(|new| self.about(new)).unwrap_or_default();
         let mut unconcerned = vec![];
-        for key in (self.about)(connection).into_iter().filter(|key| !kept.contains(key)) {
+        for key in self.about(connection).into_iter().filter(|key| !kept.contains(key)) {
             let Some(ids) = self.ids.get_mut(&key) else { continue };
             ids.remove(&id(connection));
             if ids.is_empty() {

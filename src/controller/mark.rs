@@ -3,7 +3,7 @@
 //! Once a connection is gone and no process saw it go, what its Secrets say is the last word. A connection that is
 //! suspended, refused, expired or invalid delivers nothing, and the user may still want its Secrets to stay. Those under
 //! another name than the present one are never delivered to again; they learn of `Retain`, not of `Delete`, so that what was
-//! once to stay does not go.
+//! once to stay does not go. The ledger learns both.
 
 use std::sync::Arc;
 
@@ -23,7 +23,10 @@ use super::{
     sighting::SecretState,
 };
 use crate::{
-    api::{connection::DeletionPolicy, names::FIELD_MANAGER},
+    api::{
+        connection::DeletionPolicy,
+        names::{DOCKER_CONFIG_JSON_TYPE, FIELD_MANAGER, LEDGER_TYPE},
+    },
     domain::reference::ConnectionReference,
     metrics::{WriteOp, WriteResult},
 };
@@ -40,7 +43,7 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), 
     let policy = object.spec.deletion_policy.unwrap_or_default();
     if let SecretState::Present(target) = &observed.target
         && is_behind(&reference, &observed.target_key, target, policy)
-        && let Some(written) = write(context, &observed.target_key, target, policy).await?
+        && let Some(written) = write(context, &observed.target_key, target, DOCKER_CONFIG_JSON_TYPE, policy).await?
     {
         // Nothing changed that a pause could rest on.
         context.memories.update(observed.uid(), |memory| {
@@ -51,13 +54,29 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), 
             }
         });
     }
+    let key = ObjectKey::of_ledger(&context.namespace, &reference);
+    if let SecretState::Present(ledger) = &observed.ledger
+        && ledger.ledger_of(&key, &context.namespace).as_ref() == Some(&reference)
+        && ledger.deletion_policy() != Some(policy)
+        && let Some(written) = write(context, &key, ledger, LEDGER_TYPE, policy).await?
+    {
+        let (before, after) = (observed.ledger.sighting(), written.sighting());
+        context.memories.update(observed.uid(), |memory| {
+            if let Some(attempt) = &mut memory.attempt
+                && attempt.basis.ledger == before
+            {
+                attempt.basis.ledger = after.clone();
+            }
+            memory.ledger = Some(after);
+        });
+    }
     match policy {
         DeletionPolicy::Delete => return Ok(()),
         DeletionPolicy::Retain => {}
     }
     for (key, seen) in context.index.stale(&reference, &observed.target_key) {
         if is_behind(&reference, &key, &seen, policy) {
-            write(context, &key, &seen, policy).await?;
+            write(context, &key, &seen, DOCKER_CONFIG_JSON_TYPE, policy).await?;
         }
     }
     Ok(())
@@ -74,11 +93,12 @@ async fn write(
     context: &Context,
     key: &ObjectKey,
     seen: &Arc<SecretMeta>,
+    type_: &str,
     policy: DeletionPolicy,
 ) -> Result<Option<SecretState>, Error> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let patch = Patch::<Secret>::Json(policy_patch(seen, policy));
+    let patch = Patch::<Secret>::Json(policy_patch(seen, type_, policy));
     let (counts_as, result) = match secrets.patch(&key.name, &parameters, &patch).await {
         Ok(secret) => {
             // Its data is what it was: the resourceVersion was.

@@ -35,6 +35,12 @@ pub struct Memory {
     pub crowded: Option<Fingerprint>,
     /// The target that was to be taken back and stays: it holds another login, or may not be removed.
     pub spared: Option<Sighting>,
+    /// The ledger as it was when it was read last.
+    pub ledger: Option<Sighting>,
+    /// Stands for what gave access to the provider's API when it was read last.
+    pub access: Option<Fingerprint>,
+    /// The last try to revoke something, if it failed.
+    pub revocation: Option<Revocation>,
     /// How many passes in a row were cut short.
     pub cut_short: u32,
 }
@@ -75,6 +81,17 @@ pub struct Attempt {
     pub question: Option<Fingerprint>,
 }
 
+/// A credential that could not be revoked.
+#[derive(Clone)]
+pub struct Revocation {
+    /// How many tries in a row failed.
+    pub count: u32,
+    /// When to try again.
+    pub not_before: Timestamp,
+    /// When it was tried.
+    pub since: Timestamp,
+}
+
 /// What a pass works on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Basis {
@@ -86,6 +103,8 @@ pub struct Basis {
     pub authority: Option<Sighting>,
     /// The Secret that is written.
     pub target: Sighting,
+    /// The ledger.
+    pub ledger: Sighting,
 }
 
 /// On which side a pass came to nothing.

@@ -24,6 +24,7 @@ pub mod publish;
 pub mod reconcile;
 mod record;
 pub mod remove;
+pub mod renew;
 pub mod report;
 pub mod request;
 pub mod resolve;
@@ -90,6 +91,8 @@ pub struct Context {
     pub memories: Memories,
     /// What was found of Secrets that might have to go.
     pub kept: sweep::Kept,
+    /// When ledgers of connections that are gone are looked at.
+    pub waits: renew::orphan::Waits,
     /// Compares credentials without keeping them.
     pub fingerprints: Fingerprints,
     /// Which registries check logins.
@@ -102,6 +105,10 @@ pub struct Context {
     pub events: Events,
     /// Connections to this machine are possible: for tests and the demo.
     pub allow_loopback: bool,
+    /// The operator's own namespace, where ledgers are.
+    pub namespace: String,
+    /// How long a replaced credential that a provider issued works on.
+    pub revocation_grace: SignedDuration,
     /// How long one pass may take.
     pub pass_limit: Duration,
 }

@@ -28,6 +28,8 @@ pub struct Observed {
     pub target_key: ObjectKey,
     /// The Secret it writes.
     pub target: SecretState,
+    /// Its ledger, if its provider issues credentials, or one did for an earlier connection of its name.
+    pub ledger: SecretState,
     /// What this process remembers of it.
     pub memory: Memory,
     /// What the user asks for by annotation.
@@ -61,6 +63,7 @@ impl Observed {
             source: self.source.sighting(),
             authority: self.authority.as_ref().map(|authority| authority.sighting.clone()),
             target: self.target.sighting(),
+            ledger: self.ledger.sighting(),
         }
     }
 
@@ -162,6 +165,7 @@ pub fn observe(context: &Context, object: Arc<RegistryConnection>) -> Observed {
         status,
         source: context.index.secret(&mapper::source(&object)),
         target: context.index.secret(&target_key),
+        ledger: context.index.secret(&mapper::ledger(&object, &context.namespace)),
         authority: mapper::authority(&object).map(|(kind, key)| Authority {
             kind,
             sighting: context.index.authority(kind, &key),
@@ -180,7 +184,7 @@ mod tests {
         api::status::LastTest,
         controller::{
             due::{Due, due},
-            fixture::{connection, created, delivered, minutes_later, observed, present},
+            fixture::{connection, created, delivered, minutes_later, observed, present, site},
         },
         domain::credential::{Credential, Fingerprints},
         problem::Problem,
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn a_refusal_that_could_not_be_written_still_counts() {
         let object = delivered(|_| {});
-        let registry = connection(&object).endpoint.registry;
+        let registry = site(&connection(&object)).endpoint.registry;
         let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
         let input = ObservedInput {
             kind: "Secret".into(),
@@ -226,7 +230,7 @@ mod tests {
     #[test]
     fn a_refusal_that_another_connection_met_with_before_and_could_not_be_written_still_counts() {
         let object = delivered(|object| object["status"]["lastRefreshAt"] = "2026-01-01T00:05:00Z".into());
-        let registry = connection(&object).endpoint.registry;
+        let registry = site(&connection(&object)).endpoint.registry;
         let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
         let mut observed = observed(object);
         let test = LastTest {
@@ -257,7 +261,7 @@ mod tests {
             object["metadata"]["generation"] = 2.into();
             object["spec"]["provider"]["generic"]["registryUrl"] = "https://other.example".into();
         });
-        let elsewhere = connection(&delivered(|_| {})).endpoint.registry;
+        let elsewhere = site(&connection(&delivered(|_| {}))).endpoint.registry;
         let wrong = Credential::new("user".into(), "wrong".into()).unwrap();
         let mut observed = observed(here);
         observed.memory.tested = Some(Tested {

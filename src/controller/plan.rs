@@ -118,10 +118,10 @@ pub fn plan(
 }
 
 /// The change of nothing but what a Secret of ours says of the end of its connection.
-pub fn policy_patch(known: &SecretMeta, policy: DeletionPolicy) -> Patch {
+pub fn policy_patch(known: &SecretMeta, type_: &str, policy: DeletionPolicy) -> Patch {
     Patch(vec![
         replace(&["metadata", "resourceVersion"], known.resource_version.clone().into()),
-        test(&["type"], DOCKER_CONFIG_JSON_TYPE.into()),
+        test(&["type"], type_.into()),
         add(&["metadata", "annotations", DELETION_POLICY_ANNOTATION], policy.as_str().into()),
     ])
 }
@@ -271,7 +271,7 @@ mod tests {
         let before =
             connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"a/b": "1", "keep": "2"}})));
         let after = connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"keep": "2"}})));
-        let patch = update(plan(&after, &proven(), &named("r2"), &target(&before, "r1")));
+        let patch = update(plan(&after, &site(&after), &proven(), &named("r2"), &target(&before, "r1")));
         let operations: Vec<(String, String)> = patch
             .as_array()
             .unwrap()
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn a_change_of_the_policy_alone_names_its_precondition_and_no_data() {
         let SecretState::Present(meta) = target(&connection(&object(|_| {})), "r1") else { panic!("absent") };
-        let patch = serde_json::to_value(policy_patch(&meta, DeletionPolicy::Retain)).unwrap();
+        let patch = serde_json::to_value(policy_patch(&meta, DOCKER_CONFIG_JSON_TYPE, DeletionPolicy::Retain)).unwrap();
         let expected = json!([
             {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},
             {"op": "test", "path": "/type", "value": DOCKER_CONFIG_JSON_TYPE},

@@ -118,7 +118,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             let text = format!("{}; {message}", self::expired(secret, *end).message);
             let bad = (False, Reason::Expired, text.as_str());
             match reason.class() {
-                _ if reason.is_of_a_repository() => return all(bad, bad, delivered, Some(waits)),
+                _ if problem.is_of_a_repository() => return all(bad, bad, delivered, Some(waits)),
                 Class::Missing => return all(bad, bad, delivered, Some(waits)),
                 Class::Wait => return all(bad, bad, delivered, Some(ConditionType::Reconciling)),
                 Class::UsersTurn if reason == Reason::InvalidCredentials => {
@@ -129,7 +129,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             }
         }
         return match reason.class() {
-            _ if reason.is_of_a_repository() => {
+            _ if problem.is_of_a_repository() => {
                 let valid = valid(*verdict, host);
                 all(bad, (valid.0, valid.1, &valid.2), delivered, Some(waits))
             }

@@ -24,6 +24,7 @@ use super::{
     observe::{Observed, observe},
     policy::Delivery,
     publish::{publish, publish_suspended},
+    renew,
     report::{Outcome, delivery_as_told},
     resolve::resolve,
     sweep::retire::retire,
@@ -89,8 +90,9 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     if outcome.delivery == Delivery::Current {
         retire(&context, &observed, &connection).await?;
     }
+    renew::revoke::revoke_replaced(&context, &mut observed, &connection, &outcome.delivery).await?;
     bring_policy(&context, &observed).await?;
-    Ok(next_wake(&context, &connection, &observed.status, observed.uid()))
+    Ok(next_wake(&context, &connection, &observed))
 }
 
 /// One pass over a connection that is valid and not suspended; none if it had better come back a little later.
@@ -100,16 +102,21 @@ async fn pass(
     connection: &Connection,
     now: Timestamp,
 ) -> Result<Option<Outcome>, Error> {
-    let due = due(connection, observed, context.clock.started(), now);
+    let started = context.clock.started();
+    let due = match connection.provider.way() {
+        Way::Given(_) => due(connection, observed, started, now),
+        Way::Issued(_) => renew::due::due(connection, observed, context.revocation_grace, started, now),
+    };
     tracing::debug!(?due, "what there is to do");
-    if due == Due::Nothing {
+    // What is to be revoked is revoked once the status is written.
+    if matches!(due, Due::Nothing | Due::Revoke) {
         if pausing_trouble(observed, now).is_none() {
             // Its cause is gone by other means; it must not call for another look.
             context.memories.update(observed.uid(), |memory| memory.attempt = None);
         }
         return Ok(Some(Outcome::nothing_due(connection, observed, now)));
     }
-    if let (Due::Test(_), Some(_)) = (due, &connection.test)
+    if let (Due::Test(_) | Due::Renew(_), Some(_)) = (due, &connection.test)
         && (connection.site.as_ref().is_some_and(|site| site.is_crowded(&context.http))
             || observed.memory.crowded.is_some_and(|login| context.flights.is_crowded(login)))
     {
@@ -122,7 +129,7 @@ async fn pass(
             // Such a provider names its registry in the spec.
             None => Ok(Some(Outcome::nothing_due(connection, observed, now))),
         },
-        Way::Issued(provider) => todo!(),
+        Way::Issued(provider) => renew::renew(context, observed, connection, provider, due, now).await,
     }
 }
 

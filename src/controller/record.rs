@@ -26,9 +26,18 @@ pub(super) enum Record {
     Unfit(Problem),
 }
 
+/// Which credential a record is to be about.
+#[derive(Clone, Copy)]
+pub(super) enum About<'a> {
+    /// The one that was read from these.
+    Inputs(&'a [ObservedInput]),
+    /// The one of this revision, which a provider issued.
+    Revision(&'a str),
+}
+
 /// The recorded verdict, if the record is about this credential and this question: by what this process remembers, or, in
 /// a fresh process, because the spec and what was read are those of the record.
-pub(super) fn recorded(observed: &Observed, inputs: &[ObservedInput], question: Fingerprint) -> Option<Record> {
+pub(super) fn recorded(observed: &Observed, about: About<'_>, question: Fingerprint) -> Option<Record> {
     let status = &observed.status;
     let last = status.last_test.as_ref()?;
     let remembered = observed.memory.tested.as_ref();
@@ -36,10 +45,17 @@ pub(super) fn recorded(observed: &Observed, inputs: &[ObservedInput], question: 
         Some(tested) => tested.question == question,
         None => {
             status.observed_generation == Some(observed.generation())
-                && inputs.iter().all(|input| status.observed_inputs.contains(input))
+                && match about {
+                    About::Inputs(inputs) => inputs.iter().all(|input| status.observed_inputs.contains(input)),
+                    // A refusal may have been of another one, which was issued later.
+                    About::Revision(revision) => {
+                        last.verdict.is_acceptance()
+                            && status.credential.as_ref().is_some_and(|credential| credential.revision == revision)
+                    }
+                }
         }
     };
-    let unfit = settled_problem(status).filter(|problem| problem.reason.is_of_a_repository());
+    let unfit = settled_problem(status).filter(Problem::is_of_a_repository);
     match (last.verdict, unfit) {
         _ if !is_about_it => None,
         (Reason::InvalidCredentials, _) => Some(Record::Refused),
@@ -98,7 +114,7 @@ mod tests {
     use crate::{
         controller::{
             conclude::last_test,
-            fixture::{connection, delivered, minutes_later, observed},
+            fixture::{connection, delivered, minutes_later, observed, site},
             memory::Tested,
         },
         domain::credential::{Credential, Fingerprints},
@@ -116,7 +132,7 @@ mod tests {
     #[test]
     fn the_record_speaks_only_for_the_credential_it_is_about() {
         let fingerprints = Fingerprints::default();
-        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let registry = site(&connection(&delivered(|_| {}))).endpoint.registry;
         let of = |password: &str| fingerprints.of(&registry, &Credential::new("user".into(), password.into()).unwrap());
         let (good, bad) = (of("good"), of("bad"));
         let refused = |object: &mut serde_json::Value| {
@@ -126,12 +142,20 @@ mod tests {
 
         let accepted = observed(delivered(|_| {}));
         assert_eq!(
-            recorded(&accepted, &[input("1")], good),
+            recorded(&accepted, About::Inputs(&[input("1")]), good),
             Some(Record::Accepted(Reason::LoginProven)),
             "a fresh process, the same source"
         );
-        assert_eq!(recorded(&accepted, &[input("2")], good), None, "a fresh process, another version of the source");
-        assert_eq!(recorded(&observed(delivered(edited)), &[input("1")], good), None, "a fresh process, another spec");
+        assert_eq!(
+            recorded(&accepted, About::Inputs(&[input("2")]), good),
+            None,
+            "a fresh process, another version of the source"
+        );
+        assert_eq!(
+            recorded(&observed(delivered(edited)), About::Inputs(&[input("1")]), good),
+            None,
+            "a fresh process, another spec"
+        );
 
         let tested = |fingerprint, verdict| {
             let test = LastTest {
@@ -148,40 +172,52 @@ mod tests {
         let mut remembered = observed(delivered(edited));
         remembered.memory.tested = tested(good, Reason::LoginProven);
         assert_eq!(
-            recorded(&remembered, &[input("2")], good),
+            recorded(&remembered, About::Inputs(&[input("2")]), good),
             Some(Record::Accepted(Reason::LoginProven)),
             "touched, but the same login"
         );
-        assert_eq!(recorded(&remembered, &[input("1")], bad), None, "another login");
+        assert_eq!(recorded(&remembered, About::Inputs(&[input("1")]), bad), None, "another login");
 
         let mut remembered = observed(delivered(refused));
-        assert_eq!(recorded(&remembered, &[input("1")], bad), Some(Record::Refused), "refused before a restart");
+        assert_eq!(
+            recorded(&remembered, About::Inputs(&[input("1")]), bad),
+            Some(Record::Refused),
+            "refused before a restart"
+        );
         remembered.memory.tested = tested(bad, Reason::InvalidCredentials);
-        assert_eq!(recorded(&remembered, &[input("2")], bad), Some(Record::Refused), "refused and touched");
-        assert_eq!(recorded(&remembered, &[input("2")], good), None, "an earlier login is proven anew after a refusal");
+        assert_eq!(
+            recorded(&remembered, About::Inputs(&[input("2")]), bad),
+            Some(Record::Refused),
+            "refused and touched"
+        );
+        assert_eq!(
+            recorded(&remembered, About::Inputs(&[input("2")]), good),
+            None,
+            "an earlier login is proven anew after a refusal"
+        );
     }
 
     #[test]
     fn what_is_remembered_speaks_for_the_test_it_is_about_only() {
         let fingerprints = Fingerprints::default();
-        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let registry = site(&connection(&delivered(|_| {}))).endpoint.registry;
         let question = fingerprints.of(&registry, &Credential::new("user".into(), "new".into()).unwrap());
         // Another process has written a status since, about another login.
         let mut observed = observed(delivered(|_| {}));
         observed.memory.tested = Some(tested(question, -3, Reason::LoginProven));
-        assert_eq!(recorded(&observed, &[input("2")], question), None);
+        assert_eq!(recorded(&observed, About::Inputs(&[input("2")]), question), None);
     }
 
     fn tested(question: Fingerprint, minutes: i64, verdict: Reason) -> Tested {
         let test = last_test(verdict, None, minutes_later(minutes));
-        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let registry = site(&connection(&delivered(|_| {}))).endpoint.registry;
         Tested { registry, question, refreshed: test.time.clone(), test, number: 7, problem: None, inputs: vec![] }
     }
 
     #[test]
     fn only_what_was_found_since_the_own_verdict_or_a_refusal_takes_the_place_of_a_test() {
         let fingerprints = Fingerprints::default();
-        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let registry = site(&connection(&delivered(|_| {}))).endpoint.registry;
         let question = fingerprints.of(&registry, &Credential::new("user".into(), "password".into()).unwrap());
         let mut observed = observed(delivered(|_| {}));
         assert_eq!(told_before(&observed, None), 0, "a fresh process");
@@ -215,8 +251,8 @@ mod tests {
     fn a_record_by_an_unknown_version_is_no_proof() {
         let unknown = observed(delivered(|object| object["status"]["lastTest"]["verdict"] = "FromTheFuture".into()));
         let fingerprints = Fingerprints::default();
-        let registry = connection(&delivered(|_| {})).endpoint.registry;
+        let registry = site(&connection(&delivered(|_| {}))).endpoint.registry;
         let fingerprint = fingerprints.of(&registry, &Credential::new("a".into(), "b".into()).unwrap());
-        assert_eq!(recorded(&unknown, &[input("1")], fingerprint), None);
+        assert_eq!(recorded(&unknown, About::Inputs(&[input("1")]), fingerprint), None);
     }
 }

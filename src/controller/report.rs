@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
-    due::{expires_at, is_ahead, next_test, pausing_trouble, settled_problem},
+    due::{expires_at, is_ahead, next_refresh_at, pausing_trouble, settled_problem},
     memory::Trouble,
     observe::Observed,
     plan::standing,
@@ -49,12 +49,14 @@ pub struct Outcome {
     pub credential: Option<DeliveredCredential>,
     /// How the target stands.
     pub delivery: Delivery,
+    /// The provider refused to issue a credential: a refresh came to its end without a test.
+    pub is_refused: bool,
 }
 
 impl Outcome {
     /// A pass that changed nothing.
     pub fn unchanged(problem: Option<Problem>, delivery: Delivery) -> Self {
-        Self { problem, test: None, judged: vec![], credential: None, delivery }
+        Self { problem, test: None, judged: vec![], credential: None, delivery, is_refused: false }
     }
 
     /// A pass in which nothing was due: what was in the way still is.
@@ -87,6 +89,9 @@ pub fn status(
         // The test may be one that another connection made before.
         status.last_refresh_at = Some(Time(now.max(test.time.0)));
         status.last_test = Some(test.clone());
+    }
+    if outcome.is_refused {
+        status.last_refresh_at = Some(Time(now));
     }
     status.last_success_at = last_success(&status);
     status.suspended = None;
@@ -202,7 +207,7 @@ fn tightened(mut status: RegistryConnectionStatus) -> RegistryConnectionStatus {
 /// When the connection is refreshed next, as far as the spec and the last verdict say; whether a restart spreads it a
 /// little is not shown, or every restart would write.
 fn next_refresh(connection: &Connection, status: &RegistryConnectionStatus) -> Option<Timestamp> {
-    next_test(connection, status, Timestamp::MIN, Timestamp::MAX)
+    next_refresh_at(connection, status, Timestamp::MIN, Timestamp::MAX)
 }
 
 /// When a test was last a success; none if there is no test.

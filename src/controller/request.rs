@@ -61,6 +61,11 @@ impl Requests {
         is_new(&self.asked.refresh, &self.handled.refresh) || is_new(&self.asked.test, &self.handled.test)
     }
 
+    /// True if a refresh is asked for that was not acted on, and not only a test.
+    pub fn wants_refresh(&self) -> bool {
+        self.asked.refresh.is_some() && self.asked.refresh != self.handled.refresh
+    }
+
     /// Takes note that all that is asked for was acted on.
     pub fn acted_on(&mut self) -> Requested {
         let Requested { refresh, test } = self.asked.clone();

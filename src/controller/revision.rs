@@ -20,9 +20,12 @@ pub fn revision(observed: &Observed, accepted: &Accepted, now: Timestamp) -> Str
     );
     match &status.credential {
         Some(credential) if is_delivered => credential.revision.clone(),
-        Some(_) | None => {
-            let uid: String = observed.uid().chars().take(8).collect();
-            format!("{uid}-{:x}", now.as_millisecond())
-        }
+        Some(_) | None => new(observed.uid(), now),
     }
+}
+
+/// A revision that no credential of the connection with this UID had before.
+pub fn new(uid: &str, now: Timestamp) -> String {
+    let uid: String = uid.chars().take(8).collect();
+    format!("{uid}-{:x}", now.as_millisecond())
 }

@@ -12,8 +12,8 @@ use crate::{
         names::{
             CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
             DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
-            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL,
-            NAMESPACE_ANNOTATION, REVISION_ANNOTATION, is_object_name,
+            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, LEDGER_KEY, LEDGER_PREFIX,
+            MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, REVISION_ANNOTATION, REVOKE_FROM_ANNOTATION, is_object_name,
         },
     },
     domain::reference::ConnectionReference,
@@ -26,6 +26,13 @@ pub struct ObjectKey {
     pub namespace: String,
     /// The name.
     pub name: String,
+}
+
+impl ObjectKey {
+    /// The ledger of a connection, in the operator's namespace.
+    pub fn of_ledger(namespace: &str, reference: &ConnectionReference) -> Self {
+        Self { namespace: namespace.to_owned(), name: format!("{LEDGER_PREFIX}{}", reference.label_value()) }
+    }
 }
 
 impl std::fmt::Display for ObjectKey {
@@ -106,6 +113,7 @@ impl SecretMeta {
                     DELETION_POLICY_ANNOTATION,
                     CONNECTION_CREATED_ANNOTATION,
                     EXPIRES_AT_ANNOTATION,
+                    REVOKE_FROM_ANNOTATION,
                     EXTRA_LABELS_ANNOTATION,
                     EXTRA_ANNOTATIONS_ANNOTATION,
                 ],
@@ -201,19 +209,43 @@ impl SecretMeta {
     }
 }
 
+/// What the metadata of a ledger tell.
+impl SecretMeta {
+    /// The connection this is the ledger of, if it is one that we wrote: name, label and connection in words agree.
+    pub fn ledger_of(&self, key: &ObjectKey, namespace: &str) -> Option<ConnectionReference> {
+        let reference = ConnectionReference::parse(self.marks.annotations.get(CONNECTION_ANNOTATION)?)?;
+        let is_it = *key == ObjectKey::of_ledger(namespace, &reference)
+            && self.is_marked()
+            && self.marks.labels.get(CONNECTION_LABEL) == Some(&reference.label_value());
+        is_it.then_some(reference)
+    }
+
+    /// The revision of the credential that a ledger says is delivered, or a target holds.
+    pub fn revision(&self) -> Option<&str> {
+        self.marks.annotations.get(REVISION_ANNOTATION).map(String::as_str)
+    }
+
+    /// From when on something in a ledger is to be revoked, if anything is.
+    pub fn revoke_from(&self) -> Option<Timestamp> {
+        self.marks.annotations.get(REVOKE_FROM_ANNOTATION)?.parse().ok()
+    }
+}
+
 /// The names of all field managers of an object.
 fn managers(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
     metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref())
 }
 
-/// The managers that own the docker config in a Secret's data, each once.
+/// The managers that own the docker config, or the ledger, in a Secret's data, each once.
 fn data_owners(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
-    let data = format!("f:{DOCKER_CONFIG_JSON_KEY}");
+    let ours = [DOCKER_CONFIG_JSON_KEY, LEDGER_KEY].map(|key| format!("f:{key}"));
     let mut owners: Vec<&str> = metadata
         .managed_fields
         .iter()
         .flatten()
-        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:data"][&data].is_null()))
+        .filter(|entry| {
+            entry.fields_v1.as_ref().is_some_and(|fields| ours.iter().any(|key| !fields.0["f:data"][key].is_null()))
+        })
         .filter_map(|entry| entry.manager.as_deref())
         .collect();
     owners.sort_unstable();

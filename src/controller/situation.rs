@@ -4,7 +4,10 @@
 use std::fmt;
 
 use super::policy::{Delivery, Facts};
-use crate::api::{Reason, condition::ConditionStatus, reason::Class};
+use crate::{
+    api::{Reason, condition::ConditionStatus, reason::Class},
+    problem::Problem,
+};
 use Cell::{Is, Same};
 use ConditionStatus::{False, True, Unknown};
 
@@ -90,7 +93,7 @@ pub const SITUATIONS: &[Situation] = &[
     Situation {
         name: "the delivered login has ended, and what another needs is missing, or a listed repository fails it",
         fits: Some(|facts| {
-            let is_unfit = cause(facts).is_some_and(Reason::is_of_a_repository);
+            let is_unfit = facts.problem.is_some_and(Problem::is_of_a_repository);
             facts.expired.is_some() && (is_unfit || class(facts) == Some(Class::Missing))
         }),
         ready: Is(False, Why::OneOf(&[Reason::Expired])),
@@ -108,7 +111,7 @@ pub const SITUATIONS: &[Situation] = &[
     },
     Situation {
         name: "the registry accepted the login, a listed repository fails",
-        fits: Some(|facts| cause(facts).is_some_and(Reason::is_of_a_repository)),
+        fits: Some(|facts| facts.problem.is_some_and(Problem::is_of_a_repository)),
         ready: Is(False, Why::Cause),
         credentials_valid: Same("True; Unknown if it would have accepted any"),
         delivered: Same("as it is"),
@@ -374,7 +377,7 @@ mod tests {
                             continue;
                         }
                         // A repository is asked for once the login was accepted.
-                        let is_unfit = problem.as_ref().is_some_and(|problem| problem.reason.is_of_a_repository());
+                        let is_unfit = problem.as_ref().is_some_and(Problem::is_of_a_repository);
                         if is_unfit && (verdict.is_none() || is_refused || *verdict == Some(Reason::NotTested)) {
                             continue;
                         }

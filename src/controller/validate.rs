@@ -15,7 +15,8 @@ use crate::{
         connection::{
             DEFAULT_REFRESH_INTERVAL_MINUTES, DEFAULT_TEST_TIMEOUT_SECONDS, DeletionPolicy,
             MAX_REFRESH_INTERVAL_MINUTES, MAX_TEST_REPOSITORIES, MAX_TEST_TIMEOUT_SECONDS,
-            MIN_REFRESH_INTERVAL_MINUTES, MIN_TEST_TIMEOUT_SECONDS, OnRejected, Test, TestMode, TestRepository,
+            MIN_REFRESH_INTERVAL_MINUTES, MIN_TEST_TIMEOUT_SECONDS, OnRejected, RenewalPolicy, Test, TestMode,
+            TestRepository,
         },
         keys::{
             DATA_KEY_IN_WORDS, LABEL_VALUE_IN_WORDS, MAX_ANNOTATIONS, QUALIFIED_NAME_IN_WORDS, are_too_large,
@@ -41,6 +42,7 @@ use crate::{
 };
 
 /// A connection whose spec makes sense.
+#[derive(Clone)]
 pub struct Connection {
     /// Kind, namespace and name.
     pub reference: ConnectionReference,
@@ -56,6 +58,8 @@ pub struct Connection {
     pub target: Target,
     /// When it is refreshed.
     pub grid: Grid,
+    /// When a credential that a provider issues is renewed.
+    pub renewal_policy: RenewalPolicy,
     /// When it was created.
     pub created: Timestamp,
     /// What a definite refusal does to the target.
@@ -95,6 +99,7 @@ pub struct TestPlan {
 }
 
 /// The Secret to write, without its credential.
+#[derive(Clone)]
 pub struct Target {
     /// Namespace and name.
     pub key: ObjectKey,
@@ -167,6 +172,7 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         provider: spec.provider.clone(),
         target: Target { key, labels, annotations },
         grid: Grid::new(created, uid, SignedDuration::from_mins(i64::from(minutes))),
+        renewal_policy: spec.renewal_policy.unwrap_or_default(),
         created,
         on_rejected: spec.on_rejected.unwrap_or_default(),
         deletion_policy: spec.deletion_policy.unwrap_or_default(),

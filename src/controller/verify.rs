@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     flight::{Begun, Test, Wanted, Whose},
     memory::{Tested, Trouble},
     observe::Observed,
-    record::{Record, recorded, recorded_control, refused_since, told_before},
+    record::{About, Record, recorded, recorded_control, refused_since, told_before},
     resolve::Resolved,
     validate::{Connection, Site, TestPlan},
 };
@@ -23,7 +23,10 @@ use crate::{
         status::{DeliveredCredential, LastTest, ObservedInput},
     },
     clock::whole_seconds,
-    domain::credential::{Credential, Fingerprint},
+    domain::{
+        credential::{Credential, Fingerprint},
+        ledger::Entry,
+    },
     net::Certificates,
     problem::Problem,
     provider::endpoint::Endpoint,
@@ -62,6 +65,34 @@ pub struct Accepted {
     pub inputs: Vec<ObservedInput>,
     /// How the ledger names it, if a provider issued it.
     pub issued: Option<DeliveredCredential>,
+}
+
+impl Accepted {
+    /// The current credential of a ledger. It became that because it was accepted, or because nothing better could be
+    /// delivered; either was decided when it was written down.
+    pub fn of_ledger(context: &Context, site: Site, current: &Entry, inputs: Vec<ObservedInput>) -> Self {
+        let rendered = context.fingerprints.of(&site.config_key, &current.credential);
+        let issued = issued(current);
+        Self {
+            site,
+            proven: Proven { credential: current.credential.clone() },
+            rendered,
+            expires_at: Some(current.expires_at),
+            inputs,
+            issued: Some(issued),
+        }
+    }
+}
+
+/// An issued credential as the status tells of it.
+pub fn issued(entry: &Entry) -> DeliveredCredential {
+    let time = |time: Timestamp| Some(Time(whole_seconds(time)));
+    DeliveredCredential {
+        revision: entry.revision.clone(),
+        id: entry.id.clone(),
+        issued_at: time(entry.issued_at),
+        expires_at: time(entry.expires_at),
+    }
 }
 
 /// What is known of a credential.
@@ -106,7 +137,11 @@ pub async fn verify(
     let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
     let whose = Whose::of(&context.fingerprints, registry, (token_hosts, &authorities), &credential);
     let rendered = context.fingerprints.of(&site.config_key, &credential);
-    let record = recorded(observed, &inputs, question);
+    let about = match &issued {
+        Some(issued) => About::Revision(&issued.revision),
+        None => About::Inputs(&inputs),
+    };
+    let record = recorded(observed, about, question);
     // What was found before does not do for a user who asks.
     let fresh = due == Due::Test(Cause::Requested);
     let must_ask = fresh || matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));
@@ -174,7 +209,8 @@ pub async fn verify(
     if let Some(quota) = findings.quota {
         context.metrics.quota(observed.uid(), quota);
     }
-    let (reason, problem) = match conclude(connection, &findings) {
+    let began = issued.as_ref().and_then(|issued| issued.issued_at.as_ref()).map(|time| time.0);
+    let (reason, problem) = match conclude(connection, &findings, began.is_some_and(|began| is_fresh(began, now))) {
         Ok(conclusion) => conclusion,
         Err(doubt) => {
             context.metrics.met(doubt.reason);
@@ -215,6 +251,14 @@ pub async fn verify(
         Some(problem) => Verdict::Unfit(problem, delivered()),
     };
     Some(Verified { verdict, test: Some(test), doubt: None, unanswered: None })
+}
+
+/// How long a registry may take to know a credential that its provider issued.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether a registry may not know of a credential yet.
+fn is_fresh(issued_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(issued_at) < PATIENCE
 }
 
 /// Asks the registry.

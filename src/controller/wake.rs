@@ -6,10 +6,13 @@ use kube::runtime::controller::Action;
 
 use super::{
     Context,
-    due::{expires_at, next_test},
+    due::{expires_at, next_refresh_at},
     memory::{Attempt, Trouble},
+    observe::Observed,
     policy::MISSING_BECOMES_STALLED,
+    renew,
     report::missing_since,
+    secret_meta::ObjectKey,
     sweep::retire,
     validate::Connection,
 };
@@ -25,9 +28,10 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(10 * 60);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The earliest of: the next try, the next test, the moment a missing thing counts as stalled or the credential expires, the
-/// next look at a Secret that another one took the place of.
-pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryConnectionStatus, uid: &str) -> Action {
-    let test = next_test(connection, status, context.clock.started(), context.clock.now());
+/// next look at a Secret that another one took the place of, the next revocation.
+pub fn next_wake(context: &Context, connection: &Connection, observed: &Observed) -> Action {
+    let (status, uid) = (&observed.status, observed.uid());
+    let test = next_refresh_at(connection, status, context.clock.started(), context.clock.now());
     let test = match context.memories.recall(uid).attempt {
         // While no verdict can be had, the next try is the next test.
         Some(Attempt { not_before, trouble: Trouble::Credential(_), .. }) => Some(not_before),
@@ -41,8 +45,12 @@ pub fn next_wake(context: &Context, connection: &Connection, status: &RegistryCo
     // Whether it really is expired is worth another look, which costs nothing: a clock may have been wrong.
     let doubts = status.last_error.as_ref().filter(|error| error.code == Reason::Expired).map(|_| LOOK_AT_CLOCK);
     let waits = test.into_iter().chain(stalls).chain(expires).map(|time| context.clock.wait_until(time));
+    let ledger = ObjectKey::of_ledger(&context.namespace, &connection.reference);
     let retires = retire::next(context, connection).map(|time| context.clock.wait_until_uptime(time));
-    wake_after(waits.chain(retires).chain(doubts).min())
+    let revokes = renew::due::revocation(&context.index.secret(&ledger), status, context.revocation_grace);
+    let rests = context.memories.recall(uid).revocation.map(|last| last.not_before);
+    let revokes = revokes.map(|time| context.clock.wait_until(rests.map_or(time, |rest| rest.max(time))));
+    wake_after(waits.chain(retires).chain(doubts).chain(revokes).min())
 }
 
 /// The moment at which the delivered credential expires, which is told even of a suspended connection.

@@ -3,7 +3,7 @@
 //!
 //! Every entry holds all that its end needs, so a ledger outlives its connection, and the API credential it was issued with.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +28,9 @@ pub struct Ledger {
     pub current: Option<Entry>,
     /// What was replaced, the oldest first, until it is revoked or expires.
     pub retired: Vec<Retired>,
+    /// Since when credentials of ours that nobody knows are to be looked for at the provider: from the last change of the
+    /// current one on, once.
+    pub stray_since: Option<Timestamp>,
 }
 
 /// An issued credential.
@@ -51,11 +54,13 @@ pub struct Entry {
     pub config_key: Option<String>,
     /// The registry accepted it in a test that could have failed.
     pub proven: bool,
+    /// The registry refused it since.
+    pub refused: bool,
     /// How to end it.
     pub issuer: Issuer,
     /// What was asked of the provider: the provider's part of the spec without its Secret.
     pub terms: Value,
-    /// Stands for the API credential it was issued with, salted with the revision. None where that may be a password, which
+    /// Stands for the API credential it was issued with, salted with the time of that. None where that may be a password, which
     /// a digest would give away.
     pub api_digest: Option<String>,
 }
@@ -114,6 +119,14 @@ impl Issuer {
             Self::Ionos { .. } => "ionos",
         }
     }
+
+    /// Whether the provider lists what it issued, and lets us name it.
+    pub fn lists(&self) -> bool {
+        match self {
+            Self::Digitalocean { .. } => false,
+            Self::Ionos { .. } => true,
+        }
+    }
 }
 
 /// Where an API credential is.
@@ -163,13 +176,14 @@ impl Ledger {
         if version != VERSION {
             return Err(if version > VERSION { Damaged::Version } else { Damaged::Form });
         }
-        let Stored { version: _, names, candidate, current, retired } =
+        let Stored { version: _, names, candidate, current, retired, stray_since } =
             serde_json::from_slice(text).map_err(|_| Damaged::Form)?;
         Ok(Self {
             names,
             candidate: candidate.map(Entry::try_from).transpose()?,
             current: current.map(Entry::try_from).transpose()?,
             retired: retired.into_iter().map(Retired::try_from).collect::<Result<_, _>>()?,
+            stray_since,
         })
     }
 
@@ -181,6 +195,7 @@ impl Ledger {
             candidate: self.candidate.as_ref().map(StoredEntry::from),
             current: self.current.as_ref().map(StoredEntry::from),
             retired: self.retired.iter().map(StoredRetired::from).collect(),
+            stray_since: self.stray_since,
         };
         // Strings, numbers and lists always serialise.
         serde_json::to_string(&stored).unwrap_or_default().into()
@@ -212,7 +227,16 @@ impl Ledger {
     /// The candidate takes the place of the current credential.
     pub fn promote(&mut self, now: Timestamp) {
         let Some(candidate) = self.candidate.take() else { return };
+        self.stray_since = candidate.issuer.lists().then_some(now);
         if let Some(entry) = self.current.replace(candidate) {
+            self.retired.push(Retired { entry, at: now, undelivered: false });
+        }
+    }
+
+    /// The current credential is not delivered any more, and nothing takes its place.
+    pub fn retire_all(&mut self, now: Timestamp) {
+        self.reject(now);
+        if let Some(entry) = self.current.take() {
             self.retired.push(Retired { entry, at: now, undelivered: false });
         }
     }
@@ -222,6 +246,24 @@ impl Ledger {
         if let Some(entry) = self.candidate.take() {
             self.retired.push(Retired { entry, at: now, undelivered: true });
         }
+    }
+
+    /// All credentials in it.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let retired = self.retired.iter().map(|retired| &retired.entry);
+        self.candidate.iter().chain(&self.current).chain(retired)
+    }
+
+    /// From when on there is something to revoke, at the earliest. What was delivered keeps working for `grace`; while its
+    /// successor is not proven, until it expires.
+    pub fn revoke_from(&self, grace: SignedDuration) -> Option<Timestamp> {
+        let is_succeeded = self.current.as_ref().is_none_or(|current| current.proven);
+        let later = |time: Timestamp| time.saturating_add(grace).unwrap_or(Timestamp::MAX);
+        let retired = self.retired.iter().filter_map(|retired| match retired.undelivered {
+            true => Some(retired.at),
+            false => is_succeeded.then(|| later(retired.at)),
+        });
+        retired.chain(self.stray_since.filter(|_| is_succeeded).map(later)).min()
     }
 
     /// Forgets replaced credentials that have expired. True if there were any.
@@ -250,6 +292,8 @@ struct Stored {
     current: Option<StoredEntry>,
     #[serde(default, rename = "retiring", skip_serializing_if = "Vec::is_empty")]
     retired: Vec<StoredRetired>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stray_since: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -279,6 +323,8 @@ struct StoredEntry {
     config_key: Option<String>,
     #[serde(default)]
     proven: bool,
+    #[serde(default)]
+    refused: bool,
     issuer: Issuer,
     terms: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -298,6 +344,7 @@ impl From<&Entry> for StoredEntry {
             plain_http: entry.plain_http,
             config_key: entry.config_key.clone(),
             proven: entry.proven,
+            refused: entry.refused,
             issuer: entry.issuer.clone(),
             terms: entry.terms.clone(),
             api_digest: entry.api_digest.clone(),
@@ -319,6 +366,7 @@ impl TryFrom<StoredEntry> for Entry {
             plain_http: stored.plain_http,
             config_key: stored.config_key,
             proven: stored.proven,
+            refused: stored.refused,
             issuer: stored.issuer,
             terms: stored.terms,
             api_digest: stored.api_digest,

@@ -94,6 +94,20 @@ pub const RECONCILE_ERRORS: Metric = metric(
 pub const LOGINS: Metric =
     metric(Kind::Counter, "logins", &["result"], "Test logins at registries, by what they found");
 /// See [`ALL`].
+pub const ISSUES: Metric = metric(
+    Kind::Counter,
+    "issues",
+    &["provider", "result"],
+    "Credentials that providers were asked to issue: issued, or failed",
+);
+/// See [`ALL`].
+pub const REVOCATIONS: Metric = metric(
+    Kind::Counter,
+    "revocations",
+    &["provider", "result"],
+    "Replaced credentials that providers were asked to revoke: revoked, or failed",
+);
+/// See [`ALL`].
 pub const TARGET_WRITES: Metric = metric(
     Kind::Counter,
     "target_writes",
@@ -117,7 +131,7 @@ pub const RECONCILE_DURATION: Metric =
 pub const UNDER_WAY: Metric = metric(Kind::Gauge, "reconciles_under_way", &[], "Passes that are going on now");
 
 /// All metrics, in the order of the reference page.
-pub const ALL: [Metric; 13] = [
+pub const ALL: [Metric; 15] = [
     CONNECTIONS,
     TEST_RESULT,
     LAST_SUCCESS,
@@ -126,6 +140,8 @@ pub const ALL: [Metric; 13] = [
     PULLS_REMAINING,
     RECONCILE_ERRORS,
     LOGINS,
+    ISSUES,
+    REVOCATIONS,
     TARGET_WRITES,
     STATUS_WRITES,
     RECONCILES,

@@ -100,6 +100,8 @@ pub struct Metrics {
     duration: Histogram,
     errors: Family<Labels<2>, Counter>,
     logins: Family<Labels<1>, Counter>,
+    issues: Family<Labels<2>, Counter>,
+    revocations: Family<Labels<2>, Counter>,
     target_writes: Family<Labels<2>, Counter>,
     status_writes: Counter,
     under_way: Gauge,
@@ -114,6 +116,8 @@ impl Default for Metrics {
             duration: Histogram::new(BUCKETS),
             errors: Family::default(),
             logins: Family::default(),
+            issues: Family::default(),
+            revocations: Family::default(),
             target_writes: Family::default(),
             status_writes: Counter::default(),
             under_way: Gauge::default(),
@@ -122,6 +126,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix(catalogue::PREFIX);
         register(&mut registry, catalogue::RECONCILE_ERRORS, metrics.errors.clone());
         register(&mut registry, catalogue::LOGINS, metrics.logins.clone());
+        register(&mut registry, catalogue::ISSUES, metrics.issues.clone());
+        register(&mut registry, catalogue::REVOCATIONS, metrics.revocations.clone());
         register(&mut registry, catalogue::TARGET_WRITES, metrics.target_writes.clone());
         register(&mut registry, catalogue::STATUS_WRITES, metrics.status_writes.clone());
         register(&mut registry, catalogue::RECONCILES, metrics.reconciles.clone());
@@ -189,6 +195,18 @@ impl Metrics {
             Login::Inconclusive(problem) => problem.reason,
         };
         self.logins.get_or_create(&[("result", reason.as_str())]).inc();
+    }
+
+    /// Takes note that a provider was asked to issue a credential.
+    pub fn issued(&self, provider: &'static str, is_issued: bool) {
+        let result = if is_issued { "issued" } else { "failed" };
+        self.issues.get_or_create(&[("provider", provider), ("result", result)]).inc();
+    }
+
+    /// Takes note that a provider was asked to revoke a credential.
+    pub fn revoked(&self, provider: &'static str, is_revoked: bool) {
+        let result = if is_revoked { "revoked" } else { "failed" };
+        self.revocations.get_or_create(&[("provider", provider), ("result", result)]).inc();
     }
 
     /// Takes note of the pull quota of a connection's account.

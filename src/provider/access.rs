@@ -12,6 +12,15 @@ pub enum Access {
 }
 
 impl Access {
+    /// Stands for it within this process.
+    pub fn fingerprint(
+        &self,
+        fingerprints: &crate::domain::credential::Fingerprints,
+    ) -> crate::domain::credential::Fingerprint {
+        let _ = fingerprints;
+        todo!()
+    }
+
     /// Stands for a token, salted; none for a password, which a digest would give away to who guesses.
     pub fn digest(&self, salt: &str) -> Option<String> {
         let _ = salt;

@@ -136,6 +136,7 @@ fn remedy(error: InvalidRegistryUrl) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::provider::{Provider, Way};
     use serde_json::{Value, json};
 
     fn provider(generic: &Value) -> Provider {
@@ -146,8 +147,15 @@ mod tests {
         serde_json::from_value(provider).unwrap()
     }
 
+    fn of(provider: &Provider, allow_loopback: bool) -> Result<Endpoint, Problem> {
+        match provider.way() {
+            Way::Given(provider) => Endpoint::of(provider, allow_loopback),
+            Way::Issued(_) => panic!("its registry is not in the spec"),
+        }
+    }
+
     fn endpoint(generic: Value, allow_loopback: bool) -> Result<Endpoint, Problem> {
-        Endpoint::of(&provider(&generic), allow_loopback)
+        of(&provider(&generic), allow_loopback)
     }
 
     #[test]
@@ -162,7 +170,7 @@ mod tests {
             assert_eq!((found.registry.api().as_str(), found.image_host.as_str()), (registry, image_host), "{generic}");
         }
         let docker_hub: Provider = serde_json::from_value(json!({"dockerhub": {"secretRef": {"name": "x"}}})).unwrap();
-        let found = Endpoint::of(&docker_hub, false).unwrap();
+        let found = of(&docker_hub, false).unwrap();
         assert_eq!(found.registry.api().as_str(), "https://registry-1.docker.io/v2/");
         assert_eq!(found.shown_host().as_str(), "docker.io");
     }

@@ -186,11 +186,11 @@ pub async fn revoke(io: &Io<'_>, entry: &Entry, access: Option<&Access>) -> Resu
     todo!()
 }
 
-/// Whether [`revoke`] needs access to the API.
-pub fn needs_access(issuer: &Issuer) -> bool {
-    match issuer {
-        Issuer::Digitalocean { .. } => false,
-        Issuer::Ionos { .. } => true,
+/// Whether it takes access to the API to end what a provider issued.
+pub fn ends_by_access(provider: IssuedBy<'_>) -> bool {
+    match provider {
+        IssuedBy::Digitalocean(_) => false,
+        IssuedBy::Ionos(_) => true,
     }
 }
 

@@ -186,7 +186,12 @@ mod tests {
     }
 
     fn reference(username_key: Option<&str>) -> SecretReference {
-        SecretReference { name: "login".into(), username_key: username_key.map(str::to_owned), password_key: None }
+        SecretReference {
+            name: "login".into(),
+            username_key: username_key.map(str::to_owned),
+            password_key: None,
+            token_key: None,
+        }
     }
 
     fn read(secret: &Secret, username_key: Option<&str>) -> Result<(String, String), Problem> {

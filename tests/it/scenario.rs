@@ -99,6 +99,7 @@ impl Scenario {
                 https_proxy: None,
                 no_proxy: None,
                 forbid_private_addresses: false,
+                revocation_grace: jiff::SignedDuration::from_mins(10),
                 metrics_addr: "127.0.0.1:0".parse()?,
                 log_format: LogFormat::Text,
                 namespace: "regcred-system".into(),

@@ -25,7 +25,7 @@ pub(super) struct ConfigMaps {
 
 impl Default for ConfigMaps {
     fn default() -> Self {
-        let concerned = Concerned::new(mapper::followed_config_maps);
+        let concerned = Concerned::new(mapper::followed_config_maps, "");
         Self { concerned, known: HashMap::new(), listing: Listing::default(), is_listed: false }
     }
 }
@@ -109,7 +109,7 @@ impl ConfigMaps {
 
     /// Begins to follow what a connection is about.
     pub(super) fn follow(&mut self, connection: &Stored) {
-        let new = mapper::followed_config_maps(connection).into_iter().filter(|key| !self.concerned.contains(key));
+        let new = self.concerned.about(connection).into_iter().filter(|key| !self.concerned.contains(key));
         self.listing.follow(new);
         self.concerned.add(connection);
     }

@@ -3,6 +3,7 @@
 
 mod config_maps;
 mod departures;
+mod ledgers;
 mod listing;
 mod orphans;
 mod owners;
@@ -29,13 +30,13 @@ use kube::{
 use tokio::sync::Notify;
 
 use super::{
-    mapper::{self, Concerned, Wake},
+    mapper::{self, Wake},
     secret_meta::ObjectKey,
     sighting::{SecretState, Sighting, is_older},
     stored::Stored,
 };
 use crate::{
-    api::{connection::DeletionPolicy, provider::CaKind},
+    api::{connection::DeletionPolicy, names::DEFAULT_OPERATOR_NAMESPACE, provider::CaKind},
     clock::Clock,
     domain::reference::ConnectionReference,
 };
@@ -65,18 +66,18 @@ struct Inner {
 
 impl Default for Index {
     fn default() -> Self {
-        Self::new(Clock::system())
+        Self::new(Clock::system(), DEFAULT_OPERATOR_NAMESPACE)
     }
 }
 
 impl Index {
-    /// An empty one that goes by this clock.
-    pub fn new(clock: Clock) -> Self {
+    /// An empty one that goes by this clock; ledgers are in the operator's namespace.
+    pub fn new(clock: Clock, namespace: &str) -> Self {
         let (store, connections) = reflector::store();
         let inner = Inner {
             connections,
             store: store.clone(),
-            secrets: Secrets::default(),
+            secrets: Secrets::new(namespace),
             config_maps: ConfigMaps::default(),
             connections_listed: false,
             departures: Departures::default(),
@@ -172,8 +173,8 @@ impl Index {
                 inner.listed(&before, self.clock.uptime());
                 self.orphaned.notify_one();
                 let connections = inner.store.state();
-                inner.secrets.concerned = Concerned::of(mapper::followed_secrets, &connections);
-                inner.config_maps.concerned = Concerned::of(mapper::followed_config_maps, &connections);
+                inner.secrets.concerned.reset(&connections);
+                inner.config_maps.concerned.reset(&connections);
                 inner.connections_listed = true;
                 inner.everybody()
             }

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Index, LastSeen, departures::Departure};
 use crate::{
-    controller::secret_meta::{ObjectKey, SecretMeta},
+    controller::{
+        secret_meta::{ObjectKey, SecretMeta},
+        sighting::SecretState,
+    },
     domain::reference::ConnectionReference,
 };
 
@@ -31,8 +34,10 @@ impl Index {
         if !inner.is_listed() {
             return vec![];
         }
-        let owners = inner.secrets.owners();
-        inner.departures.forget(forget_before, |reference| owners.contains(reference));
+        let (owners, ledgers) = (inner.secrets.owners(), inner.secrets.ledgers());
+        let left_something =
+            |reference: &ConnectionReference| owners.contains(reference) || ledgers.contains(reference);
+        inner.departures.forget(forget_before, left_something);
         let mut orphans = vec![];
         for reference in owners.references().filter(|reference| !inner.is_there(reference)) {
             let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
@@ -41,6 +46,27 @@ impl Index {
             }
         }
         orphans
+    }
+
+    /// All ledgers whose connection is known not to be there.
+    pub fn orphaned_ledgers(&self) -> Vec<Orphan> {
+        let inner = self.lock();
+        if !inner.is_listed() {
+            return vec![];
+        }
+        let mut orphans = vec![];
+        for (reference, key) in inner.secrets.ledgers().all().filter(|(reference, _)| !inner.is_there(reference)) {
+            let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
+            if let SecretState::Present(seen) = inner.secrets.state(key) {
+                orphans.push(Orphan { key: key.clone(), seen, reference: reference.clone(), since, policy });
+            }
+        }
+        orphans
+    }
+
+    /// The Secrets that surely were written for a connection.
+    pub fn targets(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+        self.lock().secrets.owned(reference)
     }
 
     /// Completes once there may be new orphans: at once if that happened since it completed last.

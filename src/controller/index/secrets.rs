@@ -12,6 +12,7 @@ use kube::{
 };
 
 use super::{
+    ledgers::Ledgers,
     listing::{Listing, Parts},
     owners::Owners,
 };
@@ -31,6 +32,8 @@ pub(super) struct Secrets {
     /// Changed by `set` and `forget` only, which keep `owners` in step.
     known: HashMap<ObjectKey, SecretState>,
     owners: Owners,
+    /// Likewise.
+    ledgers: Ledgers,
     /// A Secret that surely is ours was seen anew.
     has_news: bool,
     /// Those that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
@@ -43,12 +46,14 @@ pub(super) struct Secrets {
     pub(super) is_listed: bool,
 }
 
-impl Default for Secrets {
-    fn default() -> Self {
+impl Secrets {
+    /// Nothing yet; ledgers are in this namespace.
+    pub(super) fn new(namespace: &str) -> Self {
         Self {
-            concerned: Concerned::new(mapper::followed_secrets),
+            concerned: Concerned::new(mapper::followed_secrets, namespace),
             known: HashMap::new(),
             owners: Owners::default(),
+            ledgers: Ledgers::of(namespace),
             has_news: false,
             ahead: HashSet::new(),
             listing: Listing::default(),
@@ -99,7 +104,7 @@ impl Secrets {
 
     /// Begins to follow what a connection is about.
     pub(super) fn follow(&mut self, connection: &Stored) {
-        let new = mapper::followed_secrets(connection).into_iter().filter(|key| !self.concerned.contains(key));
+        let new = self.concerned.about(connection).into_iter().filter(|key| !self.concerned.contains(key));
         self.listing.follow(new);
         self.concerned.add(connection);
     }
@@ -220,6 +225,11 @@ impl Secrets {
         std::mem::take(&mut self.has_news)
     }
 
+    /// The ledgers there are.
+    pub(super) fn ledgers(&self) -> &Ledgers {
+        &self.ledgers
+    }
+
     /// Whose Secret is whose.
     pub(super) fn owners(&self) -> &Owners {
         &self.owners
@@ -230,7 +240,7 @@ impl Secrets {
         let before = Owners::of(key, self.known.get(key));
         let after = Owners::of(key, Some(&state));
         self.owners.hand_over(key, before, after.clone());
-        self.has_news |= after.is_some();
+        self.has_news |= self.ledgers.see(key, &state) || after.is_some();
         self.known.insert(key.clone(), state);
         after
     }
@@ -238,6 +248,7 @@ impl Secrets {
     fn forget(&mut self, key: &ObjectKey) {
         self.ahead.remove(key);
         let before = self.known.remove(key);
+        self.ledgers.see(key, &SecretState::Unknown);
         self.owners.hand_over(key, Owners::of(key, before.as_ref()), None);
     }
 }

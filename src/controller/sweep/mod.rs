@@ -8,7 +8,7 @@
 //! It sleeps until something may be due. While nothing is, it sends nothing.
 
 mod kept;
-mod live;
+pub(super) mod live;
 pub mod retire;
 mod tell;
 pub mod verdict;
@@ -22,6 +22,7 @@ use super::{
     api_failure::ApiFailure,
     index::Orphan,
     remove::{self, Looked},
+    renew,
     secret_meta::ObjectKey,
     sighting::SecretState,
 };
@@ -73,7 +74,8 @@ async fn round(context: &Context) -> Option<Duration> {
         let findings = sweep(context, due).await;
         tell::orphans(context, findings).await;
     }
-    let next = orphans.iter().filter_map(|orphan| due_at(&context.kept, orphan)).min()?;
+    let ledgers = renew::orphan::round(context).await;
+    let next = orphans.iter().filter_map(|orphan| due_at(&context.kept, orphan)).chain(ledgers).min()?;
     Some(next.max(context.clock.uptime().saturating_add(ROUND)))
 }
 

@@ -12,7 +12,7 @@ use crate::{
     api::connection::DeletionPolicy,
     controller::{
         index::{LastSeen, Orphan},
-        policy,
+        policy::backoff,
         remove::{Looked, Removed},
         secret_meta::{ObjectKey, Ownership, SecretMeta},
     },
@@ -155,7 +155,7 @@ impl Finding {
             | Self::KindUnready
             | Self::KindEnding
             | Self::Denied(_) => Some(SLOW),
-            Self::Unanswered => Some(policy::backoff(count, jitter)),
+            Self::Unanswered => Some(backoff(count, jitter)),
         }
     }
 
@@ -199,12 +199,17 @@ impl From<Removed> for Finding {
 /// Whether the Secret is to go, going by its marks and by what was seen of its connection: when that was created, or why
 /// not.
 pub fn by_marks(orphan: &Orphan) -> Result<Timestamp, Finding> {
-    match wish(orphan.policy, orphan.seen.deletion_policy()) {
+    match policy(orphan) {
         Some(DeletionPolicy::Delete) => {}
         Some(DeletionPolicy::Retain) => return Err(Finding::Retained),
         None => return Err(Finding::PolicyUnknown),
     }
     orphan.seen.connection_created().ok_or(Finding::AgeUnknown)
+}
+
+/// What the connection of an orphan wanted for its Secrets, if that is known.
+pub fn policy(orphan: &Orphan) -> Option<DeletionPolicy> {
+    wish(orphan.policy, orphan.seen.deletion_policy())
 }
 
 /// For which connection of a name a Secret was written.

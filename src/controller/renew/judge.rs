@@ -1,0 +1,269 @@
+//! Judges an issued credential with a login at the registry, and takes the consequences in the ledger: a candidate becomes
+//! the current one, is kept to be judged again, or comes to nothing; the current one stays or is refused. IO.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Book, Pass, acted_on_requests};
+use crate::{
+    api::{
+        Reason,
+        status::{LastTest, ObservedInput},
+    },
+    controller::{
+        due::{Cause, Due, expires_at, settled_problem},
+        error::Error,
+        memory::{Attempt, Trouble},
+        observe::Observed,
+        report::Outcome,
+        resolve::Resolved,
+        revision,
+        verify::{Verdict, Verified, issued, verify},
+        withdraw,
+    },
+    domain::{credential::Fingerprint, ledger::Entry},
+    problem::Problem,
+    provider::secret_ref_field,
+};
+
+/// The longest time until a credential that could not be judged is tried again, as far as that is up to us.
+const NEXT_TRY: SignedDuration = SignedDuration::from_mins(10);
+
+/// What came of a look at the current credential.
+pub(super) enum Judged {
+    /// The registry refused it: another one is wanted.
+    Refused(Option<LastTest>),
+    /// The pass is at its end. None if the connection had better come back a little later.
+    Done(Option<Box<Outcome>>),
+}
+
+impl Pass<'_> {
+    /// Judges the candidate, and delivers it if it may be.
+    pub(super) async fn candidate(&self, observed: &mut Observed, book: &mut Book) -> Result<Option<Outcome>, Error> {
+        let Some(candidate) = book.ledger.candidate.clone() else { return Err(Error::Contended) };
+        // What refused it a moment ago is not taken for an answer once it had time to become known.
+        let was_unknown = observed.memory.attempt.as_ref().is_some_and(|attempt| {
+            let reason = match &attempt.trouble {
+                Trouble::Credential(problem) | Trouble::Delivery(problem) => problem.reason,
+            };
+            reason == Reason::RegistryNotReady && self.now >= attempt.not_before
+        });
+        let cause = if was_unknown { Cause::Requested } else { Cause::NeverJudged };
+        let Some(verified) = self.verify(observed, &candidate, Due::Test(cause)).await? else { return Ok(None) };
+        acted_on_requests(self.context, observed);
+        let Verified { verdict, test, doubt, unanswered } = verified;
+        let problem = match verdict {
+            Verdict::Accepted(_) => {
+                let verdict = test.as_ref().or(observed.status.last_test.as_ref()).map(|test| test.verdict);
+                return self.promote(observed, book, verdict.is_some_and(is_proof), test).await.map(Some);
+            }
+            Verdict::Rejected(problem, _) => {
+                book.ledger.reject(self.now);
+                if let Err(outcome) = self.save(observed, book).await? {
+                    return Ok(Some(outcome));
+                }
+                self.settled(observed);
+                let outcome = self.unchanged(observed, problem, test);
+                return self.fall_back(observed, book, outcome).await.map(Some);
+            }
+            Verdict::Unfit(problem, _) => {
+                self.settled(observed);
+                problem
+            }
+            Verdict::Inconclusive(problem, _) => {
+                self.doubted(observed, doubt.as_ref(), unanswered);
+                problem
+            }
+        };
+        // Nobody may be left without a credential because a better one cannot be proven.
+        if self.presses(observed, book, problem.retry_after) {
+            tracing::warn!(
+                connection = %self.connection.reference,
+                "a credential is delivered unproven, because the one before it is about to expire"
+            );
+            let promoted = self.promote(observed, book, false, test).await?;
+            self.pause(observed, &problem, None);
+            return Ok(Some(Outcome { problem: Some(problem), ..promoted }));
+        }
+        let outcome = self.unchanged(observed, problem, test);
+        self.fall_back(observed, book, outcome).await.map(Some)
+    }
+
+    /// Looks at the current credential as far as something may have changed, and keeps the target at it.
+    pub(super) async fn current(&self, observed: &mut Observed, book: &mut Book) -> Result<Judged, Error> {
+        let Some(current) = book.ledger.current.clone() else { return Err(Error::Contended) };
+        let Some(verified) = self.verify(observed, &current, self.due).await? else { return Ok(Judged::Done(None)) };
+        acted_on_requests(self.context, observed);
+        let Verified { verdict, test, doubt, unanswered } = verified;
+        let is_in_doubt = matches!(verdict, Verdict::Inconclusive(..));
+        let problem = match verdict {
+            Verdict::Accepted(_) => {
+                let is_proven = current.proven || test.as_ref().is_some_and(|test| is_proof(test.verdict));
+                if let Err(outcome) = self.render(observed, book, is_proven).await? {
+                    return Ok(Judged::Done(Some(Box::new(outcome))));
+                }
+                self.overdue(observed, book)
+            }
+            Verdict::Rejected(_, refused) => {
+                if let Some(entry) = &mut book.ledger.current {
+                    entry.refused = true;
+                }
+                if let Err(outcome) = self.save(observed, book).await? {
+                    return Ok(Judged::Done(Some(Box::new(outcome))));
+                }
+                let last = test.as_ref().or(observed.status.last_test.as_ref());
+                if withdraw::is_due(self.connection, last)
+                    && let Some(site) = self.site(&current)
+                {
+                    withdraw::withdraw(self.context, observed, self.connection, &site, &refused).await?;
+                }
+                return Ok(Judged::Refused(test));
+            }
+            Verdict::Unfit(problem, _) => {
+                self.settled(observed);
+                Some(problem)
+            }
+            Verdict::Inconclusive(problem, _) => {
+                if let Err(outcome) = self.render(observed, book, current.proven).await? {
+                    return Ok(Judged::Done(Some(Box::new(outcome))));
+                }
+                Some(problem)
+            }
+        };
+        let current = book.ledger.current.clone().unwrap_or(current);
+        let judged = if test.is_some() || observed.is_edited() { self.inputs.clone() } else { vec![] };
+        let kept = self.deliver(observed, &current, test.clone()).await?;
+        if let Some(problem) = &problem
+            && is_in_doubt
+        {
+            self.doubted(observed, doubt.as_ref(), unanswered);
+            return Ok(Judged::Done(Some(Box::new(Outcome { problem: Some(problem.clone()), ..kept }))));
+        }
+        let judged = if kept.judged.is_empty() { judged } else { kept.judged };
+        let problem = problem.or(kept.problem);
+        Ok(Judged::Done(Some(Box::new(Outcome { problem, test, judged, ..kept }))))
+    }
+
+    async fn verify(&self, observed: &Observed, entry: &Entry, due: Due) -> Result<Option<Verified>, Error> {
+        let Some(site) = self.site(entry) else { return Err(Error::Contended) };
+        let resolved = Resolved {
+            site,
+            credential: entry.credential.clone(),
+            expires_at: Some(entry.expires_at),
+            authorities: None,
+            inputs: self.inputs.clone(),
+            issued: Some(issued(entry)),
+        };
+        Ok(verify(self.context, self.connection, observed, resolved, due, self.now).await)
+    }
+
+    /// The candidate becomes the current credential, and is delivered.
+    async fn promote(
+        &self,
+        observed: &mut Observed,
+        book: &mut Book,
+        proven: bool,
+        test: Option<LastTest>,
+    ) -> Result<Outcome, Error> {
+        book.ledger.forget_expired(self.now);
+        if let Some(candidate) = &mut book.ledger.candidate {
+            candidate.proven = proven;
+            candidate.config_key = config_key(self, candidate);
+        }
+        book.ledger.promote(self.now);
+        if let Err(outcome) = self.save(observed, book).await? {
+            return Ok(outcome);
+        }
+        let Some(current) = book.ledger.current.clone() else { return Err(Error::Contended) };
+        self.deliver(observed, &current, test).await
+    }
+
+    /// Writes down what is new about the current credential: that it is proven, or that it is rendered in another way, for
+    /// which it gets another revision.
+    async fn render(
+        &self,
+        observed: &mut Observed,
+        book: &mut Book,
+        proven: bool,
+    ) -> Result<Result<(), Outcome>, Error> {
+        let is_damaged = book.damaged().is_some();
+        let Some(current) = &mut book.ledger.current else { return Ok(Ok(())) };
+        let key = config_key(self, current);
+        let is_rendered = current.config_key == key;
+        if is_rendered && current.proven == proven && !is_damaged {
+            return Ok(Ok(()));
+        }
+        current.proven = proven;
+        if !is_rendered {
+            current.config_key = key;
+            current.revision = revision::new(observed.uid(), self.now);
+        }
+        self.save(observed, book).await
+    }
+
+    /// What was in the way of a renewal that is overdue: a test of what is there does not put that right.
+    fn overdue(&self, observed: &Observed, book: &Book) -> Option<Problem> {
+        if book.ledger.is_full() && self.due == Due::Renew(Cause::TimePassed) {
+            let message =
+                "so many replaced credentials could not be revoked that no further one is issued before it has to be";
+            let problem = Problem::new(Reason::UpstreamError, message)
+                .at(secret_ref_field(&self.connection.provider))
+                .hint("read the operator's log and its events about why they cannot be revoked");
+            self.pause(observed, &problem, None);
+            return Some(problem);
+        }
+        let is_of_a_test = |problem: &Problem| problem.is_of_a_repository();
+        settled_problem(&observed.status).filter(|problem| {
+            let is_look = matches!(
+                self.due,
+                Due::Deliver | Due::Test(Cause::Requested | Cause::LedgerChanged | Cause::InputChanged)
+            );
+            !is_of_a_test(problem) && is_look
+        })
+    }
+
+    /// Whether what is delivered ends, or is refused, before the next try.
+    fn presses(&self, observed: &Observed, book: &Book, asked: Option<Duration>) -> bool {
+        let asked = asked.and_then(|asked| SignedDuration::try_from(asked).ok()).unwrap_or_default();
+        let next = self.now.saturating_add(NEXT_TRY.max(asked * 2)).unwrap_or(Timestamp::MAX);
+        let is_refused = book.ledger.current.as_ref().is_some_and(|current| current.refused);
+        expires_at(&observed.status).is_some_and(|end| end <= next) || is_refused
+    }
+
+    fn unchanged(&self, observed: &Observed, problem: Problem, test: Option<LastTest>) -> Outcome {
+        let judged: Vec<ObservedInput> = self.inputs.clone();
+        let delivery = super::delivery(self.connection, observed);
+        Outcome { judged, test, ..Outcome::unchanged(Some(problem), delivery) }
+    }
+
+    /// It could not be found out. If nothing was asked, the pause before goes on, about what there is now.
+    fn doubted(&self, observed: &Observed, doubt: Option<&Problem>, unanswered: Option<Fingerprint>) {
+        match doubt {
+            Some(doubt) => self.pause(observed, doubt, unanswered),
+            None => {
+                let pause = observed.memory.attempt.clone();
+                let pause = pause.map(|pause| Attempt { basis: observed.basis(), ..pause });
+                self.context.memories.update(observed.uid(), |memory| memory.attempt = pause);
+            }
+        }
+    }
+
+    /// There was a verdict for good.
+    fn settled(&self, observed: &Observed) {
+        self.context.memories.update(observed.uid(), |memory| {
+            memory.judged.clone_from(&self.inputs);
+            memory.attempt = None;
+        });
+    }
+}
+
+/// The key in the docker config under which a credential is rendered.
+fn config_key(pass: &Pass<'_>, entry: &Entry) -> Option<String> {
+    pass.site(entry).map(|site| site.config_key.as_str().to_owned())
+}
+
+/// Whether a verdict says that the registry let this login in and would not have let in another.
+fn is_proof(verdict: Reason) -> bool {
+    matches!(verdict, Reason::LoginProven | Reason::RepositoriesProven)
+}

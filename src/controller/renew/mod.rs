@@ -1,0 +1,315 @@
+//! The refresh of a connection whose provider issues credentials.
+//!
+//! ```text
+//! ledger ─▶ want ─▶ mint ─▶ judge ─▶ promote ─▶ deliver ─▶ … ─▶ revoke
+//! ```
+//!
+//! Everything is written into the ledger before anything rests on it, and targets are rendered from its current credential
+//! only. So a pass may end anywhere: the next one reads the ledger and goes on. What was replaced is revoked later, by
+//! [`revoke`].
+
+mod book;
+pub mod due;
+mod judge;
+mod mint;
+pub mod orphan;
+pub mod revoke;
+mod tell;
+mod want;
+
+use jiff::Timestamp;
+
+use super::{
+    Context,
+    deliver::{deliver, delivery},
+    due::{Cause, Due, settled_problem},
+    error::Error,
+    memory::Trouble,
+    observe::Observed,
+    plan::{Standing, standing},
+    report::Outcome,
+    validate::{Connection, Site},
+    verify::Accepted,
+};
+use crate::{
+    api::{
+        Reason,
+        provider::IssuedBy,
+        reason::Class,
+        status::{LastTest, ObservedInput},
+    },
+    domain::ledger::Entry,
+    problem::Problem,
+    provider::{self, Io, access::Access, endpoint::Endpoint, issuing},
+};
+use book::{Book, Obstacle, Owner, Saved};
+use judge::Judged;
+use mint::{Buyer, mint};
+use want::{Want, want};
+
+/// How many steps one pass may take: the current credential is refused, another is issued, and judged.
+const MAX_STEPS: usize = 4;
+
+/// What a pass works with.
+struct Pass<'a> {
+    context: &'a Context,
+    connection: &'a Connection,
+    provider: IssuedBy<'a>,
+    api: issuing::Api,
+    due: Due,
+    now: Timestamp,
+    /// What was read for it, or before.
+    inputs: Vec<ObservedInput>,
+}
+
+/// Brings the target to a credential that is proven and not about to expire, with a new one where one is wanted. None if the
+/// connection had better come back a little later.
+///
+/// # Errors
+/// [`Error`] if the API server did not answer as expected; trying again may help.
+pub async fn renew(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    provider: IssuedBy<'_>,
+    due: Due,
+    now: Timestamp,
+) -> Result<Option<Outcome>, Error> {
+    let api = match issuing::api(provider, context.allow_loopback) {
+        Ok(api) => api,
+        Err(problem) => return Ok(Some(Outcome::unchanged(Some(problem), delivery(connection, observed)))),
+    };
+    let inputs = match observed.memory.judged.is_empty() {
+        true => observed.status.observed_inputs.clone(),
+        false => observed.memory.judged.clone(),
+    };
+    let mut pass = Pass { context, connection, provider, api, due, now, inputs };
+    let mut book = match Book::open(context, owner(connection)).await {
+        Ok(book) => book,
+        Err(Obstacle::Told(problem)) => {
+            acted_on_requests(context, observed);
+            return Ok(Some(pass.wait(observed, problem)));
+        }
+        Err(Obstacle::Cut(error)) => return Err(error),
+    };
+    looked(context, observed, &book);
+    tell::loss(context, observed, &book, now).await;
+    let outcome = pass.steps(observed, &mut book).await;
+    looked(context, observed, &book);
+    outcome
+}
+
+fn owner(connection: &Connection) -> Owner {
+    Owner {
+        reference: connection.reference.clone(),
+        created: Some(connection.created),
+        deletion_policy: Some(connection.deletion_policy),
+    }
+}
+
+/// Takes note of the form in which the ledger was seen or written last.
+fn looked(context: &Context, observed: &mut Observed, book: &Book) {
+    observed.ledger = book.state(context);
+    let sighting = observed.ledger.sighting();
+    observed.memory.ledger = Some(sighting.clone());
+    context.memories.update(observed.uid(), |memory| memory.ledger = Some(sighting));
+}
+
+impl Pass<'_> {
+    async fn steps(&mut self, observed: &mut Observed, book: &mut Book) -> Result<Option<Outcome>, Error> {
+        let mut access: Option<Access> = None;
+        let mut refusal = None;
+        let mut same_access = None;
+        if self.due == Due::Test(Cause::InputChanged) {
+            match self.access(observed).await? {
+                Ok(found) => {
+                    same_access = Some(self.is_same(observed, &found, book.ledger.current.as_ref()));
+                    self.remember(observed, &found);
+                    access = Some(found);
+                }
+                Err(outcome) => return self.fall_back(observed, book, *outcome).await.map(Some),
+            }
+        }
+        for _ in 0..MAX_STEPS {
+            let started = self.context.clock.started();
+            match want(self.connection, &book.ledger, self.due, same_access, started, self.now) {
+                Want::Issue => {
+                    let found = match access.take() {
+                        Some(found) => found,
+                        None => match self.access(observed).await? {
+                            Ok(found) => found,
+                            Err(outcome) => return self.fall_back(observed, book, *outcome).await.map(Some),
+                        },
+                    };
+                    self.remember(observed, &found);
+                    if let Err(obstacle) = self.issue(observed, book, &found).await {
+                        acted_on_requests(self.context, observed);
+                        looked(self.context, observed, book);
+                        let problem = match obstacle {
+                            Obstacle::Told(problem) => problem,
+                            Obstacle::Cut(error) => return Err(error),
+                        };
+                        let outcome = Outcome { test: refusal, ..self.refused(observed, problem) };
+                        return self.fall_back(observed, book, outcome).await.map(Some);
+                    }
+                    same_access = None;
+                }
+                Want::Candidate => return self.candidate(observed, book).await,
+                Want::Current => match self.current(observed, book).await? {
+                    Judged::Refused(test) => refusal = test,
+                    Judged::Done(outcome) => return Ok(outcome.map(|outcome| *outcome)),
+                },
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Reads what gives access to the API.
+    async fn access(&mut self, observed: &mut Observed) -> Result<Result<Access, Box<Outcome>>, Error> {
+        let Self { context, connection, .. } = self;
+        let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
+        let (problem, inputs) = match issuing::access(&io, self.provider).await {
+            Ok((access, input)) => {
+                self.inputs = vec![input];
+                observed.saw(&context.index, &self.inputs, Reason::Progressing);
+                return Ok(Ok(access));
+            }
+            Err(provider::Error::Unusable { problem, inputs }) => (*problem, inputs),
+            Err(provider::Error::Denied(problem) | provider::Error::Provider(problem)) => {
+                acted_on_requests(context, observed);
+                return Ok(Err(Box::new(self.wait(observed, *problem))));
+            }
+            Err(provider::Error::Api(error)) => return Err(Error::Read(error.into())),
+        };
+        acted_on_requests(context, observed);
+        context.metrics.met(problem.reason);
+        observed.saw(&context.index, &inputs, problem.reason);
+        context.memories.update(observed.uid(), |memory| {
+            (memory.judged, memory.attempt) = (inputs.clone(), None);
+        });
+        let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
+        Ok(Err(Box::new(Outcome { judged: inputs, ..outcome })))
+    }
+
+    /// Whether the API credential is the one that was used last. What cannot be told, as of a password
+    /// after a restart, counts as another one.
+    fn is_same(&self, observed: &Observed, access: &Access, current: Option<&Entry>) -> bool {
+        if observed.memory.access == Some(access.fingerprint(&self.context.fingerprints)) {
+            return true;
+        }
+        let digest = current
+            .and_then(|current| Some((current.api_digest.as_ref()?, access.digest(&current.issued_at.to_string())?)));
+        // After a refusal it is to be another one than the one that was refused, which the ledger does not know.
+        settled_problem(&observed.status).is_none() && digest.is_some_and(|(then, now)| *then == now)
+    }
+
+    fn remember(&self, observed: &Observed, access: &Access) {
+        let fingerprint = access.fingerprint(&self.context.fingerprints);
+        self.context.memories.update(observed.uid(), |memory| memory.access = Some(fingerprint));
+    }
+
+    async fn issue(&self, observed: &Observed, book: &mut Book, access: &Access) -> Result<(), Obstacle> {
+        let Self { context, connection, provider, api, .. } = self;
+        let buyer = Buyer { connection, uid: observed.uid(), provider: *provider, api, access };
+        mint(context, &buyer, book).await
+    }
+
+    /// What to tell where the provider did not issue a credential: refused for good until something changes or a while has
+    /// passed, or to be tried again.
+    fn refused(&self, observed: &Observed, problem: Problem) -> Outcome {
+        match problem.reason {
+            Reason::InvalidCredentials | Reason::InsufficientScope | Reason::InvalidSpec => {
+                let Self { context, connection, inputs, .. } = self;
+                context.metrics.met(problem.reason);
+                context.memories.update(observed.uid(), |memory| {
+                    memory.judged.clone_from(inputs);
+                    memory.attempt = None;
+                });
+                let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
+                Outcome { judged: inputs.clone(), is_refused: true, ..outcome }
+            }
+            _ => self.wait(observed, problem),
+        }
+    }
+
+    /// What to tell of a problem that passes by itself, or by somebody's repair; it is tried again.
+    fn wait(&self, observed: &Observed, problem: Problem) -> Outcome {
+        self.context.metrics.met(problem.reason);
+        self.pause(observed, &problem, None);
+        Outcome::unchanged(Some(problem), delivery(self.connection, observed))
+    }
+
+    fn pause(&self, observed: &Observed, problem: &Problem, question: Option<crate::domain::credential::Fingerprint>) {
+        let slow = Problem::new(Reason::Forbidden, "");
+        // What no pause is known for may still pass: somebody else's decision.
+        let cause = match problem.reason.class() {
+            Class::Wait | Class::Ours => problem,
+            Class::UsersTurn | Class::Missing | Class::Good | Class::UnderWay => &slow,
+        };
+        self.context.failed(observed, question, Trouble::Credential(problem.clone()), cause, self.now);
+    }
+
+    /// Keeps in place what is delivered, if it still may be.
+    async fn fall_back(&self, observed: &mut Observed, book: &Book, outcome: Outcome) -> Result<Outcome, Error> {
+        let usable = |current: &&Entry| !current.refused && current.expires_at > self.now;
+        let needs = match standing(self.connection, &observed.target, observed.status.credential.as_ref()) {
+            Standing::Missing | Standing::Outdated(_) => true,
+            Standing::Current | Standing::Foreign(_) => false,
+        };
+        let Some(current) = book.ledger.current.as_ref().filter(usable).filter(|_| needs) else { return Ok(outcome) };
+        let attempt = self.context.memories.recall(observed.uid()).attempt;
+        let kept = self.deliver(observed, current, None).await?;
+        // What was in the way still is, and the pause is about the target as it is now.
+        self.context.memories.update(observed.uid(), |memory| {
+            memory.attempt = memory.attempt.take().or(attempt.map(|mut attempt| {
+                attempt.basis = observed.basis();
+                attempt
+            }));
+        });
+        Ok(Outcome { credential: kept.credential, delivery: kept.delivery, ..outcome })
+    }
+
+    /// Brings the target to the current credential of the ledger.
+    async fn deliver(
+        &self,
+        observed: &mut Observed,
+        current: &Entry,
+        test: Option<LastTest>,
+    ) -> Result<Outcome, Error> {
+        let Some(site) = self.site(current) else {
+            let message = format!("the ledger names {} as a registry, which is none", current.registry);
+            let problem = Problem::new(Reason::InternalError, message).hint(Reason::InternalError.fix());
+            return Ok(self.wait(observed, problem));
+        };
+        let connection = Connection { site: Some(site.clone()), ..self.connection.clone() };
+        let accepted = Accepted::of_ledger(self.context, site, current, self.inputs.clone());
+        deliver(self.context, observed, &connection, accepted, test, self.now).await
+    }
+
+    /// The registry that a credential is for.
+    fn site(&self, entry: &Entry) -> Option<Site> {
+        let hosts = self.api.endpoint(&entry.registry)?.token_hosts;
+        let endpoint = Endpoint::issued(&entry.registry, entry.plain_http, hosts).ok()?;
+        Some(Site::new(endpoint, self.connection.prefix.as_ref()))
+    }
+
+    /// Writes the ledger.
+    async fn save(&self, observed: &mut Observed, book: &mut Book) -> Result<Result<(), Outcome>, Error> {
+        let saved = book.save(self.context).await;
+        looked(self.context, observed, book);
+        match saved {
+            Ok(Saved::Now) => Ok(Ok(())),
+            Ok(Saved::Conflict) => Err(Error::Contended),
+            Err(Obstacle::Told(problem)) => Ok(Err(self.wait(observed, problem))),
+            Err(Obstacle::Cut(error)) => Err(error),
+        }
+    }
+}
+
+/// Takes note that what the user asks for was done, as far as it can be.
+fn acted_on_requests(context: &Context, observed: &mut Observed) {
+    if observed.requests.is_pending() {
+        let handled = observed.requests.acted_on();
+        context.memories.update(observed.uid(), |memory| memory.handled = handled);
+    }
+}

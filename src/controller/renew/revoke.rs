@@ -1,0 +1,328 @@
+//! Ends what was replaced: after the grace, and only once the target holds a successor that is proven. What cannot be ended
+//! is tried again until it expires. IO.
+//!
+//! Credentials of ours that no ledger knows are ended on the same occasion, where the provider lists them: they carry the
+//! UID of the connection in their names.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    book::{Book, Obstacle, Saved},
+    due::{delivered_since, revocation},
+    mint::{obstacle, prefix},
+    owner, tell,
+};
+use crate::{
+    api::provider::Way,
+    controller::{
+        Context,
+        due::PAUSE_AFTER_REFUSAL,
+        error::Error,
+        events,
+        memory::Revocation,
+        observe::Observed,
+        policy::{self, Delivery},
+        secret_meta::ObjectKey,
+        sighting::SecretState,
+        validate::Connection,
+    },
+    domain::ledger::{ChosenName, Issuer, Ledger, Retired},
+    problem::Problem,
+    provider::{
+        Io,
+        access::Access,
+        issuing::{self, Listed},
+    },
+};
+
+/// How long one attempt to revoke things may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A credential younger than this may be one that another operator is about to write down.
+const YOUNG: SignedDuration = SignedDuration::from_mins(15);
+
+/// Revokes what was replaced by what the target holds now, if its time has come. While the target can
+/// be brought to it and was not, nothing is revoked.
+///
+/// # Errors
+/// [`Error`] if the API server did not answer as expected; trying again may help.
+pub async fn revoke_replaced(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    delivery: &Delivery,
+) -> Result<(), Error> {
+    let now = context.clock.now();
+    let grace = context.revocation_grace;
+    let is_issued = matches!(connection.provider.way(), Way::Issued(_));
+    let resting = |last: &Revocation| now < last.not_before && now >= last.since;
+    let is_delivered = match delivery {
+        Delivery::Current | Delivery::Impossible(_) => true,
+        Delivery::Outstanding => false,
+    };
+    if !is_delivered || context.memories.recall(observed.uid()).revocation.as_ref().is_some_and(resting) {
+        return Ok(());
+    }
+    let is_due = revocation(&observed.ledger, &observed.status, grace).is_some_and(|time| now >= time);
+    let is_left_over = !is_issued && matches!(observed.ledger, SecretState::Present(_));
+    if !is_due && !is_left_over {
+        return Ok(());
+    }
+    let mut book = match Book::open(context, owner(connection)).await {
+        Ok(book) => book,
+        Err(obstacle) => return rest(context, observed, obstacle, now),
+    };
+    let done = async {
+        if !is_issued && (book.ledger.current.is_some() || book.ledger.candidate.is_some()) {
+            // The connection of this name that had credentials issued is gone, and the one that is there has none.
+            book.ledger.retire_all(now);
+            save(context, &mut book).await?;
+        }
+        let since = delivered_since(&observed.status);
+        let may = |ledger: &Ledger, retired: &Retired| is_over(ledger, retired, since, grace, now);
+        let access = access(context, connection).await?;
+        let trouble = end(context, &mut book, access.as_ref(), may, now).await?;
+        if trouble.is_none() {
+            strays(context, &mut book, access.as_ref(), observed.uid(), now).await?;
+        }
+        if !is_issued && book.ledger.is_empty() && book.remove(context).await? == Saved::Conflict {
+            return Err(Obstacle::Cut(Error::Contended));
+        }
+        Ok(trouble)
+    };
+    let result = tokio::time::timeout(LIMIT, done).await.unwrap_or(Err(Obstacle::Cut(Error::TimedOut)));
+    observed.ledger = context.index.secret(&ObjectKey::of_ledger(&context.namespace, &connection.reference));
+    let sighting = observed.ledger.sighting();
+    context.memories.update(observed.uid(), |memory| memory.ledger = Some(sighting));
+    match result {
+        Ok(None) => {
+            context.memories.update(observed.uid(), |memory| memory.revocation = None);
+            Ok(())
+        }
+        Ok(Some(problem)) => {
+            let note = format!("a replaced credential could not be revoked: {}", problem.message);
+            if pause(context, observed, Some(&problem), now) {
+                tell::not_revoked(context, events::connection(&observed.object.metadata), note, now).await;
+            }
+            Ok(())
+        }
+        Err(obstacle) => rest(context, observed, obstacle, now),
+    }
+}
+
+/// Takes note that nothing could be revoked now.
+fn rest(context: &Context, observed: &Observed, obstacle: Obstacle, now: Timestamp) -> Result<(), Error> {
+    match obstacle {
+        Obstacle::Told(problem) => {
+            tracing::warn!(reason = %problem.reason, message = problem.message, "nothing could be revoked");
+            pause(context, observed, Some(&problem), now);
+            Ok(())
+        }
+        // What was replaced harms nobody for a while; the work on the connection goes on.
+        Obstacle::Cut(Error::Contended | Error::TimedOut) => {
+            pause(context, observed, None, now);
+            Ok(())
+        }
+        Obstacle::Cut(error) => Err(error),
+    }
+}
+
+/// Notes the pause before the next try. True if it is the first in a row.
+fn pause(context: &Context, observed: &Observed, problem: Option<&Problem>, now: Timestamp) -> bool {
+    let mut is_first = false;
+    context.memories.update(observed.uid(), |memory| {
+        let count = memory.revocation.as_ref().map_or(0, |last| last.count.saturating_add(1));
+        is_first = count == 0;
+        let pause = match problem.map(|problem| policy::retry(problem, count, fastrand::f64())) {
+            Some(Some(pause)) => SignedDuration::try_from(pause).unwrap_or(PAUSE_AFTER_REFUSAL),
+            Some(None) => PAUSE_AFTER_REFUSAL,
+            None => SignedDuration::try_from(policy::backoff(count, fastrand::f64())).unwrap_or(PAUSE_AFTER_REFUSAL),
+        };
+        let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        memory.revocation = Some(Revocation { count, not_before, since: now });
+    });
+    is_first
+}
+
+/// Whether the time of a replaced credential is over.
+fn is_over(
+    ledger: &Ledger,
+    retired: &Retired,
+    delivered_since: Option<Timestamp>,
+    grace: SignedDuration,
+    now: Timestamp,
+) -> bool {
+    if retired.undelivered {
+        return true;
+    }
+    let from = delivered_since.map_or(retired.at, |since| since.max(retired.at));
+    let is_succeeded = ledger.current.as_ref().is_none_or(|current| current.proven);
+    is_succeeded && from.saturating_add(grace).is_ok_and(|end| now >= end)
+}
+
+/// What gives access to the API of the connection's provider, as far as that is needed to end something.
+async fn access(context: &Context, connection: &Connection) -> Result<Option<Access>, Obstacle> {
+    let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
+    match connection.provider.way() {
+        Way::Issued(provider) if issuing::ends_by_access(provider) => match issuing::access(&io, provider).await {
+            Ok((access, _)) => Ok(Some(access)),
+            Err(error) => match obstacle(error) {
+                // The entry knows where it was when it was issued.
+                Obstacle::Told(_) => Ok(None),
+                cut @ Obstacle::Cut(_) => Err(cut),
+            },
+        },
+        Way::Issued(_) | Way::Given(_) => Ok(None),
+    }
+}
+
+/// Ends what `may` be ended, and writes down what is left. What kept one from being ended, if anything did.
+pub(super) async fn end(
+    context: &Context,
+    book: &mut Book,
+    access: Option<&Access>,
+    may: impl Fn(&Ledger, &Retired) -> bool,
+    now: Timestamp,
+) -> Result<Option<Problem>, Obstacle> {
+    let mut is_changed = book.ledger.forget_expired(now);
+    let due: Vec<Retired> = book.ledger.retired.iter().filter(|retired| may(&book.ledger, retired)).cloned().collect();
+    let mut trouble = None;
+    for Retired { entry, .. } in due {
+        let result = match access_for(context, &entry.issuer, access).await? {
+            Ok(access) => {
+                let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+                issuing::revoke(&io, &entry, access.as_ref()).await.map_err(obstacle)
+            }
+            Err(problem) => Err(Obstacle::Told(problem)),
+        };
+        context.metrics.revoked(entry.issuer.provider(), result.is_ok());
+        match result {
+            Ok(ended) => {
+                tracing::info!(revision = entry.revision, ?ended, "a replaced credential was revoked");
+                book.ledger.ended(&entry.revision);
+                is_changed = true;
+            }
+            Err(Obstacle::Told(problem)) => {
+                let message = format!("{}; it expires at {}", problem.message, entry.expires_at);
+                trouble = Some(Problem { message, ..problem });
+            }
+            Err(cut @ Obstacle::Cut(_)) => {
+                if is_changed {
+                    save(context, book).await?;
+                }
+                return Err(cut);
+            }
+        }
+    }
+    if is_changed {
+        save(context, book).await?;
+    }
+    Ok(trouble)
+}
+
+/// What gives access to the API that issued something: what the connection has now, or else what it had then.
+async fn access_for(
+    context: &Context,
+    issuer: &Issuer,
+    access: Option<&Access>,
+) -> Result<Result<Option<Access>, Problem>, Obstacle> {
+    let secret = match issuer {
+        Issuer::Digitalocean { .. } => return Ok(Ok(None)),
+        Issuer::Ionos { .. } if access.is_some() => return Ok(Ok(access.cloned())),
+        Issuer::Ionos { secret, .. } => secret,
+    };
+    let io = Io::new(&context.client, &secret.namespace, &context.http, &context.clock);
+    let found = issuing::access_at(&io, issuer).await.map_err(obstacle)?;
+    Ok(found.map(Some).ok_or_else(|| {
+        let message = format!(
+            "Secret {:?} in namespace {:?}, which gives access to its provider, is gone or cannot be used",
+            secret.name, secret.namespace
+        );
+        Problem::new(crate::api::Reason::SecretNotFound, message)
+    }))
+}
+
+/// Ends credentials that carry the connection's UID in their names and stand in no ledger: they were issued in a moment in
+/// which this operator or the API server ended.
+async fn strays(
+    context: &Context,
+    book: &mut Book,
+    access: Option<&Access>,
+    uid: &str,
+    now: Timestamp,
+) -> Result<(), Obstacle> {
+    let Some(current) = book.ledger.current.as_ref() else { return Ok(()) };
+    if book.ledger.stray_since.is_none() || !current.proven {
+        return Ok(());
+    }
+    let issuer = current.issuer.clone();
+    let Ok(Some(access)) = access_for(context, &issuer, access).await? else { return Ok(()) };
+    let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+    let listed = issuing::list(&io, &issuer, &access, &prefix(uid)).await.map_err(obstacle)?;
+    // What another operator wrote down meanwhile is not unknown.
+    book.reopen(context).await?;
+    let is_old = |time: Timestamp| now.duration_since(time) >= YOUNG;
+    let is_stray = |listed: &&Listed| {
+        let is_known = book.ledger.entries().any(|entry| entry.id.as_ref() == Some(&listed.id));
+        let is_chosen_lately = book.ledger.names.iter().any(|name| name.name == listed.name && !is_old(name.at));
+        !is_known
+            && !is_chosen_lately
+            && named_at(uid, listed).is_some_and(is_old)
+            && listed.created_at.is_none_or(is_old)
+    };
+    for stray in listed.iter().filter(is_stray) {
+        let ended = issuing::end(&io, &issuer, &access, stray).await.map_err(obstacle)?;
+        tracing::info!(id = stray.id, ?ended, "a credential that no ledger knows was revoked");
+    }
+    book.ledger.names.retain(|name| !is_old(name.at));
+    book.ledger.stray_since = None;
+    save(context, book).await
+}
+
+/// Ends what may stand behind names in the ledger of a connection that is gone: they were chosen, and it is not known whether
+/// anything was issued. How long to wait, if one is too young to tell.
+pub(super) async fn unaccounted(
+    context: &Context,
+    book: &mut Book,
+    now: Timestamp,
+) -> Result<Option<Duration>, Obstacle> {
+    let names = book.ledger.names.clone();
+    if let Some(youngest) = names.iter().map(|name| name.at).max() {
+        let left = YOUNG.saturating_sub(now.duration_since(youngest));
+        if left.is_positive() {
+            return Ok(Some(Duration::try_from(left).unwrap_or_default()));
+        }
+    }
+    for ChosenName { name, issuer, .. } in &names {
+        // Without access nothing can be asked; what may be there runs out.
+        if let Ok(Some(access)) = access_for(context, issuer, None).await? {
+            let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+            let listed = issuing::list(&io, issuer, &access, name).await.map_err(obstacle)?;
+            for stray in listed.iter().filter(|listed| listed.name == *name) {
+                issuing::end(&io, issuer, &access, stray).await.map_err(obstacle)?;
+                tracing::info!(id = stray.id, "a credential that was never written down was revoked");
+            }
+        }
+    }
+    if !names.is_empty() {
+        book.ledger.names.clear();
+        save(context, book).await?;
+    }
+    Ok(None)
+}
+
+/// When a name was chosen, as the name itself says; none if it is not one of ours.
+fn named_at(uid: &str, listed: &Listed) -> Option<Timestamp> {
+    let time = listed.name.strip_prefix(&prefix(uid))?;
+    Timestamp::from_millisecond(i64::from_str_radix(time, 16).ok()?).ok()
+}
+
+/// Writes a ledger.
+pub(super) async fn save(context: &Context, book: &mut Book) -> Result<(), Obstacle> {
+    match book.save(context).await? {
+        Saved::Now => Ok(()),
+        Saved::Conflict => Err(Obstacle::Cut(Error::Contended)),
+    }
+}
