@@ -9,14 +9,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSON, J
 use super::tree::Value;
 use crate::{
     api::{
-        keys::{DATA_KEY, DATA_KEY_IN_WORDS, LABEL_VALUE, LABEL_VALUE_IN_WORDS},
-        names::{OBJECT_NAME, OBJECT_NAME_IN_WORDS},
-        provider::{
+        issuer::{
             DIGITALOCEAN_REGISTRY_NAME, DIGITALOCEAN_REGISTRY_NAME_IN_WORDS, IONOS_REGISTRY_ID,
             IONOS_REGISTRY_ID_IN_WORDS, IONOS_REGISTRY_NAME, IONOS_REGISTRY_NAME_IN_WORDS, IONOS_SCOPE_ACTION,
             IONOS_SCOPE_ACTION_IN_WORDS, IONOS_SCOPE_NAME, IONOS_SCOPE_NAME_IN_WORDS, IONOS_SCOPE_TYPE,
             IONOS_SCOPE_TYPE_IN_WORDS,
         },
+        keys::{DATA_KEY, DATA_KEY_IN_WORDS, LABEL_VALUE, LABEL_VALUE_IN_WORDS},
+        names::{OBJECT_NAME, OBJECT_NAME_IN_WORDS},
     },
     domain::image::{REFERENCE, REFERENCE_IN_WORDS, REPOSITORY, REPOSITORY_IN_WORDS},
     problem::shortened,
