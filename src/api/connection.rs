@@ -72,9 +72,9 @@ pub struct RegistryConnectionSpec {
     /// Where the credential comes from: exactly one key. Which key it is cannot be changed later.
     pub provider: Provider,
 
-    /// How often the connection is refreshed, in minutes, from 5 to 1440: the login is tested again, and renewed where a
-    /// provider issues it (see `renewalPolicy`). Absent means 30. The first time is between an
-    /// eighth and one interval after creation, the others follow at a fixed period, so that many connections spread evenly.
+    /// How often the connection is refreshed, in minutes, from 5 to 1440: the login is tested again, and renewed first where a
+    /// provider issues it (see `renewalPolicy`). Absent means 30. The first time is between an eighth and one interval after
+    /// creation, the others follow at a fixed period, so that many connections spread evenly.
     #[schemars(range(min = MIN_REFRESH_INTERVAL_MINUTES, max = MAX_REFRESH_INTERVAL_MINUTES))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval_minutes: Option<i32>,
@@ -106,16 +106,16 @@ pub struct RegistryConnectionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// True: nothing is tested or delivered, and what exists stays. What happened meanwhile is acted on once it is false
+    /// True: nothing is issued, tested or delivered, and what exists stays; what was issued still ends at its time. What happened meanwhile is acted on once it is false
     /// again. Absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
 
 /// When credentials that a provider issues are renewed. `OnInterval`: at each refresh. `NearExpiry`: each refresh only tests
-/// the credential, and it is renewed at half of its life. In both cases never later than a tenth of its life, at least five
-/// minutes, before it expires, and at once when the API credential or what is asked of the provider changes. Without meaning
-/// for logins that stand in a Secret. Absent means `OnInterval`.
+/// the credential, and it is renewed at half of its life, which takes fewer calls of the provider's API. In both cases it is
+/// renewed a tenth of its life before it expires at the latest, or five minutes before if that is earlier, and at once when the
+/// API credential or what is asked of the provider changes. Without meaning for logins that stand in a Secret. Absent means `OnInterval`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RenewalPolicy {
     /// At each refresh.
@@ -138,7 +138,8 @@ pub enum OnRejected {
 }
 
 /// What deleting the connection, or renaming its Secret, does to the Secret it wrote. `Delete`: it goes, a minute after the
-/// connection. `Retain`: it stays. Absent means `Delete`.
+/// connection; a credential that a provider issued is revoked once the connection and the Secret are gone. `Retain`: it stays,
+/// and a credential that a provider issued works until it expires. Absent means `Delete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// It is deleted.
@@ -304,7 +305,7 @@ fn target_rule(none: &str, other: &str) -> ValidationRule {
 const LIVES: [(&str, &str, i64); 2] = [("digitalocean", "expirySeconds", 1), ("ionos", "tokenTtlMinutes", 60)];
 
 /// An issued credential lives for two refresh intervals at least, so that one that cannot be renewed in time still works.
-fn life_rule(key: &str, life: &str, unit: i64) -> ValidationRule {
+fn life_rule(key: &str, life: &str, seconds: i64) -> ValidationRule {
     let path = format!("spec.provider.{key}.{life}");
     let interval = format!(
         "(has(self.spec.refreshIntervalMinutes) ? self.spec.refreshIntervalMinutes : {DEFAULT_REFRESH_INTERVAL_MINUTES})"
@@ -312,10 +313,12 @@ fn life_rule(key: &str, life: &str, unit: i64) -> ValidationRule {
     ValidationRule {
         rule: format!(
             "!has(self.spec) || !has(self.spec.provider) || !has(self.spec.provider.{key}) || !has(self.{path}) || \
-             self.{path} * {unit} >= 2 * 60 * {interval}"
+             self.{path} * {seconds} >= 120 * {interval}"
         ),
         message: Some(format!(
-            "{path} must be at least twice spec.refreshIntervalMinutes (absent means {DEFAULT_REFRESH_INTERVAL_MINUTES})"
+            "{path} must be at least {} times spec.refreshIntervalMinutes (absent means {DEFAULT_REFRESH_INTERVAL_MINUTES}), so \
+             that a credential outlives two refresh intervals: raise it, leave it out, or shorten the interval",
+            120 / seconds,
         )),
         field_path: Some(format!(".{path}")),
         ..ValidationRule::default()

@@ -4,6 +4,7 @@
 
 pub mod condition;
 pub mod connection;
+pub mod issuer;
 pub mod keys;
 pub mod names;
 pub mod provider;

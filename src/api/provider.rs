@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{keys::DATA_KEY, names::OBJECT_NAME};
 
+pub use super::issuer::{
+    DigitalOcean, Ionos, IonosScope, MAX_DIGITALOCEAN_LIFE_SECONDS, MAX_IONOS_LIFE_MINUTES, MIN_LIFE_SECONDS,
+};
+
 /// Where the credential comes from: exactly one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -168,121 +172,6 @@ pub struct DockerHub {
     pub secret_ref: SecretReference,
 }
 
-/// DigitalOcean Container Registry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DigitalOcean {
-    /// The name of the registry, as it stands in image names behind `registry.digitalocean.com/`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9-]+$"))]
-    pub registry_name: String,
-
-    /// The Secret with an API token of the DigitalOcean account under the key `token` (or the one in `tokenKey`), in the
-    /// connection's namespace. The token needs the scopes `registry:read` and `registry:update`. If the Secret carries the
-    /// annotation `regcred.dev/registry-host`, it is used for an API at the hosts named there only.
-    pub secret_ref: SecretReference,
-
-    /// True: the issued credentials may push too. Absent means false: they can only pull.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_write: Option<bool>,
-
-    /// The life of an issued credential in seconds: at least twice the refresh interval, at most 1576800000. Absent means
-    /// three refresh intervals, but at least an hour.
-    #[schemars(range(min = MIN_LIFE_SECONDS, max = MAX_DIGITALOCEAN_LIFE_SECONDS))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expiry_seconds: Option<i64>,
-
-    /// Where the API is, for an API that is not at `https://api.digitalocean.com`. Credentials are revoked there too then.
-    #[schemars(length(min = 1, max = 512))]
-    #[x_kube(
-        validation = Rule::new("self.startsWith('https://') || self.matches('^http://(localhost|127[.0-9]+|[[]::1[]])(:[0-9]+)?(/.*)?$')")
-            .message("apiUrl must begin with https://"),
-        validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')")
-            .message("apiUrl must not contain a user name, a password, a query or a fragment"),
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<String>,
-}
-
-/// IONOS Container Registry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.registryName) != has(self.registryId)")
-        .message("exactly one of registryName and registryId must be given")
-        .field_path(".registryName"),
-)]
-pub struct Ionos {
-    /// The name of the registry. Either this or `registryId` must be given.
-    #[schemars(length(min = 3, max = 63), regex(pattern = "^[a-z][a-z0-9-]*[a-z0-9]$"))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub registry_name: Option<String>,
-
-    /// The ID of the registry, a UUID. Either this or `registryName` must be given.
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9-]+$"))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub registry_id: Option<String>,
-
-    /// The Secret with access to the IONOS API, in the connection's namespace: a token under the key `token` (or the one in
-    /// `tokenKey`), or user name and password of an account under `username` and `password`. A token is used where both are
-    /// there. If the Secret carries the annotation `regcred.dev/registry-host`, it is used for an API at the hosts named there
-    /// only.
-    pub secret_ref: SecretReference,
-
-    /// The number of the contract, for users with several. Absent means the user's own.
-    #[schemars(range(min = 1))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contract_number: Option<i64>,
-
-    /// What the issued tokens may do, at most 16 scopes. Absent means pulling from all repositories.
-    #[schemars(length(min = 1, max = 16))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scopes: Option<Vec<IonosScope>>,
-
-    /// The life of an issued token in minutes: at least twice the refresh interval, at most 525600 (a year). Absent means
-    /// three refresh intervals, but at least an hour.
-    #[schemars(range(min = MIN_LIFE_SECONDS / 60, max = MAX_IONOS_LIFE_MINUTES))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_ttl_minutes: Option<i64>,
-
-    /// Where the API is, for an API that is not at `https://api.ionos.com/containerregistries`.
-    #[schemars(length(min = 1, max = 512))]
-    #[x_kube(
-        validation = Rule::new("self.startsWith('https://') || self.matches('^http://(localhost|127[.0-9]+|[[]::1[]])(:[0-9]+)?(/.*)?$')")
-            .message("apiUrl must begin with https://"),
-        validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')")
-            .message("apiUrl must not contain a user name, a password, a query or a fragment"),
-    )]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<String>,
-}
-
-/// What an IONOS token may do with something in the registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IonosScope {
-    /// The kind of thing, such as `repository`.
-    #[serde(rename = "type")]
-    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z]+$"))]
-    pub kind: String,
-
-    /// Its name; `*` stands for all.
-    #[schemars(length(min = 1, max = 255))]
-    pub name: String,
-
-    /// What the token may do with it, such as `pull`, `push` and `delete`.
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 32), regex(pattern = "^([a-z]+|[*])$")))]
-    pub actions: Vec<String>,
-}
-
-/// The shortest life of an issued credential, in seconds: twice the shortest refresh interval.
-pub const MIN_LIFE_SECONDS: i64 = 600;
-
-/// The longest life DigitalOcean gives a credential, in seconds (its Terraform provider has the number).
-pub const MAX_DIGITALOCEAN_LIFE_SECONDS: i64 = 1_576_800_000;
-
-/// The longest life of an IONOS token, in minutes: a year, beyond which nobody means a short-lived token.
-pub const MAX_IONOS_LIFE_MINUTES: i64 = 525_600;
-
 /// An object in the connection's own namespace that holds certificates, and the key to read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -328,19 +217,19 @@ pub struct SecretReference {
     pub name: String,
 
     /// The key that holds the user name. Absent means `username`. Without meaning for Secrets of type
-    /// `kubernetes.io/dockerconfigjson`.
+    /// `kubernetes.io/dockerconfigjson`, and for `digitalocean`.
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_key: Option<String>,
 
     /// The key that holds the password. Absent means `password`. Without meaning for Secrets of type
-    /// `kubernetes.io/dockerconfigjson`.
+    /// `kubernetes.io/dockerconfigjson`, and for `digitalocean`.
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_key: Option<String>,
 
-    /// The key that holds an API token, for providers that issue credentials. Absent means `token`. Without meaning for the
-    /// others.
+    /// The key that holds the API token, for `digitalocean` and `ionos`. Absent means `token`. Without meaning for `generic`
+    /// and `dockerhub`.
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_key: Option<String>,

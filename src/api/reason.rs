@@ -106,10 +106,10 @@ reasons! {
         "Work on this connection is under way.",
         "Wait a moment.";
     SecretNotFound: Missing,
-        "The Secret that holds the registry login does not exist.",
+        "The Secret with the registry login, or with the access to the provider's API, does not exist.",
         "Create it in the connection's namespace, or correct the name in `secretRef`.";
     SecretKeyMissing: Missing,
-        "The Secret with the registry login lacks a key that is needed.",
+        "The Secret with the registry login, or with the access to the provider's API, lacks a key that is needed.",
         "Add the key, or name another one in `secretRef`.";
     RepositoryNotFound: Missing,
         "The registry accepted the login, but a repository under `spec.test.repositories` does not exist, or is hidden from this login.",
@@ -118,29 +118,29 @@ reasons! {
         "The ConfigMap or Secret that `caRef` names, or the key in it, does not exist.",
         "Create it in the connection's namespace, or correct `caRef`.";
     InvalidSpec: UsersTurn,
-        "A field of the connection has a value that cannot be used.",
+        "A field of the connection has a value that cannot be used, such as the name of a registry that the provider does not have.",
         "Correct the field that the message names.";
     SecretMalformed: UsersTurn,
-        "The Secret with the registry login, or the object that `caRef` names, holds a value that cannot be used.",
+        "The Secret with the registry login, or with the access to the provider's API, or the object that `caRef` names, holds a value that cannot be used.",
         "Write it anew, as the hint says.";
     HostMismatch: UsersTurn,
-        "The Secret names a registry host, and it is not the host of this connection.",
-        "Use a Secret made for this host, or correct `registryUrl`.";
+        "The Secret names a host, and it is not the one that this connection would send it to: its registry, or its provider's API.",
+        "Use a Secret made for this host, or correct `registryUrl` or `apiUrl`.";
     Expired: UsersTurn,
-        "The time of the annotation `regcred.dev/expires-at` on the Secret with the registry login has come.",
-        "Put a new login into the Secret, and correct or remove the annotation; a login that has ended is not tried.";
+        "The time of the annotation `regcred.dev/expires-at` on the Secret with the registry login has come, or a credential that the provider issued expired before another one could be issued.",
+        "Put a new login into the Secret, and correct or remove the annotation; a login that has ended is not tried. Where a provider issues the credentials, mend what the message names.";
     InvalidCredentials: UsersTurn,
-        "The registry refused the login.",
-        "Put the right user name and password into the Secret; they are tried at once.";
+        "The registry refused the login, or the provider's API refused the credential that new logins are issued with; the message says which.",
+        "Put the right user name and password, or API token, into the Secret; they are tried at once.";
     InsufficientScope: UsersTurn,
-        "The registry accepted the login, but does not let it pull from a repository under `spec.test.repositories`.",
-        "Give the login the right to pull from it; it is asked for again every ten minutes.";
+        "The registry accepted the login, but does not let it pull from a repository under `spec.test.repositories`; or the provider's API accepted its token, which lacks a scope or right that issuing takes.",
+        "Give the login the right to pull from it; it is asked for again every ten minutes. Give the API token the scopes that the message names, or put one that has them into the Secret.";
     TokenServerNotTrusted: UsersTurn,
         "The registry sends logins to a token server on another host, which this connection does not trust. Nothing was sent there.",
         "If that host belongs to the registry, add it to `spec.provider.generic.trustedTokenHosts`.";
     AddressNotAllowed: UsersTurn,
-        "The registry's host is, or resolves to, an address the operator never connects to.",
-        "Use an address of the registry that is none of those; the message says which kind it is.";
+        "The host of the registry, or of the provider's API, is or resolves to an address the operator never connects to.",
+        "Use an address that is none of those; the message says which kind it is.";
     TargetConflict: UsersTurn,
         "A Secret of the wanted name exists and does not belong to this connection.",
         "Delete that Secret, or choose another name in `spec.secret.name`.";
@@ -154,20 +154,20 @@ reasons! {
         "The ledger of a connection was deleted or damaged, so a new credential is issued. Only in Events.",
         "Find out who touches Secrets in the operator's namespace; nothing else needs to be done.";
     RateLimited: Wait,
-        "The registry asked to be called less often, or logins of this user failed so often within ten minutes that one more could lock the account.",
-        "Wait; the operator goes on when the time the registry names, or those ten minutes, are over. In the second case, look for Secrets that hold a wrong password of this user.";
+        "The registry, or the provider's API, asked to be called less often, or logins of this user failed so often within ten minutes that one more could lock the account.",
+        "Wait; the operator goes on when the time that was named, or those ten minutes, are over. In the second case, look for Secrets that hold a wrong password of this user. A provider's API counts all calls with one token: `spec.renewalPolicy: NearExpiry` takes fewer.";
     AccessBlocked: Wait,
-        "The registry refused to talk to the operator (403), which says nothing about the password.",
-        "Check the registry's allow-list or firewall for the operator's address.";
+        "The registry, or the provider's API, refused to talk to the operator (403), which says nothing about the password.",
+        "Check its allow-list or firewall for the operator's address.";
     Unreachable: Wait,
-        "The registry could not be reached: name resolution, connection or time limit.",
+        "The registry, or the provider's API, could not be reached: name resolution, connection or time limit.",
         "Check host name, port and network policies; delivered Secrets stay as they are.";
     TlsFailed: Wait,
-        "The registry was reached, but no trusted TLS connection could be made.",
+        "The registry, or the provider's API, was reached, but no trusted TLS connection could be made.",
         "Check the registry's certificate and the scheme of `registryUrl`; name the authority that signed it in `caRef`.";
     UpstreamError: Wait,
-        "The registry answered with an error of its own.",
-        "Look at the registry's health; the operator tries again.";
+        "The registry, or the provider's API, answered with an error of its own.",
+        "Look at the health of the registry or the provider; the operator tries again.";
     RegistryNotReady: Wait,
         "The provider has not made the registry ready yet, or the registry does not know a credential yet that was issued just now.",
         "Wait; the operator tries again.";
@@ -175,8 +175,8 @@ reasons! {
         "The host answers, but not as a registry does.",
         "Check `registryUrl`: it is the host before the first slash of an image name.";
     ProtocolError: Ours,
-        "The registry's answer does not follow the protocol as this operator knows it.",
-        "Check `registryUrl`; if it is right, report the answer that the message describes.";
+        "An answer of the registry, or of the provider's API, does not follow the protocol as this operator knows it.",
+        "Check `registryUrl` or `apiUrl`; if it is right, report the answer that the message describes.";
     InternalError: Ours,
         "A fault in regcred ended the work on this connection; others are not affected.",
         "Report it with the operator's log of that time; the operator tries again every few minutes.";

@@ -2,7 +2,8 @@
 //!
 //! Structural schemas of Kubernetes need few of JSON Schema's words, and a general validator knows neither that an unknown
 //! field is refused nor what `nullable` means. Known here: `type`, `properties`, `required`, `additionalProperties`,
-//! `items`, `nullable`, `enum`, `pattern`, `minimum`, `maximum`, `minLength`, `maxLength`, `maxItems`, `maxProperties`.
+//! `items`, `nullable`, `enum`, `pattern`, `minimum`, `maximum`, `minLength`, `maxLength`, `minItems`, `maxItems`,
+//! `maxProperties`.
 //! `x-kubernetes-validations` are the business of `validate`. A test fails when the schema begins to use another one.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -99,9 +100,11 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, items: &[Node], line: u64, schema: &JSONSchemaProps, path: &str) {
-        if let Some(maximum) =
-            schema.max_items.filter(|maximum| i64::try_from(items.len()).is_ok_and(|len| len > *maximum))
-        {
+        let length = i64::try_from(items.len()).unwrap_or(i64::MAX);
+        if let Some(minimum) = schema.min_items.filter(|minimum| length < *minimum) {
+            return self.fault(path, line, words::too_few(minimum));
+        }
+        if let Some(maximum) = schema.max_items.filter(|maximum| length > *maximum) {
             return self.fault(path, line, words::too_many(items.len(), maximum));
         }
         let Some(JSONSchemaPropsOrArray::Schema(each)) = &schema.items else { return };
@@ -187,7 +190,7 @@ mod tests {
         // What is looked at, what `validate` does, and what says nothing about a file.
         let known = [
             "type properties required additionalProperties items nullable enum pattern",
-            "minimum maximum minLength maxLength maxItems maxProperties",
+            "minimum maximum minLength maxLength minItems maxItems maxProperties",
             "x-kubernetes-validations",
             "title description format x-kubernetes-list-type x-kubernetes-list-map-keys x-kubernetes-map-type",
         ];
@@ -259,6 +262,44 @@ mod tests {
             let [(found, line, text)] = faults.as_slice() else { panic!("{more}: {faults:?}") };
             assert_eq!((found.as_str(), *line), (path, 10), "{more}");
             assert!(text.contains(words), "{more}: {text}");
+        }
+    }
+
+    const IONOS: &str = "spec:\n  provider:\n    ionos:\n      registryName: team\n      secretRef: {name: a}\n";
+
+    #[test]
+    fn names_field_and_remedy_of_each_fault_of_providers_that_issue_credentials() {
+        let digital_ocean = IONOS.replace("ionos", "digitalocean");
+        for (spec, more, path, words) in [
+            (&digital_ocean, "      registry: x\n", "registry", "did you mean registryName"),
+            (&digital_ocean, "      expirySecond: x\n", "expirySecond", "did you mean expirySeconds"),
+            (&digital_ocean, "      expirySeconds: 1h\n", "expirySeconds", "without quotes and unit"),
+            (&digital_ocean, "      expirySeconds: 599\n", "expirySeconds", "600 to 1576800000"),
+            (&digital_ocean, "      readWrite: \"yes\"\n", "readWrite", "without quotes"),
+            (&digital_ocean, "      tokenTtlMinutes: 60\n", "tokenTtlMinutes", "spec.provider.ionos.tokenTtlMinutes"),
+            (&IONOS.into(), "      tokenTtlMinutes: 9\n", "tokenTtlMinutes", "10 to 525600"),
+            (&IONOS.into(), "      contractNumber: \"31\"\n", "contractNumber", "without quotes"),
+            (&IONOS.into(), "      registryId: a/b\n", "registryId", "UUID"),
+            (&IONOS.into(), "      scopes: []\n", "scopes", "at least 1"),
+            (&IONOS.into(), "      scopes: [{type: repository, name: \"*\"}]\n", "scopes[0].actions", "required"),
+            (&IONOS.into(), "      scopes: [{type: a, name: b, actions: [Pull]}]\n", "scopes[0].actions[0]", "pull"),
+            (&IONOS.into(), "      scopes: [{type: a, name: a b, actions: [pull]}]\n", "scopes[0].name", "team/web"),
+            (&IONOS.into(), "      scopes: [{type: A, name: b, actions: [pull]}]\n", "scopes[0].type", "repository"),
+        ] {
+            let key = if spec.contains("ionos") { "ionos" } else { "digitalocean" };
+            let faults = found(&format!("{spec}{more}"));
+            let [(found, line, text)] = faults.as_slice() else { panic!("{more}: {faults:?}") };
+            assert_eq!((found.as_str(), *line), (format!("spec.provider.{key}.{path}").as_str(), 10), "{more}");
+            assert!(text.contains(words), "{more}: {text}");
+        }
+        for (spec, name, words) in [
+            (digital_ocean.as_str(), "Team", "registry.digitalocean.com/team"),
+            (IONOS, "te", "3"),
+            (IONOS, "team-", "no -"),
+        ] {
+            let faults = found(&spec.replace("registryName: team", &format!("registryName: {name}")));
+            let [(path, _, text)] = faults.as_slice() else { panic!("{name}: {faults:?}") };
+            assert!(path.ends_with(".registryName") && text.contains(words), "{name}: {path}: {text}");
         }
     }
 

@@ -9,6 +9,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSON, J
 use super::tree::Value;
 use crate::{
     api::{
+        issuer::{
+            DIGITALOCEAN_REGISTRY_NAME, DIGITALOCEAN_REGISTRY_NAME_IN_WORDS, IONOS_REGISTRY_ID,
+            IONOS_REGISTRY_ID_IN_WORDS, IONOS_REGISTRY_NAME, IONOS_REGISTRY_NAME_IN_WORDS, IONOS_SCOPE_ACTION,
+            IONOS_SCOPE_ACTION_IN_WORDS, IONOS_SCOPE_NAME, IONOS_SCOPE_NAME_IN_WORDS, IONOS_SCOPE_TYPE,
+            IONOS_SCOPE_TYPE_IN_WORDS,
+        },
         keys::{DATA_KEY, DATA_KEY_IN_WORDS, LABEL_VALUE, LABEL_VALUE_IN_WORDS},
         names::{OBJECT_NAME, OBJECT_NAME_IN_WORDS},
     },
@@ -115,6 +121,11 @@ pub fn too_long(length: i64, maximum: i64) -> (String, String) {
     (format!("this is too long: it has {length} characters"), format!("use at most {maximum}"))
 }
 
+/// A list with too few entries.
+pub fn too_few(minimum: i64) -> (String, String) {
+    ("this has too few entries".to_owned(), format!("write at least {minimum}, or remove the field"))
+}
+
 /// A list or mapping with too many entries.
 pub fn too_many(length: usize, maximum: i64) -> (String, String) {
     (format!("this has too many entries: {length}"), format!("keep at most {maximum}"))
@@ -133,14 +144,22 @@ pub fn out_of_range(is_small: bool, schema: &JSONSchemaProps) -> (String, String
 /// A text that does not match its pattern.
 pub fn no_match(pattern: &str) -> (String, String) {
     let (message, remedy) = match pattern {
-        OBJECT_NAME => ("this is not the name of an object".to_owned(), OBJECT_NAME_IN_WORDS.to_owned()),
-        DATA_KEY => ("this cannot be a key in an object's data".to_owned(), DATA_KEY_IN_WORDS.to_owned()),
-        LABEL_VALUE => ("this cannot be the value of a label".to_owned(), LABEL_VALUE_IN_WORDS.to_owned()),
-        REPOSITORY => ("this is not a path of repositories".to_owned(), REPOSITORY_IN_WORDS.to_owned()),
-        REFERENCE => ("this is neither a tag nor a digest".to_owned(), REFERENCE_IN_WORDS.to_owned()),
-        pattern => ("this has not the form that is asked for".to_owned(), format!("it must match {pattern}")),
+        OBJECT_NAME => ("this is not the name of an object", OBJECT_NAME_IN_WORDS),
+        DATA_KEY => ("this cannot be a key in an object's data", DATA_KEY_IN_WORDS),
+        LABEL_VALUE => ("this cannot be the value of a label", LABEL_VALUE_IN_WORDS),
+        REPOSITORY => ("this is not a path of repositories", REPOSITORY_IN_WORDS),
+        REFERENCE => ("this is neither a tag nor a digest", REFERENCE_IN_WORDS),
+        DIGITALOCEAN_REGISTRY_NAME => {
+            ("this is not the name of a registry of DigitalOcean", DIGITALOCEAN_REGISTRY_NAME_IN_WORDS)
+        }
+        IONOS_REGISTRY_NAME => ("this is not the name of a registry of IONOS", IONOS_REGISTRY_NAME_IN_WORDS),
+        IONOS_REGISTRY_ID => ("this is not the ID of a registry of IONOS", IONOS_REGISTRY_ID_IN_WORDS),
+        IONOS_SCOPE_TYPE => ("this is not the type of a scope", IONOS_SCOPE_TYPE_IN_WORDS),
+        IONOS_SCOPE_NAME => ("this is not the name in a scope", IONOS_SCOPE_NAME_IN_WORDS),
+        IONOS_SCOPE_ACTION => ("this is not an action of a scope", IONOS_SCOPE_ACTION_IN_WORDS),
+        pattern => return ("this has not the form that is asked for".to_owned(), format!("it must match {pattern}")),
     };
-    (message, remedy)
+    (message.to_owned(), remedy.to_owned())
 }
 
 fn one_of(values: &[JSON]) -> String {

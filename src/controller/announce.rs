@@ -46,9 +46,15 @@ pub fn announcement(old: &RegistryConnectionStatus, new: &RegistryConnectionStat
     let ready = good(new)?;
     let is_same = old.last_error.is_none()
         && good(old).is_some_and(|before| before.reason == ready.reason)
-        && (&old.credential, &old.secret_name) == (&new.credential, &new.secret_name);
+        && old.secret_name == new.secret_name
+        && (old.credential == new.credential || (is_issued(old) && is_issued(new)));
     let reason = reason_of(ready).filter(|_| is_resumed || !is_same)?;
     Some(Announcement { is_warning: false, reason, note: ready.message.clone() })
+}
+
+/// True if a provider issued the credential. That it is renewed is the rule, and no news.
+fn is_issued(status: &RegistryConnectionStatus) -> bool {
+    status.credential.as_ref().is_some_and(|credential| credential.issued_at.is_some())
 }
 
 /// True if that very thing was already wrong.

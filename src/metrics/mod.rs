@@ -280,6 +280,8 @@ mod tests {
     fn every_metric_is_what_the_catalogue_says_and_no_other_is_told() {
         let metrics = Metrics::default();
         metrics.login(&Login::Proven);
+        metrics.issued("digitalocean", true);
+        metrics.revoked("ionos", false);
         metrics.quota("0123456789", Quota { limit: 200, remaining: 187 });
         metrics.reconciled(Duration::from_millis(3), &Ok(()));
         let text = text(

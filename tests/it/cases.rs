@@ -560,6 +560,429 @@ pub const ACCEPTED: &[(&str, Change)] = &[
     }),
 ];
 
+/// The object with DigitalOcean as its provider.
+fn digital_ocean(object: &mut Value) -> &mut Value {
+    let provider = &mut object["spec"]["provider"];
+    *provider = json!({"digitalocean": {"registryName": "team", "secretRef": {"name": "api"}}});
+    &mut provider["digitalocean"]
+}
+
+/// The object with IONOS as its provider.
+fn ionos(object: &mut Value) -> &mut Value {
+    let provider = &mut object["spec"]["provider"];
+    *provider = json!({"ionos": {"registryName": "team", "secretRef": {"name": "api"}}});
+    &mut provider["ionos"]
+}
+
+fn scope(change: Change) -> Value {
+    let mut scope = json!({"type": "repository", "name": "*", "actions": ["pull"]});
+    change(&mut scope);
+    json!([scope])
+}
+
+const DIGITALOCEAN_NAME: &str = "spec.provider.digitalocean.registryName";
+const DIGITALOCEAN_URL: &str = "spec.provider.digitalocean.apiUrl";
+const EXPIRY: &str = "spec.provider.digitalocean.expirySeconds";
+const IONOS_NAME: &str = "spec.provider.ionos.registryName";
+const IONOS_ID: &str = "spec.provider.ionos.registryId";
+const IONOS_URL: &str = "spec.provider.ionos.apiUrl";
+const IONOS_SCOPES: &str = "spec.provider.ionos.scopes";
+const CONTRACT: &str = "spec.provider.ionos.contractNumber";
+const TTL: &str = "spec.provider.ionos.tokenTtlMinutes";
+const A_URL: &str = "what a host is, takes a parser of URLs";
+
+/// What is refused of providers that issue credentials.
+pub const REFUSED_OF_ISSUERS: &[Refused] = &[
+    // DigitalOcean.
+    both(
+        "no name of the registry",
+        |o| drop(digital_ocean(o).as_object_mut().unwrap().remove("registryName")),
+        DIGITALOCEAN_NAME,
+        &["Required"],
+    ),
+    both("empty name", |o| digital_ocean(o)["registryName"] = "".into(), DIGITALOCEAN_NAME, &[]),
+    both("name in upper case", |o| digital_ocean(o)["registryName"] = "Team".into(), DIGITALOCEAN_NAME, &[]),
+    both("path in the name", |o| digital_ocean(o)["registryName"] = "team/web".into(), DIGITALOCEAN_NAME, NAME_ALONE),
+    both("path tricks in the name", |o| digital_ocean(o)["registryName"] = "..".into(), DIGITALOCEAN_NAME, &[]),
+    both("escape in the name", |o| digital_ocean(o)["registryName"] = "a%2fb".into(), DIGITALOCEAN_NAME, &[]),
+    both("line end behind the name", |o| digital_ocean(o)["registryName"] = "team\n".into(), DIGITALOCEAN_NAME, &[]),
+    both("name too long", |o| digital_ocean(o)["registryName"] = "a".repeat(64).into(), DIGITALOCEAN_NAME, &["63"]),
+    both(
+        "no API token",
+        |o| drop(digital_ocean(o).as_object_mut().unwrap().remove("secretRef")),
+        "spec.provider.digitalocean.secretRef",
+        &["Required"],
+    ),
+    both(
+        "API token in so many words",
+        |o| digital_ocean(o)["token"] = "canary".into(),
+        "spec.provider.digitalocean.token",
+        &["not declared"],
+    ),
+    both(
+        "key of the API token",
+        |o| digital_ocean(o)["secretRef"]["tokenKey"] = "a/b".into(),
+        "spec.provider.digitalocean.secretRef.tokenKey",
+        &[],
+    ),
+    both(
+        "empty key of the API token",
+        |o| digital_ocean(o)["secretRef"]["tokenKey"] = "".into(),
+        "spec.provider.digitalocean.secretRef.tokenKey",
+        &[],
+    ),
+    both(
+        "text as readWrite",
+        |o| digital_ocean(o)["readWrite"] = "true".into(),
+        "spec.provider.digitalocean.readWrite",
+        &[],
+    ),
+    both("life that never ends", |o| digital_ocean(o)["expirySeconds"] = 0.into(), EXPIRY, &["600"]),
+    both("life too short for any interval", |o| digital_ocean(o)["expirySeconds"] = 599.into(), EXPIRY, &["600"]),
+    both("life too long", |o| digital_ocean(o)["expirySeconds"] = 1_576_800_001_i64.into(), EXPIRY, &["1576800000"]),
+    both("life with a unit", |o| digital_ocean(o)["expirySeconds"] = "1h".into(), EXPIRY, &["got string"]),
+    both("part of a second", |o| digital_ocean(o)["expirySeconds"] = 3600.5.into(), EXPIRY, &[]),
+    both(
+        "life below twice the interval that is meant",
+        |o| digital_ocean(o)["expirySeconds"] = 3599.into(),
+        EXPIRY,
+        &["at least 120 times spec.refreshIntervalMinutes (absent means 30)"],
+    ),
+    both(
+        "life below twice the interval",
+        |o| {
+            digital_ocean(o)["expirySeconds"] = 7199.into();
+            o["spec"]["refreshIntervalMinutes"] = 60.into();
+        },
+        EXPIRY,
+        &["at least 120 times spec.refreshIntervalMinutes"],
+    ),
+    both("API without https", |o| digital_ocean(o)["apiUrl"] = "http://api.example".into(), DIGITALOCEAN_URL, HTTPS),
+    both("API without a scheme", |o| digital_ocean(o)["apiUrl"] = "api.example".into(), DIGITALOCEAN_URL, HTTPS),
+    both("API without a host", |o| digital_ocean(o)["apiUrl"] = "https:///v2".into(), DIGITALOCEAN_URL, HTTPS),
+    both("API with one slash", |o| digital_ocean(o)["apiUrl"] = "https:/api.example".into(), DIGITALOCEAN_URL, HTTPS),
+    both(
+        "API by another protocol",
+        |o| digital_ocean(o)["apiUrl"] = "ftp://api.example".into(),
+        DIGITALOCEAN_URL,
+        HTTPS,
+    ),
+    both(
+        "API at a host that begins like loopback",
+        |o| digital_ocean(o)["apiUrl"] = "http://127.0.0.1.evil.example".into(),
+        DIGITALOCEAN_URL,
+        HTTPS,
+    ),
+    both(
+        "API at a host that begins with the name of loopback",
+        |o| digital_ocean(o)["apiUrl"] = "http://localhost.evil.example".into(),
+        DIGITALOCEAN_URL,
+        HTTPS,
+    ),
+    both(
+        "API that looks like loopback",
+        |o| digital_ocean(o)["apiUrl"] = "http://127.0.0.1:80@evil.example".into(),
+        DIGITALOCEAN_URL,
+        &["user name"],
+    ),
+    both(
+        "API with a blank",
+        |o| digital_ocean(o)["apiUrl"] = "https://api.example/a b".into(),
+        DIGITALOCEAN_URL,
+        HTTPS,
+    ),
+    both(
+        "API with a blank before it",
+        |o| digital_ocean(o)["apiUrl"] = " https://api.example".into(),
+        DIGITALOCEAN_URL,
+        HTTPS,
+    ),
+    both(
+        "API with a line end",
+        |o| digital_ocean(o)["apiUrl"] = "https://api.example\n".into(),
+        DIGITALOCEAN_URL,
+        HTTPS,
+    ),
+    both("API with a backslash", |o| digital_ocean(o)["apiUrl"] = "https://a\\b".into(), DIGITALOCEAN_URL, HTTPS),
+    both(
+        "user of the API",
+        |o| digital_ocean(o)["apiUrl"] = "https://u:p@api.example".into(),
+        DIGITALOCEAN_URL,
+        SECRET,
+    ),
+    both(
+        "query to the API",
+        |o| digital_ocean(o)["apiUrl"] = "https://api.example?t=1".into(),
+        DIGITALOCEAN_URL,
+        SECRET,
+    ),
+    both(
+        "fragment of the API",
+        |o| digital_ocean(o)["apiUrl"] = "https://api.example#t".into(),
+        DIGITALOCEAN_URL,
+        SECRET,
+    ),
+    both("empty URL of the API", |o| digital_ocean(o)["apiUrl"] = "".into(), DIGITALOCEAN_URL, &[]),
+    both(
+        "URL of the API too long",
+        |o| digital_ocean(o)["apiUrl"] = format!("https://a.example/{}", "a".repeat(500)).into(),
+        DIGITALOCEAN_URL,
+        &["512"],
+    ),
+    unseen(
+        "port of the API",
+        |o| digital_ocean(o)["apiUrl"] = "https://api.example:65536".into(),
+        DIGITALOCEAN_URL,
+        A_URL,
+    ),
+    unseen("API without host", |o| digital_ocean(o)["apiUrl"] = "https://:443".into(), DIGITALOCEAN_URL, A_URL),
+    unseen(
+        "API on loopback",
+        |o| digital_ocean(o)["apiUrl"] = "http://127.0.0.1:8080".into(),
+        DIGITALOCEAN_URL,
+        LOOPBACK,
+    ),
+    both(
+        "target named as the Secret with the API token",
+        |o| {
+            digital_ocean(o);
+            o["spec"]["secret"] = json!({"name": "api"});
+        },
+        "spec.secret.name",
+        &["spec.provider.digitalocean.secretRef.name"],
+    ),
+    both(
+        "connection named as the Secret with the API token",
+        |o| {
+            digital_ocean(o);
+            o["metadata"]["name"] = "api".into();
+        },
+        "spec.secret.name",
+        &["spec.provider.digitalocean.secretRef.name"],
+    ),
+    both(
+        "DigitalOcean and IONOS",
+        |o| {
+            let both = ionos(o).clone();
+            digital_ocean(o);
+            o["spec"]["provider"]["ionos"] = both;
+        },
+        "spec.provider",
+        &["exactly one provider", "digitalocean, dockerhub, generic, ionos"],
+    ),
+    // IONOS.
+    both(
+        "neither name nor ID",
+        |o| drop(ionos(o).as_object_mut().unwrap().remove("registryName")),
+        IONOS_NAME,
+        &["exactly one of registryName and registryId"],
+    ),
+    both(
+        "name and ID",
+        |o| ionos(o)["registryId"] = "6a1d0fd4-4b4a-4e4f-9b4e-2f0c1c4c6c1e".into(),
+        IONOS_NAME,
+        &["exactly one of registryName and registryId"],
+    ),
+    both("name too short", |o| ionos(o)["registryName"] = "te".into(), IONOS_NAME, &["3"]),
+    both("name too long for IONOS", |o| ionos(o)["registryName"] = "a".repeat(64).into(), IONOS_NAME, &["63"]),
+    both("name that begins with a digit", |o| ionos(o)["registryName"] = "1team".into(), IONOS_NAME, &[]),
+    both("name that ends with -", |o| ionos(o)["registryName"] = "team-".into(), IONOS_NAME, &[]),
+    both(
+        "name with the host",
+        |o| ionos(o)["registryName"] = "team.cr.de-fra.ionos.com".into(),
+        IONOS_NAME,
+        NAME_ALONE,
+    ),
+    both("path tricks in the ID", |o| ionos_by_id(o, "../x"), IONOS_ID, &[]),
+    both("empty ID", |o| ionos_by_id(o, ""), IONOS_ID, &[]),
+    both("ID too long", |o| ionos_by_id(o, &"a".repeat(65)), IONOS_ID, &["64"]),
+    both(
+        "no access",
+        |o| drop(ionos(o).as_object_mut().unwrap().remove("secretRef")),
+        "spec.provider.ionos.secretRef",
+        &[],
+    ),
+    both(
+        "key of the access",
+        |o| ionos(o)["secretRef"]["tokenKey"] = "..".into(),
+        "spec.provider.ionos.secretRef.tokenKey",
+        &[],
+    ),
+    both("contract 0", |o| ionos(o)["contractNumber"] = 0.into(), CONTRACT, &["1"]),
+    both("contract as text", |o| ionos(o)["contractNumber"] = "31".into(), CONTRACT, &["got string"]),
+    both("no scopes in the list", |o| ionos(o)["scopes"] = json!([]), IONOS_SCOPES, &["1"]),
+    both("17 scopes", |o| ionos(o)["scopes"] = json!(vec![scope(|_| {})[0].clone(); 17]), IONOS_SCOPES, &["16"]),
+    both(
+        "type of a scope",
+        |o| ionos(o)["scopes"] = scope(|s| s["type"] = "Repository".into()),
+        "spec.provider.ionos.scopes[0].type",
+        &[],
+    ),
+    both(
+        "no name in a scope",
+        |o| ionos(o)["scopes"] = scope(|s| drop(s.as_object_mut().unwrap().remove("name"))),
+        "spec.provider.ionos.scopes[0].name",
+        &["Required"],
+    ),
+    both(
+        "blank in the name of a scope",
+        |o| ionos(o)["scopes"] = scope(|s| s["name"] = "team web".into()),
+        "spec.provider.ionos.scopes[0].name",
+        &[],
+    ),
+    both(
+        "no action in a scope",
+        |o| ionos(o)["scopes"] = scope(|s| s["actions"] = json!([])),
+        "spec.provider.ionos.scopes[0].actions",
+        &["1"],
+    ),
+    both(
+        "two actions in one",
+        |o| ionos(o)["scopes"] = scope(|s| s["actions"] = json!(["pull", "pull,push"])),
+        "spec.provider.ionos.scopes[0].actions[1]",
+        &[],
+    ),
+    both(
+        "nine actions in a scope",
+        |o| ionos(o)["scopes"] = scope(|s| s["actions"] = json!(vec!["pull"; 9])),
+        "spec.provider.ionos.scopes[0].actions",
+        &["8"],
+    ),
+    both("token too short for any interval", |o| ionos(o)["tokenTtlMinutes"] = 9.into(), TTL, &["10"]),
+    both("token for more than a year", |o| ionos(o)["tokenTtlMinutes"] = 525_601.into(), TTL, &["525600"]),
+    both(
+        "token below twice the interval that is meant",
+        |o| ionos(o)["tokenTtlMinutes"] = 59.into(),
+        TTL,
+        &["at least 2 times spec.refreshIntervalMinutes (absent means 30)"],
+    ),
+    both(
+        "token below twice the interval",
+        |o| {
+            ionos(o)["tokenTtlMinutes"] = 2879.into();
+            o["spec"]["refreshIntervalMinutes"] = 1440.into();
+        },
+        TTL,
+        &["at least 2 times spec.refreshIntervalMinutes"],
+    ),
+    both("API of IONOS without https", |o| ionos(o)["apiUrl"] = "http://api.example".into(), IONOS_URL, HTTPS),
+    both("user of the API of IONOS", |o| ionos(o)["apiUrl"] = "https://u@api.example".into(), IONOS_URL, SECRET),
+    unseen("API of IONOS on loopback", |o| ionos(o)["apiUrl"] = "http://[::1]:8080/cr".into(), IONOS_URL, LOOPBACK),
+    both(
+        "target named as the Secret with the access",
+        |o| {
+            ionos(o);
+            o["spec"]["secret"] = json!({"name": "api"});
+        },
+        "spec.secret.name",
+        &["spec.provider.ionos.secretRef.name"],
+    ),
+    // When it is renewed.
+    both(
+        "policy of renewal",
+        |o| {
+            digital_ocean(o);
+            o["spec"]["renewalPolicy"] = "Never".into();
+        },
+        "spec.renewalPolicy",
+        &["OnInterval", "NearExpiry"],
+    ),
+    both(
+        "policy of renewal that is null",
+        |o| {
+            ionos(o);
+            o["spec"]["renewalPolicy"] = Value::Null;
+        },
+        "spec.renewalPolicy",
+        &["null"],
+    ),
+];
+
+const NAME_ALONE: &[&str] = &["registryName is the name alone"];
+const HTTPS: &[&str] = &["apiUrl must begin with https:// and a host"];
+const SECRET: &[&str] = &["apiUrl must not contain a user name", "secretRef"];
+
+fn ionos_by_id(object: &mut Value, id: &str) {
+    *ionos(object) = json!({"registryId": id, "secretRef": {"name": "api"}});
+}
+
+/// What is accepted of providers that issue credentials, at the very limits.
+pub const ACCEPTED_OF_ISSUERS: &[(&str, Change)] = &[
+    ("DigitalOcean", |o| _ = digital_ocean(o)),
+    ("DigitalOcean with all it takes", |o| {
+        *digital_ocean(o) = json!({
+            "registryName": "a".repeat(63), "secretRef": {"name": "api", "tokenKey": "a".repeat(253)}, "readWrite": true,
+            "expirySeconds": 1_576_800_000, "apiUrl": "https://api.example:8443/do/",
+        });
+        o["spec"]["renewalPolicy"] = "NearExpiry".into();
+        o["spec"]["repositoryPrefix"] = "team".into();
+    }),
+    ("the shortest name of a registry", |o| digital_ocean(o)["registryName"] = "-".into()),
+    ("life of twice the interval that is meant", |o| digital_ocean(o)["expirySeconds"] = 3600.into()),
+    ("the shortest life", |o| {
+        digital_ocean(o)["expirySeconds"] = 600.into();
+        o["spec"]["refreshIntervalMinutes"] = 5.into();
+    }),
+    ("life of twice the longest interval", |o| {
+        digital_ocean(o)["expirySeconds"] = 172_800.into();
+        o["spec"]["refreshIntervalMinutes"] = 1440.into();
+    }),
+    ("life that is said to be nothing", |o| digital_ocean(o)["expirySeconds"] = Value::Null),
+    ("the longest interval without a life", |o| {
+        digital_ocean(o);
+        o["spec"]["refreshIntervalMinutes"] = 1440.into();
+    }),
+    ("API in upper case", |o| digital_ocean(o)["apiUrl"] = "HTTPS://API.EXAMPLE".into()),
+    ("API by IPv6", |o| digital_ocean(o)["apiUrl"] = "https://[2001:db8::1]:8443".into()),
+    ("the longest URL of an API", |o| {
+        digital_ocean(o)["apiUrl"] = format!("https://a.example/{}", "a".repeat(494)).into();
+    }),
+    ("keys that mean nothing", |o| {
+        digital_ocean(o)["secretRef"] = json!({"name": "api", "usernameKey": "u", "passwordKey": "p"});
+        o["spec"]["secret"] = json!({"name": "api-2"});
+    }),
+    ("renewed at each refresh", |o| {
+        digital_ocean(o);
+        o["spec"]["renewalPolicy"] = "OnInterval".into();
+    }),
+    ("renewal of what is not issued", |o| {
+        o["spec"]["renewalPolicy"] = "NearExpiry".into();
+        generic(o)["secretRef"]["tokenKey"] = "token".into();
+    }),
+    ("IONOS", |o| _ = ionos(o)),
+    ("IONOS by ID", |o| ionos_by_id(o, "6a1d0fd4-4b4a-4e4f-9b4e-2f0c1c4c6c1e")),
+    ("the shortest name of a registry of IONOS", |o| ionos(o)["registryName"] = "a-1".into()),
+    ("IONOS with all it takes", |o| {
+        let scope = json!({"type": "repository", "name": "a".repeat(255), "actions": vec!["pull"; 8]});
+        *ionos(o) = json!({
+            "registryName": "a".repeat(63), "contractNumber": 1, "scopes": vec![scope; 16], "tokenTtlMinutes": 525_600,
+            "secretRef": {"name": "api", "tokenKey": "t", "usernameKey": "u", "passwordKey": "p"},
+            "apiUrl": "https://api.example/containerregistries",
+        });
+    }),
+    ("scopes of all kinds", |o| {
+        ionos(o)["scopes"] = json!([
+            {"type": "repository", "name": "*", "actions": ["pull", "push", "delete"]},
+            {"type": "repository", "name": "team/web_1.a-b", "actions": ["*"]},
+            {"type": "registry", "name": "catalog", "actions": ["list"]},
+        ]);
+    }),
+    ("token of twice the interval that is meant", |o| ionos(o)["tokenTtlMinutes"] = 60.into()),
+    ("the shortest token", |o| {
+        ionos(o)["tokenTtlMinutes"] = 10.into();
+        o["spec"]["refreshIntervalMinutes"] = 5.into();
+    }),
+    ("token of twice the longest interval", |o| {
+        ionos(o)["tokenTtlMinutes"] = 2880.into();
+        o["spec"]["refreshIntervalMinutes"] = 1440.into();
+    }),
+    ("nothing in all of IONOS that may be absent", |o| {
+        for field in ["registryId", "contractNumber", "scopes", "tokenTtlMinutes", "apiUrl"] {
+            ionos(o)[field] = Value::Null;
+        }
+    }),
+];
+
 fn many(count: usize) -> Value {
     (0..count).map(|index| (format!("key-{index}"), Value::from("x"))).collect()
 }

@@ -71,9 +71,18 @@ fn findings(objects: impl Iterator<Item = Value>) -> Result<(Option<i32>, Vec<Ve
 
 #[test]
 fn refuses_what_the_table_refuses_and_names_the_same_field() -> Result<()> {
-    let (code, found) = findings(cases::REFUSED.iter().map(|case| cases::changed(case.change)))?;
+    refuses(cases::REFUSED)
+}
+
+#[test]
+fn refuses_what_the_table_refuses_of_providers_that_issue_credentials() -> Result<()> {
+    refuses(cases::REFUSED_OF_ISSUERS)
+}
+
+fn refuses(table: &[Refused]) -> Result<()> {
+    let (code, found) = findings(table.iter().map(|case| cases::changed(case.change)))?;
     let mut wrong = vec![];
-    for (Refused { name, field, .. }, findings) in cases::REFUSED.iter().zip(found) {
+    for (Refused { name, field, .. }, findings) in table.iter().zip(found) {
         let is_named = findings.iter().any(|found| found["field"] == *field);
         let is_whole = findings.iter().all(|found| {
             let says = |key: &str| found[key].as_str().is_some_and(|text| !text.is_empty());
@@ -93,8 +102,17 @@ fn refuses_what_the_table_refuses_and_names_the_same_field() -> Result<()> {
 
 #[test]
 fn accepts_what_the_table_accepts() -> Result<()> {
-    let (code, found) = findings(cases::ACCEPTED.iter().map(|(_, change)| cases::changed(*change)))?;
-    let cases = cases::ACCEPTED.iter().zip(found).filter(|(_, found)| !found.is_empty());
+    accepts(cases::ACCEPTED)
+}
+
+#[test]
+fn accepts_what_the_table_accepts_of_providers_that_issue_credentials() -> Result<()> {
+    accepts(cases::ACCEPTED_OF_ISSUERS)
+}
+
+fn accepts(table: &[(&str, cases::Change)]) -> Result<()> {
+    let (code, found) = findings(table.iter().map(|(_, change)| cases::changed(*change)))?;
+    let cases = table.iter().zip(found).filter(|(_, found)| !found.is_empty());
     let wrong: Vec<String> = cases.map(|((name, _), found)| format!("{name}: {}", json!(found))).collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(code, Some(0));

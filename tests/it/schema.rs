@@ -27,7 +27,7 @@ async fn refusal(scenario: &Scenario, object: &Value) -> Result<String> {
 async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
     let scenario = Scenario::prepare("schema").await?;
     let mut wrong = vec![];
-    for Refused { name, change, field, seen } in cases::REFUSED {
+    for Refused { name, change, field, seen } in cases::REFUSED.iter().chain(cases::REFUSED_OF_ISSUERS) {
         let object = cases::changed(*change);
         match seen {
             Seen::ByBoth(words) => match refusal(&scenario, &object).await {
@@ -60,7 +60,7 @@ async fn refuses_specs_that_cannot_work_and_names_the_field() -> Result<()> {
 async fn accepts_specs_at_the_limits() -> Result<()> {
     let scenario = Scenario::prepare("limits").await?;
     let mut wrong = vec![];
-    for (name, change) in cases::ACCEPTED {
+    for (name, change) in cases::ACCEPTED.iter().chain(cases::ACCEPTED_OF_ISSUERS) {
         if let Err(error) = dry_run(&scenario, &cases::changed(*change)).await {
             wrong.push(format!("{name}: {error:#}"));
         }
@@ -81,14 +81,76 @@ async fn refuses_to_change_the_provider() -> Result<()> {
         ),
         ("none", json!({"generic": null}), "the provider cannot be changed"),
     ] {
-        let patch = Patch::Merge(json!({"spec": {"provider": provider}}));
-        let parameters = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
-        let error = scenario.connections().patch("images", &parameters, &patch).await.err().context("accepted")?;
-        let kube::Error::Api(status) = error else { return Err(error.into()) };
-        assert!(status.message.contains("spec.provider") && status.message.contains(words), "{}", status.message);
-        println!("{name}: {}", status.message);
+        let message = refused_edit(&scenario, "images", json!({"provider": provider})).await?;
+        assert!(message.contains("spec.provider") && message.contains(words), "{message}");
+        println!("{name}: {message}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_to_change_one_provider_that_issues_credentials_into_another() -> Result<()> {
+    let scenario = Scenario::prepare("issuers").await?;
+    let digital_ocean = json!({"registryName": "team", "secretRef": {"name": "api"}});
+    let ionos = json!({"registryName": "team", "secretRef": {"name": "api"}});
+    scenario.connect("ocean", json!({"provider": {"digitalocean": digital_ocean}})).await?;
+    scenario.connect("ionos", json!({"provider": {"ionos": ionos}})).await?;
+    for (connection, provider) in [
+        ("ocean", json!({"digitalocean": null, "ionos": ionos})),
+        ("ionos", json!({"ionos": null, "digitalocean": digital_ocean})),
+        ("ionos", json!({"ionos": null, "dockerhub": {"secretRef": {"name": "api"}}})),
+    ] {
+        let message = refused_edit(&scenario, connection, json!({"provider": provider})).await?;
+        assert!(message.contains("spec.provider") && message.contains("the provider cannot be changed"), "{message}");
+    }
+    // What is not the provider's key may change, also which registry it is.
+    let by_id =
+        json!({"provider": {"ionos": {"registryName": null, "registryId": "6a1d0fd4-4b4a-4e4f-9b4e-2f0c1c4c6c1e"}}});
+    edit(&scenario, "ionos", by_id).await?;
+    edit(&scenario, "ocean", json!({"provider": {"digitalocean": {"registryName": "other", "readWrite": true}}}))
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_an_interval_that_has_become_too_long_for_the_life_of_credentials() -> Result<()> {
+    let scenario = Scenario::prepare("lives").await?;
+    for (name, provider, field) in [
+        (
+            "ocean",
+            json!({"digitalocean": {"registryName": "team", "secretRef": {"name": "api"}, "expirySeconds": 3600}}),
+            "spec.provider.digitalocean.expirySeconds",
+        ),
+        (
+            "ionos",
+            json!({"ionos": {"registryName": "team", "secretRef": {"name": "api"}, "tokenTtlMinutes": 60}}),
+            "spec.provider.ionos.tokenTtlMinutes",
+        ),
+    ] {
+        scenario.connect(name, json!({"provider": provider, "refreshIntervalMinutes": 20})).await?;
+        edit(&scenario, name, json!({"refreshIntervalMinutes": 30})).await?;
+        let message = refused_edit(&scenario, name, json!({"refreshIntervalMinutes": 31})).await?;
+        assert!(message.contains(field) && message.contains("times spec.refreshIntervalMinutes"), "{message}");
+        println!("{name}: {message}");
+        // Absent means 30, which is just short enough.
+        edit(&scenario, name, json!({"refreshIntervalMinutes": null})).await?;
+    }
+    Ok(())
+}
+
+/// Changes a part of the spec of a connection.
+async fn edit(scenario: &Scenario, name: &str, spec: Value) -> Result<(), kube::Error> {
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    let parameters = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
+    scenario.connections().patch(name, &parameters, &patch).await.map(drop)
+}
+
+/// The message with which the API server refuses to change a part of the spec.
+async fn refused_edit(scenario: &Scenario, name: &str, spec: Value) -> Result<String> {
+    match edit(scenario, name, spec).await.err().context("it was accepted")? {
+        kube::Error::Api(status) => Ok(status.message.clone()),
+        error => Err(error.into()),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

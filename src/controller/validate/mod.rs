@@ -3,6 +3,8 @@
 //! The API server checks most of it with the rules in the schema; they are repeated here because an object may have
 //! been stored under an older schema.
 
+mod issuer;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
@@ -135,6 +137,10 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         return Err(invalid(field::REFRESH_INTERVAL, message).hint(format!("write a number from {range}")));
     }
 
+    if let Way::Issued(provider) = spec.provider.way() {
+        issuer::check(provider, minutes)?;
+    }
+
     let (source, key) = (mapper::source(object), mapper::target(object));
     let authority = mapper::authority(object).map(|(_, key)| key);
     let names = [(secret_ref_field(&spec.provider), &source), (field::SECRET_NAME, &key)].into_iter();
@@ -189,7 +195,8 @@ fn issued_before(object: &RegistryConnection, api: &Api) -> Option<Endpoint> {
 fn data_keys(provider: &Provider) -> Result<(), Problem> {
     let login = provider.source_secret();
     let authority = provider.authorities().and_then(|authority| authority.key.as_ref());
-    let keys = [login.username_key.as_ref(), login.password_key.as_ref()].map(|key| (secret_ref_field(provider), key));
+    let keys = [login.username_key.as_ref(), login.password_key.as_ref(), login.token_key.as_ref()]
+        .map(|key| (secret_ref_field(provider), key));
     for (field, key) in keys.into_iter().chain([(field::CA_REF, authority)]) {
         if let Some(key) = key.filter(|key| !is_data_key(key)) {
             return Err(
