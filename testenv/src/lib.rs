@@ -37,7 +37,7 @@ pub use crane::Crane;
 pub use fault::{Fault, Faults};
 pub use judges::{Conditions, Judgement, Keyring};
 pub use listener::{Listener, Reply, Seen};
-pub use provider::DigitalOcean;
+pub use provider::{DigitalOcean, Ionos};
 pub use registry::Registry;
 pub use relay::Relay;
 pub use scratch::Scratch;

@@ -9,11 +9,14 @@ pub mod contract;
 pub mod digital_ocean;
 mod door;
 mod front;
+pub mod ionos;
+mod limit;
 mod store;
 
 pub use clock::Clock;
 pub use digital_ocean::DigitalOcean;
 pub use front::{ApiRequest, Login, Outage};
+pub use ionos::Ionos;
 
 use std::iter::repeat_with;
 

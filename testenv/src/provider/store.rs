@@ -18,7 +18,7 @@ const OWNER: &str = "_owner";
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) registry: Registry,
+    pub(super) registry: Arc<Registry>,
     password: String,
 }
 
@@ -35,7 +35,7 @@ impl Store {
         let text = hex(32);
         let rights = Some(vec![Right::everywhere(&["pull", "push", "delete"])]);
         office.accounts().issue(OWNER, Password { text: text.clone(), begins: None, expires: None, rights });
-        Ok(Self { registry, password: text })
+        Ok(Self { registry: Arc::new(registry), password: text })
     }
 
     /// Pushes a small image as the owner and returns its digest.

@@ -7,8 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::limit::Window;
 use super::{Auth, Options};
+use crate::provider::limit::Window;
 use crate::provider::{Clock, Listed, Login, hex};
 use crate::token_server::{Office, Password, Right};
 

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use super::account::{Account, Registry, Wanted};
 use super::contract::{CONTRACT, Call, ENDPOINTS, Endpoint, When};
-use super::limit::{Limits, Room, Window};
 use super::{LONGEST, Paths};
 use crate::listener::{Reply, Seen};
 use crate::provider::contract::{Found, find, is_encoded, query_names, reply, row, uncharted};
+use crate::provider::limit::{Limits, Room, Window};
 use crate::provider::{Login, uuid};
 
 /// Which case, for which kind of request, and with what in the body if it is none of an error.

@@ -6,7 +6,6 @@
 mod account;
 mod answer;
 pub mod contract;
-mod limit;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};

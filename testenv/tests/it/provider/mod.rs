@@ -1,6 +1,7 @@
 //! The fakes of providers keep their contracts, row by row, and what they issue works at a real registry.
 
 mod digital_ocean;
+mod ionos;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! How many requests an API token may make: a sliding hour, and a sliding minute for bursts. Pure.
+//! How many requests one client may make: a sliding hour, and a sliding minute for bursts. Pure.
 
 use std::collections::VecDeque;
 
