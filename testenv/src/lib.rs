@@ -1,8 +1,8 @@
 //! Real parts on loopback, for the tests, the demo and the benchmark of regcred.
 //!
 //! A real control plane, a real registry, a token server that it believes, a real client, and the kubelet's and Flux's
-//! own code as judges; and servers by script for what no real part does on demand. Nothing here knows the operator;
-//! nothing here outlives the process that started it.
+//! own code as judges; the APIs of providers whose credentials such a registry takes; and servers by script for what no
+//! real part does on demand. Nothing here knows the operator; nothing here outlives the process that started it.
 
 pub mod access;
 pub mod audit;

@@ -1,6 +1,7 @@
 //! What every provider has in front: the log of its requests, its clock, and a switch for an outage.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -17,7 +18,7 @@ pub struct ApiRequest {
     pub path: String,
     /// The names of the query parameters, in their order.
     pub query: Vec<String>,
-    /// The answer's status; `None` if there was none, because of an outage.
+    /// The answer's status, also of one that was lost; `None` if there was none, because of an outage.
     pub status: Option<u16>,
     /// When it came, in the provider's time.
     pub at: Timestamp,
@@ -49,6 +50,10 @@ pub enum Outage {
     Closed,
     /// They are answered 503, without a body that means anything.
     Unavailable,
+    /// They are fulfilled, but their connection ends without the answer.
+    AnswersLost,
+    /// They are fulfilled at once, but answered so much later, in real time.
+    Late(Duration),
 }
 
 #[derive(Debug)]
@@ -68,13 +73,18 @@ impl Front {
         let at = self.clock.now();
         let outage = *self.outage();
         let (status, login, reply) = match outage {
-            None => {
+            None | Some(Outage::AnswersLost | Outage::Late(_)) => {
                 let (status, login, reply) = answer(at);
                 (Some(status), login, reply)
             }
             Some(Outage::Silent) => (None, Login::None, Reply::hang()),
             Some(Outage::Closed) => (None, Login::None, Reply::close()),
             Some(Outage::Unavailable) => (Some(503), Login::None, Reply::status(503).body("no server is available")),
+        };
+        let reply = match outage {
+            Some(Outage::AnswersLost) => Reply::close(),
+            Some(Outage::Late(delay)) => reply.delayed(delay),
+            None | Some(Outage::Silent | Outage::Closed | Outage::Unavailable) => reply,
         };
         let (method, path, query) = (seen.method.clone(), seen.path().to_owned(), query_names(seen));
         self.log().push(ApiRequest { method, path, query, status, at, login });

@@ -104,6 +104,7 @@ impl Account {
                 let wanted = wanted(seen)?;
                 Ok(self.issue(&name, &wanted, now))
             }
+            Call::Revoke if !is_form(seen) => Err(When::BadValue),
             Call::Revoke => match seen.form("token").as_slice() {
                 // Only by itself.
                 [named] if named == token && self.revoke(named, now) => Ok(Value::Null),
@@ -137,6 +138,10 @@ fn is_served(call: Call, paths: Paths) -> bool {
         Call::OnlyRegistry | Call::OnlyCredentials => paths != Paths::New,
         Call::Revoke => true,
     }
+}
+
+fn is_form(seen: &Seen) -> bool {
+    seen.header("Content-Type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
 fn wanted(seen: &Seen) -> Result<Wanted, When> {

@@ -24,6 +24,15 @@ pub(super) struct Account {
     clock: Clock,
 }
 
+/// When a new token works.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// `None` for at once.
+    pub(super) begins: Option<Timestamp>,
+    /// `None` for never.
+    pub(super) expires: Option<Timestamp>,
+}
+
 #[derive(Debug)]
 pub(super) struct Registry {
     pub(super) id: String,
@@ -124,14 +133,14 @@ impl Registry {
     }
 
     /// Issues a token; with its password, as it is shown this once.
-    pub(super) fn issue(&mut self, from: NewToken, expires: Option<Timestamp>, clock: &Clock, now: Timestamp) -> Value {
+    pub(super) fn issue(&mut self, from: NewToken, life: Life, clock: &Clock, now: Timestamp) -> Value {
         let password = hex(32);
         if from.status == Status::Enabled {
-            let (text, real) = (password.clone(), expires.map(|expires| clock.real(expires)));
-            let issued = Password { text, begins: None, expires: real, rights: Some(from.rights()) };
+            let [begins, expires] = [life.begins, life.expires].map(|time| time.map(|time| clock.real(time)));
+            let issued = Password { text: password.clone(), begins, expires, rights: Some(from.rights()) };
             self.office.accounts().issue(&from.name, issued);
         }
-        let token = Token { id: uuid(), made_from: from, expires, password, created: now };
+        let token = Token { id: uuid(), made_from: from, expires: life.expires, password, created: now };
         let mut shown = token.shown(&self.id);
         shown["properties"]["credentials"]["password"] = json!(token.password);
         self.tokens.push(token);

@@ -1,9 +1,9 @@
 //! Decides which case of the contract a request is, and answers by the table.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::account::{Account, Registry};
+use super::account::{Account, Life, Registry};
 use super::body::new_token;
 use super::contract::{CONTRACT, Call, ENDPOINTS, Endpoint, When};
 use super::page::{by_offset, by_token};
@@ -93,6 +93,8 @@ impl Account {
         let [registry, token] = [0, 1].map(|at| arguments.get(at).map_or("", String::as_str));
         let clock = self.clock();
         let most = self.options.page;
+        let delay = SignedDuration::try_from(self.options.effective_after).unwrap_or(SignedDuration::ZERO);
+        let begins = (!delay.is_zero()).then(|| now + delay);
         match endpoint.call {
             Call::Locations => Ok(json!({ "items": [{ "id": "de/fra" }, { "id": "de/txl" }] })),
             Call::Registries => self.list(seen, is_first),
@@ -107,7 +109,7 @@ impl Account {
                 if registry.tokens.iter().any(|token| token.made_from.name == from.name) {
                     return Err(When::NameTaken);
                 }
-                Ok(registry.issue(from, expires, &clock, now))
+                Ok(registry.issue(from, Life { begins, expires }, &clock, now))
             }
             Call::Token => {
                 let registry = self.found(registry, is_first)?;

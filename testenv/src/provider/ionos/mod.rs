@@ -7,6 +7,7 @@ mod account;
 mod answer;
 mod body;
 pub mod contract;
+mod options;
 mod page;
 
 use std::collections::BTreeMap;
@@ -22,32 +23,10 @@ use crate::listener::{Listener, Reply};
 use crate::registry::Registry;
 use crate::token_server::TokenRequest;
 use account::Account;
+pub use options::Options;
 
 /// Where clients of the registries log in, before the registry's ID.
 const LOGINS: &str = "/logins/";
-
-/// How it is started.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How many times as fast as the system's its time runs.
-    pub speed: u32,
-    /// The names of the registries that are running from the start. Each has a real one.
-    pub registries: Vec<String>,
-    /// The contracts of the user. All registries are in the first. If there are several, requests have to say which.
-    pub contracts: Vec<u64>,
-    /// How many requests a login may make in any minute; `None` for any number.
-    pub requests_a_minute: Option<usize>,
-    /// How many items a page holds at most, whatever is asked for; at most 100.
-    pub page: usize,
-}
-
-impl Default for Options {
-    /// One running registry `shop` in one contract, no limits, in real time.
-    fn default() -> Self {
-        let registries = vec!["shop".to_owned()];
-        Self { speed: 1, registries, contracts: vec![31_000_001], requests_a_minute: None, page: 100 }
-    }
-}
 
 /// A running one, see the module. Dropping it ends it.
 #[derive(Debug)]

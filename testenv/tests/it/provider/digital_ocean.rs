@@ -1,5 +1,7 @@
 //! DigitalOcean.
 
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -171,7 +173,9 @@ async fn a_credential_pulls_below_its_registry_until_it_is_revoked_with_itself()
     }
     assert!(!ocean.accepts(&reader.0, "dor_v1_wrong").await.unwrap());
 
-    // Only with itself, and only once.
+    // Only with itself, as a form, and only once.
+    let no_form = ask(&ocean.listener().host(), "POST /v1/oauth/revoke", &bearer(&reader.1), b"token=x");
+    assert_eq!(status(&no_form), 400);
     assert_eq!(status(&revoke(&ocean, &token, &reader.1)), 401);
     assert_eq!(status(&revoke(&ocean, &writer.1, &reader.1)), 401);
     assert!(pulls(ocean.registry(), &image, &reader).await);
@@ -187,6 +191,14 @@ async fn a_credential_pulls_below_its_registry_until_it_is_revoked_with_itself()
     ocean.revoke_credential(&names[0]);
     assert!(!ocean.accepts(&writer.0, &writer.1).await.unwrap());
     assert_eq!(ocean.alive(), 0);
+}
+
+#[tokio::test]
+async fn clients_of_the_registry_log_in_at_the_origin_of_the_api() {
+    let (ocean, _) = started(Options::default()).await;
+    let challenge = ask(&ocean.host(), "GET /v2/", "", b"");
+    let realm = format!("Bearer realm=\"{}/v2/registry/auth\",service=\"registry.digitalocean.com\"", ocean.api_url());
+    assert!(challenge.contains(&realm), "{challenge}");
 }
 
 #[tokio::test]
@@ -219,6 +231,19 @@ async fn a_credential_may_need_a_while_until_it_works() {
     });
     works.await.unwrap();
     assert!(ocean.clock().now().duration_since(minted) >= SignedDuration::try_from(effective_after).unwrap());
+}
+
+#[tokio::test]
+async fn an_answer_may_come_long_after_the_credential_is_there() {
+    let (ocean, token) = started(Options::default()).await;
+    ocean.pause(Outage::Late(crate::DEADLINE));
+    let mut connection = TcpStream::connect(ocean.listener().host()).unwrap();
+    connection.write_all(format!("{MINT} HTTP/1.1\r\n{}\r\n", bearer(&token)).as_bytes()).unwrap();
+    let minted = testenv::eventually("a credential", crate::DEADLINE, async || Ok((ocean.alive() == 1).then_some(())));
+    minted.await.unwrap();
+    connection.set_nonblocking(true).unwrap();
+    assert_eq!(connection.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(ocean.issued(), 1);
 }
 
 #[tokio::test]
@@ -288,8 +313,8 @@ async fn the_log_says_who_asked_for_what_and_holds_no_secret() {
     call(&ocean, MINT, "dop_v1_wrong");
     revoke(&ocean, &minted, &minted);
     ocean.pause(Outage::Closed);
-    let mut closed = std::net::TcpStream::connect(ocean.listener().host()).unwrap();
-    std::io::Write::write_all(&mut closed, b"GET /v2/registry HTTP/1.1\r\n\r\n").unwrap();
+    let mut closed = TcpStream::connect(ocean.listener().host()).unwrap();
+    closed.write_all(b"GET /v2/registry HTTP/1.1\r\n\r\n").unwrap();
     assert_eq!(std::io::read_to_string(closed).unwrap(), "");
     ocean.pause(Outage::Unavailable);
     assert_eq!(status(&call(&ocean, MINT, &token)), 503);

@@ -1,13 +1,16 @@
 //! IONOS.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testenv::Ionos;
 use testenv::provider::ionos::Options;
 use testenv::provider::ionos::contract::{CONTRACT, Call, ENDPOINTS, Row, When};
-use testenv::provider::{Listed, Login};
+use testenv::provider::{Listed, Login, Outage};
 
 use super::{bearer, json, keeps, pulls, pushes};
 use crate::http::{ask, basic, header, status};
@@ -216,6 +219,35 @@ async fn of_two_who_create_the_same_token_one_gets_it() {
     });
     statuses.sort_unstable();
     assert_eq!((statuses, ionos.issued(), ionos.alive()), ([201, 409], 1, 1));
+}
+
+#[tokio::test]
+async fn a_token_whose_answer_is_lost_is_listed_all_the_same() {
+    let (ionos, token) = started(Options::default()).await;
+    let body = new_token("lost", None, &pull_all());
+    let path = format!("/containerregistries/registries/{}/tokens", ionos.id("shop").unwrap());
+    let head = format!("POST {path} HTTP/1.1\r\n{}{JSON}Content-Length: {}\r\n\r\n{body}", bearer(&token), body.len());
+    ionos.pause(Outage::AnswersLost);
+    let mut connection = TcpStream::connect(ionos.listener().host()).unwrap();
+    connection.write_all(head.as_bytes()).unwrap();
+    assert_eq!(std::io::read_to_string(connection).unwrap(), "");
+    ionos.resume();
+    assert_eq!(ionos.requests().last().unwrap().status, Some(201));
+    assert_eq!((ionos.issued(), ionos.tokens("shop").unwrap()[0].name.as_str()), (1, "lost"));
+    assert_eq!(status(&create(&ionos, &token, &body)), 409);
+}
+
+#[tokio::test]
+async fn a_token_may_need_a_while_until_it_works() {
+    let effective_after = Duration::from_secs(60);
+    let (ionos, token) = started(Options { speed: 30, effective_after, ..Options::default() }).await;
+    let (_, login) = issue(&ionos, &token, &new_token("slow", None, &pull_all()));
+    let works = testenv::eventually("a token that works", crate::DEADLINE, async || {
+        Ok(ionos.accepts("shop", &login.0, &login.1).await?.then_some(()))
+    });
+    works.await.unwrap();
+    let issued = ionos.requests()[0].at;
+    assert!(ionos.clock().now().duration_since(issued) >= SignedDuration::try_from(effective_after).unwrap());
 }
 
 #[tokio::test]
