@@ -1,8 +1,8 @@
 //! Real parts on loopback, for the tests, the demo and the benchmark of regcred.
 //!
 //! A real control plane, a real registry, a token server that it believes, a real client, and the kubelet's and Flux's
-//! own code as judges; and servers by script for what no real part does on demand. Nothing here knows the operator;
-//! nothing here outlives the process that started it.
+//! own code as judges; the APIs of providers whose credentials such a registry takes; and servers by script for what no
+//! real part does on demand. Nothing here knows the operator; nothing here outlives the process that started it.
 
 pub mod access;
 pub mod audit;
@@ -19,6 +19,7 @@ pub mod kubeconfig;
 pub mod listener;
 mod parts;
 pub mod process;
+pub mod provider;
 pub mod registry;
 pub mod relay;
 pub mod request;
@@ -36,6 +37,7 @@ pub use crane::Crane;
 pub use fault::{Fault, Faults};
 pub use judges::{Conditions, Judgement, Keyring};
 pub use listener::{Listener, Reply, Seen};
+pub use provider::{DigitalOcean, Ionos};
 pub use registry::Registry;
 pub use relay::Relay;
 pub use scratch::Scratch;

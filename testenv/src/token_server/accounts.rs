@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use super::right::Right;
 use super::scope::{REPOSITORY, Scope};
 
 /// What everybody may do below a path of its own.
@@ -24,7 +25,7 @@ const LOCKED_FOR: Duration = Duration::from_secs(30 * 60);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Accounts {
+pub(crate) struct Accounts {
     /// By user. One that is not in here, or has none left, cannot log in.
     passwords: BTreeMap<String, Vec<Password>>,
     /// User, repository and action.
@@ -34,23 +35,40 @@ pub(super) struct Accounts {
     failures: BTreeMap<String, Vec<SystemTime>>,
     /// Until when a user gets in with no password at all.
     locked: BTreeMap<String, SystemTime>,
+    /// Whether no account is ever locked.
+    patient: bool,
 }
 
+/// A way in.
 #[derive(Debug)]
-struct Password {
-    text: String,
+pub(crate) struct Password {
+    pub(crate) text: String,
+    /// Before then it is refused.
+    pub(crate) begins: Option<SystemTime>,
     /// From then on it is refused.
-    expires: Option<SystemTime>,
+    pub(crate) expires: Option<SystemTime>,
+    /// What it opens, whatever else its user may do; `None` for all that the user may do.
+    pub(crate) rights: Option<Vec<Right>>,
 }
 
 impl Accounts {
+    /// Accounts that no number of failed logins locks: of a provider that counts by no user name, because all that it
+    /// issues have the same one.
+    pub(crate) fn patient() -> Self {
+        Self { patient: true, ..Self::default() }
+    }
+
     pub(super) fn set(&mut self, user: &str, password: &str) {
         self.passwords.remove(user);
         self.add(user, password, None);
     }
 
     pub(super) fn add(&mut self, user: &str, password: &str, expires: Option<SystemTime>) {
-        let password = Password { text: password.to_owned(), expires };
+        let text = password.to_owned();
+        self.issue(user, Password { text, begins: None, expires, rights: None });
+    }
+
+    pub(crate) fn issue(&mut self, user: &str, password: Password) {
         self.passwords.entry(user.to_owned()).or_default().push(password);
     }
 
@@ -60,7 +78,7 @@ impl Accounts {
         }
     }
 
-    pub(super) fn revoke(&mut self, user: &str, is_meant: impl Fn(&str) -> bool) {
+    pub(crate) fn revoke(&mut self, user: &str, is_meant: impl Fn(&str) -> bool) {
         if let Some(passwords) = self.passwords.get_mut(user) {
             passwords.retain(|password| !is_meant(&password.text));
         }
@@ -87,7 +105,7 @@ impl Accounts {
             let failures = self.failures.entry(user.to_owned()).or_default();
             failures.retain(|failure| now.duration_since(*failure).is_ok_and(|age| age < COUNTED_FOR));
             failures.push(now);
-            if failures.len() >= FAILURES {
+            if failures.len() >= FAILURES && !self.patient {
                 self.locked.insert(user.to_owned(), now + LOCKED_FOR);
             }
         }
@@ -101,16 +119,31 @@ impl Accounts {
 
     /// Whether this login is right at this time.
     fn admit(&self, user: &str, password: &str, now: SystemTime) -> bool {
-        let fits = |one: &Password| one.text == password && one.expires.is_none_or(|expires| now < expires);
+        let fits = |one: &Password| {
+            one.text == password
+                && one.begins.is_none_or(|begins| begins <= now)
+                && one.expires.is_none_or(|expires| now < expires)
+        };
         self.passwords.get(user).is_some_and(|passwords| passwords.iter().any(fits))
     }
 
-    /// That part of `asked` which `user`, or somebody without a login, may do; `None` if that is nothing.
-    pub(super) fn allowed(&self, user: Option<&str>, asked: &Scope) -> Option<Scope> {
+    /// What this password opens, if that is not all that its user may do.
+    fn rights(&self, user: &str, password: &str) -> Option<&[Right]> {
+        let password = self.passwords.get(user)?.iter().find(|one| one.text == password)?;
+        password.rights.as_deref()
+    }
+
+    /// That part of `asked` which somebody with this user name and password, or without a login, may do; `None` if that is
+    /// nothing. Whether the login is right was asked before.
+    pub(super) fn allowed(&self, login: Option<(&str, &str)>, asked: &Scope) -> Option<Scope> {
+        let may_by_login = |(user, password), action: &str| match self.rights(user, password) {
+            Some(rights) => rights.iter().any(|right| right.opens(&asked.name, action)),
+            None => self.may(user, &asked.name, action),
+        };
         let may = |action: &&String| {
             asked.kind == REPOSITORY
                 && (*action == PUBLIC_ACTION && self.public.contains(&asked.name)
-                    || user.is_some_and(|user| self.may(user, &asked.name, action)))
+                    || login.is_some_and(|login| may_by_login(login, action)))
         };
         let actions: Vec<String> = asked.actions.iter().filter(may).cloned().collect();
         (!actions.is_empty()).then(|| Scope { actions, ..asked.clone() })
@@ -151,9 +184,49 @@ mod tests {
             (Some("registry"), "registry:catalog:*", None),
             (Some("alice"), "registry:alice/app:pull", None),
         ] {
-            let allowed = accounts.allowed(user, &Scope::parse(asked).unwrap());
+            let login = user.map(|user| (user, "any"));
+            let allowed = accounts.allowed(login, &Scope::parse(asked).unwrap());
             assert_eq!(allowed.map(|scope| scope.to_string()).as_deref(), expected, "{user:?} {asked}");
         }
+    }
+
+    #[test]
+    fn a_password_with_rights_of_its_own_opens_nothing_else() {
+        let mut accounts = Accounts::default();
+        accounts.grant("alice", "team/app", &["pull"]);
+        accounts.add("alice", "all", None);
+        let rights = Some(vec![Right::below("shop", &["pull"])]);
+        accounts.issue("alice", Password { text: "some".to_owned(), begins: None, expires: None, rights });
+        for (password, asked, expected) in [
+            ("all", "repository:alice/app:pull,push", Some("repository:alice/app:pull,push")),
+            ("all", "repository:shop/app:pull", None),
+            ("some", "repository:shop/app:pull,push", Some("repository:shop/app:pull")),
+            ("some", "repository:shopping/app:pull", None),
+            ("some", "repository:alice/app:pull", None),
+            ("some", "repository:team/app:pull", None),
+        ] {
+            let allowed = accounts.allowed(Some(("alice", password)), &Scope::parse(asked).unwrap());
+            assert_eq!(allowed.map(|scope| scope.to_string()).as_deref(), expected, "{password} {asked}");
+        }
+    }
+
+    #[test]
+    fn patient_accounts_are_never_locked() {
+        let mut accounts = Accounts::patient();
+        accounts.set("alice", "right");
+        for _ in 0..20 {
+            assert!(!accounts.log_in("alice", "wrong", NOW));
+        }
+        assert!(accounts.log_in("alice", "right", NOW));
+    }
+
+    #[test]
+    fn a_password_that_has_not_begun_is_refused() {
+        let begins = NOW + Duration::from_secs(60);
+        let mut accounts = Accounts::default();
+        accounts.issue("alice", Password { text: "new".to_owned(), begins: Some(begins), expires: None, rights: None });
+        assert!(!accounts.admit("alice", "new", NOW));
+        assert!(accounts.admit("alice", "new", begins));
     }
 
     #[test]

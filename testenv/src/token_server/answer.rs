@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::scope::Scope;
 use super::token::Claims;
-use super::{ISSUER, Office, PATH, TokenRequest};
+use super::{ISSUER, Office, TokenRequest};
 use crate::listener::{Reply, Seen};
 
 /// A request, as far as it matters.
@@ -45,9 +45,9 @@ enum Refusal {
 }
 
 impl Office {
-    /// Answers a request at this time, and writes it down if it is one for a token.
-    pub(super) fn answer(&self, seen: &Seen, now: SystemTime) -> Reply {
-        if seen.path() != PATH {
+    /// Answers a request at this time, and writes it down if it is one for a token: that is, one to `path`.
+    pub(crate) fn answer(&self, path: &str, seen: &Seen, now: SystemTime) -> Reply {
+        if seen.path() != path {
             return refused(404, "NOT_FOUND", "there is nothing but the token endpoint");
         }
         let asked = match seen.method.as_str() {
@@ -87,7 +87,7 @@ impl Office {
         let mut access = Vec::new();
         for text in &asked.scopes {
             let scope = Scope::parse(text).ok_or(Refusal::Request("a scope is not type:name:actions"))?;
-            access.extend(accounts.allowed(asked.user(), &scope));
+            access.extend(accounts.allowed(asked.login(), &scope));
         }
         Ok(access)
     }
@@ -120,6 +120,14 @@ impl Asked {
     fn user(&self) -> Option<&str> {
         match &self.login {
             Login::As(user, _) => Some(user),
+            Login::None | Login::Unreadable => None,
+        }
+    }
+
+    /// User and password.
+    fn login(&self) -> Option<(&str, &str)> {
+        match &self.login {
+            Login::As(user, password) => Some((user, password)),
             Login::None | Login::Unreadable => None,
         }
     }

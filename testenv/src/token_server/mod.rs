@@ -6,6 +6,7 @@
 
 mod accounts;
 mod answer;
+mod right;
 mod scope;
 mod token;
 
@@ -16,7 +17,8 @@ use anyhow::Result;
 
 use crate::certificates::Identity;
 use crate::listener::Listener;
-use accounts::Accounts;
+pub(crate) use accounts::{Accounts, Password};
+pub(crate) use right::Right;
 use token::Signer;
 
 /// Where it answers, below its root.
@@ -85,9 +87,9 @@ pub struct TokenRequest {
     pub status: u16,
 }
 
-/// What every request is judged by, and where it is written down.
+/// What every request is judged by, and where it is written down. A listener of somebody else's may ask it too.
 #[derive(Debug)]
-struct Office {
+pub(crate) struct Office {
     accounts: Mutex<Accounts>,
     requests: Mutex<Vec<TokenRequest>>,
     signer: Signer,
@@ -109,19 +111,16 @@ impl TokenServer {
     /// As [`TokenServer::start`], or the certificate is of no use.
     pub fn start_with(options: Options) -> Result<Self> {
         let Options { tls, host, service, lifetime } = options;
-        let signer = Signer::new()?;
-        let keys = signer.keys();
-        let (accounts, requests) = (Mutex::default(), Mutex::default());
-        let office = Arc::new(Office { accounts, requests, signer, lifetime });
+        let office = Arc::new(Office::new(Accounts::default(), lifetime)?);
         let front = office.clone();
-        let reply = move |seen: &_| front.answer(seen, SystemTime::now());
+        let reply = move |seen: &_| front.answer(PATH, seen, SystemTime::now());
         let (scheme, listener) = match &tls {
             Some(identity) => ("https", Listener::tls(identity, reply)?),
             None => ("http", Listener::plain(reply)?),
         };
         let realm = format!("{scheme}://{host}:{}{PATH}", listener.port());
         let authority = tls.map(|identity| identity.authority);
-        let trust = Trust { realm, service, issuer: ISSUER.to_owned(), keys, authority };
+        let trust = Trust { authority, ..office.trust(realm, service) };
         Ok(Self { listener, office, trust })
     }
 
@@ -178,7 +177,7 @@ impl TokenServer {
 
     /// Every request for a token that was answered so far. None that a client has its answer to is missing.
     pub fn requests(&self) -> Vec<TokenRequest> {
-        self.office.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.office.requests()
     }
 
     /// How many logins of `user` were refused so far, whether it has ever existed or not.
@@ -208,7 +207,22 @@ impl TokenServer {
 }
 
 impl Office {
-    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+    /// One with these accounts, whose tokens open anything for so long.
+    pub(crate) fn new(accounts: Accounts, lifetime: Duration) -> Result<Self> {
+        Ok(Self { accounts: accounts.into(), requests: Mutex::default(), signer: Signer::new()?, lifetime })
+    }
+
+    /// What a registry has to know that sends its clients to `realm`, with plain http.
+    pub(crate) fn trust(&self, realm: String, service: String) -> Trust {
+        Trust { realm, service, issuer: ISSUER.to_owned(), keys: self.signer.keys(), authority: None }
+    }
+
+    /// See [`TokenServer::requests`].
+    pub(crate) fn requests(&self) -> Vec<TokenRequest> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@ mod http;
 mod judges;
 mod listener;
 mod outliving;
+mod provider;
 mod registry;
 mod token_server;
 
