@@ -165,6 +165,9 @@ reasons! {
     NotARegistry: Wait,
         "The host answers, but not as a registry does.",
         "Check `registryUrl`: it is the host before the first slash of an image name.";
+    RegistryNotReady: Wait,
+        "The provider knows the registry, but it is not running yet, or has no host name yet.",
+        "Wait; the operator asks again. If the message names a failure, look at the registry in the provider's console.";
     ProtocolError: Ours,
         "The registry's answer does not follow the protocol as this operator knows it.",
         "Check `registryUrl`; if it is right, report the answer that the message describes.";

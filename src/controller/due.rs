@@ -180,6 +180,7 @@ fn is_settled(code: Reason) -> bool {
         | Reason::TlsFailed
         | Reason::UpstreamError
         | Reason::NotARegistry
+        | Reason::RegistryNotReady
         | Reason::ProtocolError
         | Reason::InternalError
         | Reason::Forbidden => false,

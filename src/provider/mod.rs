@@ -11,6 +11,7 @@ mod generic;
 mod ionos;
 pub mod issuing;
 mod login_secret;
+mod secret_values;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -152,12 +153,13 @@ pub fn secret_ref_field(provider: &Provider) -> &'static str {
 
 /// The problem of a Secret that does not exist.
 pub fn secret_not_found(field: &'static str, namespace: &str, name: &str) -> Problem {
+    let keys = match field {
+        field::DIGITALOCEAN_SECRET_REF | field::IONOS_SECRET_REF => "--from-literal=token=...",
+        _ => "--from-literal=username=... --from-literal=password=...",
+    };
     Problem::new(Reason::SecretNotFound, format!("Secret {name:?} does not exist in namespace {namespace:?}"))
         .at(field)
-        .hint(format!(
-            "create it: kubectl create secret generic {name} --namespace {namespace} --from-literal=username=... \
-             --from-literal=password=..."
-        ))
+        .hint(format!("create it: kubectl create secret generic {name} --namespace {namespace} {keys}"))
 }
 
 /// Reads the credential of a provider whose credentials are given.
