@@ -3,15 +3,20 @@
 //! Some read a login that stands in a Secret ([`CredentialSource`]); others ask an API to issue one ([`issuing`]).
 
 pub mod access;
+mod api_url;
 pub mod authorities;
 mod digitalocean;
 mod dockerhub;
 pub mod endpoint;
+#[cfg(test)]
+mod fixture;
 mod generic;
 mod ionos;
 pub mod issuing;
 mod login_secret;
+mod refusal;
 mod secret_values;
+mod service;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
