@@ -142,3 +142,114 @@ fn check_type(secret: &Secret, name: &str, kinds: Kinds) -> Result<(), Problem> 
     Err(malformed(format!("Secret {name:?} has type {type_:?}, which holds no access to a provider's API"))
         .hint(accepted))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn reference(token_key: Option<&str>) -> SecretReference {
+        SecretReference {
+            name: "api".into(),
+            username_key: None,
+            password_key: None,
+            token_key: token_key.map(str::to_owned),
+        }
+    }
+
+    fn read(secret: &serde_json::Value, token_key: Option<&str>, kinds: Kinds) -> Result<String, Problem> {
+        let secret: Secret = serde_json::from_value(secret.clone()).unwrap();
+        let host = RegistryHost::parse("api.example").unwrap();
+        access_in(&secret, &reference(token_key), kinds, &host).map(|access| match access {
+            Access::Token(token) => token.expose().to_owned(),
+            Access::Login(login) => format!("{} {}", login.username(), login.password()),
+        })
+    }
+
+    fn secret(type_: &str, data: &[(&str, &str)]) -> serde_json::Value {
+        crate::provider::fixture::secret("api", type_, data)
+    }
+
+    fn marked(annotation: Option<&str>, label: Option<&str>) -> serde_json::Value {
+        let mut secret = secret("Opaque", &[("token", "canary")]);
+        secret["metadata"]["annotations"] = json!({"regcred.dev/registry-host": annotation.unwrap_or("api.example")});
+        secret["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": label.unwrap_or("Helm")});
+        secret
+    }
+
+    const LOGIN: [(&str, &str); 2] = [("username", "me"), ("password", "canary")];
+
+    #[test]
+    fn reads_a_token_and_for_some_a_login() {
+        use Kinds::{Token, TokenOrLogin};
+        let both = [("token", "canary"), ("username", "me"), ("password", "other")];
+        for (name, secret, token_key, kinds, expected) in [
+            ("token", secret("Opaque", &[("token", "canary")]), None, Token, "canary"),
+            ("no type", secret("", &[("token", "canary")]), None, Token, "canary"),
+            ("from a file", secret("Opaque", &[("token", " canary\r\n")]), None, Token, "canary"),
+            ("another key", secret("Opaque", &[("t", "canary"), ("token", "x")]), Some("t"), Token, "canary"),
+            ("both", secret("Opaque", &both), None, TokenOrLogin, "canary"),
+            ("login", secret("Opaque", &LOGIN), None, TokenOrLogin, "me canary"),
+            ("basic-auth", secret("kubernetes.io/basic-auth", &LOGIN), None, TokenOrLogin, "me canary"),
+            ("bound", marked(Some("other.example, API.example"), None), None, Token, "canary"),
+        ] {
+            assert_eq!(read(&secret, token_key, kinds).as_deref(), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_what_is_wrong_and_never_a_value() {
+        use Kinds::{Token, TokenOrLogin};
+        use Reason as R;
+        let token = |text: &str| secret("Opaque", &[("token", text)]);
+        for (name, secret, token_key, kinds, expected) in [
+            ("nothing", secret("Opaque", &[]), None, Token, R::SecretKeyMissing),
+            ("a login", secret("Opaque", &LOGIN), None, Token, R::SecretKeyMissing),
+            ("no named token", secret("Opaque", &LOGIN), Some("t"), TokenOrLogin, R::SecretKeyMissing),
+            ("no password", secret("Opaque", &LOGIN[..1]), None, TokenOrLogin, R::SecretKeyMissing),
+            ("no user", secret("Opaque", &LOGIN[1..]), None, TokenOrLogin, R::SecretKeyMissing),
+            ("nothing at all", secret("Opaque", &[]), None, TokenOrLogin, R::SecretKeyMissing),
+            ("empty", token(""), None, Token, R::SecretMalformed),
+            ("white space", token(" \n"), None, TokenOrLogin, R::SecretMalformed),
+            ("two lines", token("canary\ncanary"), None, Token, R::SecretMalformed),
+            ("no ASCII", token("canary\u{e4}"), None, Token, R::SecretMalformed),
+            (
+                "a line break in a password",
+                secret("Opaque", &[("username", "me"), ("password", "canary\n")]),
+                None,
+                TokenOrLogin,
+                R::SecretMalformed,
+            ),
+            (
+                "a registry login",
+                secret("kubernetes.io/dockerconfigjson", &LOGIN),
+                None,
+                TokenOrLogin,
+                R::SecretMalformed,
+            ),
+            ("basic-auth for a token", secret("kubernetes.io/basic-auth", &LOGIN), None, Token, R::SecretMalformed),
+            ("a ledger", secret("regcred.dev/ledger", &[("token", "canary")]), None, Token, R::SecretMalformed),
+            ("ours", marked(None, Some("regcred")), None, TokenOrLogin, R::SecretMalformed),
+            ("bound elsewhere", marked(Some("other.example"), None), None, Token, R::HostMismatch),
+            ("bound to nonsense", marked(Some("a b"), None), None, Token, R::HostMismatch),
+        ] {
+            let problem = read(&secret, token_key, kinds).unwrap_err();
+            assert_eq!(problem.reason, expected, "{name}");
+            assert!(problem.hint.is_some(), "{name}");
+            assert!(!format!("{problem:?}").contains("canary"), "{name}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_stands_for_a_token_under_its_salt_and_for_no_password() {
+        let token = |text: &str| Access::Token(Token::new(text.into()).unwrap());
+        let digest = token("canary").digest("r-1").unwrap();
+        assert_eq!(digest.len(), 44);
+        assert_eq!(token("canary").digest("r-1").as_deref(), Some(digest.as_str()));
+        for other in [token("canary").digest("r-2"), token("other").digest("r-1"), token("1canary").digest("r-")] {
+            assert!(other.is_some_and(|other| other != digest));
+        }
+        let login = Access::Login(Credential::new("me".into(), "canary".into()).unwrap());
+        assert_eq!(login.digest("r-1"), None);
+    }
+}

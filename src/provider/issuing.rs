@@ -293,3 +293,6 @@ pub fn life(provider: IssuedBy<'_>, interval: Duration) -> Duration {
         None => interval.saturating_mul(3).max(SHORTEST_USUAL_LIFE).min(seconds(longest)),
     }
 }
+
+#[cfg(test)]
+mod tests;
