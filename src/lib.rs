@@ -34,3 +34,4 @@ pub mod registry;
 pub mod run;
 pub mod serve;
 pub mod telemetry;
+pub mod unanswered;

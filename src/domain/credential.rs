@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::token::Token;
+
 /// The longest user name or password, in bytes. Real ones reach a few KiB (tokens); more is a mistake or an attack.
 pub const MAX_LENGTH: usize = 16 * 1024;
 
@@ -122,6 +124,11 @@ impl Fingerprints {
     /// The fingerprint of a credential and its use: where it is tested, or what is made of it.
     pub fn of(&self, used_for: impl Hash, credential: &Credential) -> Fingerprint {
         Fingerprint(self.0.hash_one((used_for, credential.username(), credential.password())))
+    }
+
+    /// The fingerprint of a token.
+    pub fn of_token(&self, token: &Token) -> Fingerprint {
+        Fingerprint(self.0.hash_one(("token", token.expose())))
     }
 
     /// The fingerprint of an account: of whoever has this user name at a place, with whatever password.

@@ -12,7 +12,6 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use http::Method;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 use rustls::{
     ServerConfig,
@@ -30,11 +29,11 @@ use super::{Answer, Authorization, Certificates, Failure, Http, Lookup, Request,
 use crate::clock::Clock;
 
 /// Stands for anything the other side sends: it must never be shown to anybody.
-pub(super) const SENTINEL: &str = "s3ntinel";
+pub(crate) const SENTINEL: &str = "s3ntinel";
 
 /// Somebody on a port of this machine until dropped.
-pub(super) struct Listener {
-    pub(super) address: SocketAddr,
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
@@ -42,7 +41,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Gives each connection to `serve`, with what has been asked so far.
-    pub(super) async fn new<F>(serve: impl Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> F + Send + 'static) -> Self
+    pub(crate) async fn new<F>(serve: impl Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -60,7 +59,7 @@ impl Listener {
     }
 
     /// Reads one request per connection, answers it with these bytes and closes.
-    pub(super) async fn saying(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn saying(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = Arc::new(bytes.into());
         Self::new(move |mut stream, asked| {
             let bytes = Arc::clone(&bytes);
@@ -73,8 +72,27 @@ impl Listener {
         .await
     }
 
+    /// Answers the requests that begin so, each row once and in this order among those that fit, and any other with 418.
+    pub(crate) async fn scripted(rows: Vec<(&'static str, String)>) -> Self {
+        let rows = Arc::new(Mutex::new(rows));
+        Self::new(move |mut stream, asked| {
+            let rows = Arc::clone(&rows);
+            async move {
+                let request = request(&mut stream).await;
+                let text = {
+                    let mut rows = rows.lock().unwrap();
+                    let row = rows.iter().position(|(beginning, _)| request.starts_with(beginning));
+                    row.map_or_else(|| says("418 I'm a teapot", &[], ""), |row| rows.remove(row).1)
+                };
+                asked.lock().unwrap().push(request);
+                let _ = stream.write_all(text.as_bytes()).await;
+            }
+        })
+        .await
+    }
+
     /// Reads a request and never answers.
-    pub(super) async fn silent() -> Self {
+    pub(crate) async fn silent() -> Self {
         Self::new(|mut stream, _| async move {
             head(&mut stream).await;
             std::future::pending().await
@@ -82,16 +100,16 @@ impl Listener {
         .await
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// The heads of the requests so far.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -103,7 +121,7 @@ impl Drop for Listener {
 }
 
 /// Reads up to the end of the headers.
-pub(super) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -114,23 +132,37 @@ pub(super) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// An answer with this status line and these further header lines, after which the connection ends.
-pub(super) fn answer(status: &str, headers: &[&str]) -> String {
+/// Reads a request with its body.
+pub(crate) async fn request(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let head = head(stream).await;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    let _ = stream.read_exact(&mut body).await;
+    head + &String::from_utf8_lossy(&body)
+}
+
+/// An answer with this status line, these further header lines and this body, after which the connection ends.
+pub(crate) fn says(status: &str, headers: &[&str], body: &str) -> String {
     let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: 8\r\nconnection: close\r\n\r\n{SENTINEL}")
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+/// An answer with this status line and these further header lines, after which the connection ends.
+pub(crate) fn answer(status: &str, headers: &[&str]) -> String {
+    says(status, headers, SENTINEL)
 }
 
 /// A port on which nobody listens.
-pub(super) async fn deserted() -> SocketAddr {
+pub(crate) async fn deserted() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 /// Names with addresses for each time they are asked for; the last answer stands for all further times.
 #[derive(Default)]
-pub(super) struct Names(Mutex<Vec<(String, VecDeque<Vec<IpAddr>>)>>);
+pub(crate) struct Names(Mutex<Vec<(String, VecDeque<Vec<IpAddr>>)>>);
 
 impl Names {
-    pub(super) fn new(names: &[(&str, &[&[&str]])]) -> Arc<Self> {
+    pub(crate) fn new(names: &[(&str, &[&[&str]])]) -> Arc<Self> {
         let addresses = |list: &&[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect();
         let names = names.iter().map(|(name, answers)| ((*name).to_owned(), answers.iter().map(addresses).collect()));
         Arc::new(Self(Mutex::new(names.collect())))
@@ -150,7 +182,7 @@ impl Lookup for Names {
 }
 
 /// Settings that reach this machine and know no names.
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         allow_loopback: true,
         forbid_private: false,
@@ -162,35 +194,32 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-pub(super) fn http(settings: Settings) -> Http {
+pub(crate) fn http(settings: Settings) -> Http {
     Http::new(settings).unwrap()
 }
 
 /// As [`http`], but nothing may take longer than this. What has to come in time needs seconds on a busy machine.
-pub(super) fn hasty(settings: Settings, patience: Duration) -> Http {
+pub(crate) fn hasty(settings: Settings, patience: Duration) -> Http {
     Http { timeouts: Timeouts { connect: patience, request: patience }, ..http(settings) }
 }
 
 /// A session that reaches the origin of this URL.
-pub(super) fn session(http: &Http, url: &str) -> Session {
+pub(crate) fn session(http: &Http, url: &str) -> Session {
     let origins = vec![url.parse::<Url>().unwrap().origin()];
-    http.session(Scope { origins, authorities: None, private: true }).unwrap()
+    http.session(Scope { origins, authorities: None, private: true, lane: None }).unwrap()
 }
 
-pub(super) async fn get_by(session: &Session, url: &str) -> Result<Answer, Failure> {
+pub(crate) async fn get_by(session: &Session, url: &str) -> Result<Answer, Failure> {
     let url = url.parse().unwrap();
-    let authorization = Authorization::None;
-    session
-        .send(Request { method: Method::GET, url: &url, authorization, accept: None, body_limit: 1 << 16, limit: None })
-        .await
+    session.send(Request::get(&url, Authorization::None, 1 << 16)).await
 }
 
-pub(super) async fn get(http: &Http, url: &str) -> Result<Answer, Failure> {
+pub(crate) async fn get(http: &Http, url: &str) -> Result<Answer, Failure> {
     get_by(&session(http, url), url).await
 }
 
 /// The failure of a request, whose text has to be one clear sentence without anything that was sent.
-pub(super) fn failed(result: Result<Answer, Failure>) -> Failure {
+pub(crate) fn failed(result: Result<Answer, Failure>) -> Failure {
     let Err(failure) = result else { panic!("the request was answered with {}", result.unwrap().status) };
     for text in [failure.to_string(), format!("{failure:?}")] {
         assert!(!text.contains(SENTINEL), "{text}");
@@ -202,7 +231,7 @@ pub(super) fn failed(result: Result<Answer, Failure>) -> Failure {
 }
 
 /// An authority, and a listener with a certificate of it for these names until this year.
-pub(super) async fn secured(name: &str, until: i32) -> (String, Listener) {
+pub(crate) async fn secured(name: &str, until: i32) -> (String, Listener) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -239,12 +268,12 @@ pub(super) async fn secured(name: &str, until: i32) -> (String, Listener) {
 }
 
 /// [`settings`] that trust this authority.
-pub(super) fn trusting(authority: &str) -> Settings {
+pub(crate) fn trusting(authority: &str) -> Settings {
     Settings { authorities: Certificates::parse(authority.as_bytes()).unwrap(), ..settings() }
 }
 
 /// A proxy that connects to `target`, whatever it is asked for.
-pub(super) async fn tunnelling(target: SocketAddr) -> Listener {
+pub(crate) async fn tunnelling(target: SocketAddr) -> Listener {
     Listener::new(move |mut stream, asked| async move {
         let head = head(&mut stream).await;
         asked.lock().unwrap().push(head);

@@ -1,5 +1,6 @@
 //! How often the operator calls at one origin, whoever asks for it: a few requests at a time, none while the other side
-//! wants a pause, and hardly any while it gives no answer at all.
+//! wants a pause, and hardly any while it gives no answer at all. An API that counts by token is as many places as it has
+//! [`Lane`]s.
 //!
 //! Nothing runs here while nobody asks: times are compared when a request comes, and an origin is forgotten once there is
 //! nothing left to know about it.
@@ -17,31 +18,38 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Origin;
 
-use super::{Answer, Failure, memory::Memory};
+use super::{Answer, Failure, Lane, memory::Memory};
 use crate::clock::Clock;
 
-/// How many requests may be under way to one origin.
+/// How many requests may be under way to one place.
 const AT_ONCE: usize = 8;
 
 /// How many more requests may wait for their turn before newcomers are better off elsewhere.
 const MAY_WAIT: usize = 8;
 
-/// From how many origins on those are looked for that can be forgotten.
+/// From how many places on those are looked for that can be forgotten.
 const FIRST_SWEEP: usize = 64;
 
-/// What is known of all origins.
+/// What is known of all places.
 pub(super) struct Gate {
     clock: Clock,
     known: Mutex<Known>,
 }
 
 struct Known {
-    origins: HashMap<Origin, Place>,
-    /// How many origins there may be before the next sweep. It moves so that a sweep costs little per new origin.
+    places: HashMap<Key, Place>,
+    /// How many places there may be before the next sweep. It moves so that a sweep costs little per new place.
     sweep: usize,
 }
 
-/// One origin.
+/// An origin, or one lane of it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    origin: Origin,
+    lane: Option<Lane>,
+}
+
+/// What is known of one.
 struct Place {
     seats: Arc<Semaphore>,
     /// Requests that wait or are under way.
@@ -51,11 +59,11 @@ struct Place {
 
 /// The right to send one request. Dropped before it is sent, it changes nothing.
 pub(super) struct Turn<'a> {
-    /// Given back before the visit ends, so that an origin that is forgotten has nobody left. The semaphore is never
+    /// Given back before the visit ends, so that a place that is forgotten has nobody left. The semaphore is never
     /// closed, so there is always one.
     _seat: Option<OwnedSemaphorePermit>,
     visit: Visit<'a>,
-    /// Whether this request finds out for all whether the origin answers again.
+    /// Whether this request finds out for all whether the place answers again.
     trial: bool,
     /// Something was sent.
     sent: AtomicBool,
@@ -66,47 +74,48 @@ pub(super) struct Turn<'a> {
 /// Somebody who waits for a turn or has it.
 struct Visit<'a> {
     gate: &'a Gate,
-    origin: Origin,
+    key: Key,
 }
 
 impl Gate {
     /// A gate that knows nothing yet.
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, known: Mutex::new(Known { origins: HashMap::new(), sweep: FIRST_SWEEP }) }
+        Self { clock, known: Mutex::new(Known { places: HashMap::new(), sweep: FIRST_SWEEP }) }
     }
 
     /// Waits for a turn.
     ///
     /// # Errors
-    /// [`Failure::Held`] at once, or as soon as the turn comes, if no request may be sent to this origin now.
-    pub(super) async fn enter(&self, origin: Origin) -> Result<Turn<'_>, Failure> {
-        let (visit, seats) = self.visit(origin);
+    /// [`Failure::Held`] at once, or as soon as the turn comes, if no request may be sent to this place now.
+    pub(super) async fn enter(&self, origin: Origin, lane: Option<Lane>) -> Result<Turn<'_>, Failure> {
+        let (visit, seats) = self.visit(Key { origin, lane });
         visit.look(|memory, now| memory.held(now))?;
         let seat = seats.acquire_owned().await.ok();
         let trial = visit.look(|memory, now| memory.admit(now))?;
         Ok(Turn { _seat: seat, visit, trial, sent: AtomicBool::new(false), is_over: false })
     }
 
-    /// Whether so many wait for their turn already that one more had better come back later.
+    /// Whether so many wait for their turn already that one more had better come back later, outside of all lanes.
     pub(super) fn is_crowded(&self, origin: &Origin) -> bool {
-        self.lock().origins.get(origin).is_some_and(|place| place.present >= AT_ONCE + MAY_WAIT)
+        let key = Key { origin: origin.clone(), lane: None };
+        self.lock().places.get(&key).is_some_and(|place| place.present >= AT_ONCE + MAY_WAIT)
     }
 
-    fn visit(&self, origin: Origin) -> (Visit<'_>, Arc<Semaphore>) {
+    fn visit(&self, key: Key) -> (Visit<'_>, Arc<Semaphore>) {
         let mut known = self.lock();
-        if known.origins.len() >= known.sweep {
+        if known.places.len() >= known.sweep {
             let now = self.clock.now();
-            known.origins.retain(|_, place| place.present > 0 || place.memory.matters(now));
-            known.sweep = (known.origins.len() * 2).max(FIRST_SWEEP);
+            known.places.retain(|_, place| place.present > 0 || place.memory.matters(now));
+            known.sweep = (known.places.len() * 2).max(FIRST_SWEEP);
         }
-        let place = known.origins.entry(origin.clone()).or_insert_with(|| Place {
+        let place = known.places.entry(key.clone()).or_insert_with(|| Place {
             seats: Arc::new(Semaphore::new(AT_ONCE)),
             present: 0,
-            memory: Memory::default(),
+            memory: Memory::new(key.lane.is_some()),
         });
         place.present += 1;
         let seats = Arc::clone(&place.seats);
-        (Visit { gate: self, origin }, seats)
+        (Visit { gate: self, key }, seats)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -119,10 +128,10 @@ impl Visit<'_> {
     fn look<T>(&self, look: impl FnOnce(&mut Memory, Timestamp) -> T) -> T {
         let now = self.gate.clock.now();
         let mut known = self.gate.lock();
-        match known.origins.get_mut(&self.origin) {
+        match known.places.get_mut(&self.key) {
             Some(place) => look(&mut place.memory, now),
             // Not possible while this visit lasts, and nothing would be known then.
-            None => look(&mut Memory::default(), now),
+            None => look(&mut Memory::new(self.key.lane.is_some()), now),
         }
     }
 }
@@ -131,10 +140,10 @@ impl Drop for Visit<'_> {
     fn drop(&mut self) {
         let now = self.gate.clock.now();
         let mut known = self.gate.lock();
-        let Some(place) = known.origins.get_mut(&self.origin) else { return };
+        let Some(place) = known.places.get_mut(&self.key) else { return };
         place.present -= 1;
         if place.present == 0 && !place.memory.matters(now) {
-            known.origins.remove(&self.origin);
+            known.places.remove(&self.key);
         }
     }
 }
@@ -199,7 +208,7 @@ mod tests {
 
     /// One request that ends so. The same as a session does.
     async fn ends(gate: &Gate, host: &str, result: Result<Answer, Failure>) -> Result<(), Failure> {
-        let turn = gate.enter(origin(host)).await?;
+        let turn = gate.enter(origin(host), None).await?;
         if let Ok(answer) = &result {
             turn.heard(answer.status, &answer.headers);
         }
@@ -217,7 +226,7 @@ mod tests {
 
     /// For how many seconds the origin is held, and why.
     async fn held(gate: &Gate, host: &str) -> Option<(f64, HeldCause)> {
-        match gate.enter(origin(host)).await.err()? {
+        match gate.enter(origin(host), None).await.err()? {
             Failure::Held { cause, pause } => Some(((pause.as_secs_f64() * 1e3).round() / 1e3, cause)),
             other => panic!("{other:?}"),
         }
@@ -234,12 +243,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn eight_go_at_once_and_the_others_wait_their_turn() {
         let gate = gate();
-        let mut under_way = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
-        let mut ninth = gate.enter(origin("a")).boxed();
-        let mut tenth = gate.enter(origin("a")).boxed();
+        let mut under_way = join_all((0..8).map(|_| gate.enter(origin("a"), None))).await;
+        let mut ninth = gate.enter(origin("a"), None).boxed();
+        let mut tenth = gate.enter(origin("a"), None).boxed();
         assert!(ninth.as_mut().now_or_never().is_none());
         assert!(tenth.as_mut().now_or_never().is_none());
-        assert!(gate.enter(origin("b")).now_or_never().unwrap().is_ok(), "each origin for itself");
+        assert!(gate.enter(origin("b"), None).now_or_never().unwrap().is_ok(), "each origin for itself");
         // Who gives up waiting does not stand in the way of the next.
         drop(ninth);
         under_way.pop();
@@ -281,8 +290,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_those_who_wait_and_is_not_shortened_by_those_under_way() {
         let gate = gate();
-        let mut under_way = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
-        let mut waiting = gate.enter(origin("a")).boxed();
+        let mut under_way = join_all((0..8).map(|_| gate.enter(origin("a"), None))).await;
+        let mut waiting = gate.enter(origin("a"), None).boxed();
         assert!(waiting.as_mut().now_or_never().is_none());
         for seconds in ["60", "5"] {
             let answer = answer(429, &[("retry-after", seconds)], "");
@@ -356,15 +365,15 @@ mod tests {
             fails(&gate, "a").await.unwrap();
         }
         wait(1.0).await;
-        let trial = gate.enter(origin("a")).await.unwrap();
+        let trial = gate.enter(origin("a"), None).await.unwrap();
         assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())));
         wait(30.0).await;
         assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())), "however long it takes");
         drop(trial);
-        let trial = gate.enter(origin("a")).await.unwrap();
+        let trial = gate.enter(origin("a"), None).await.unwrap();
         assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())), "who gives up leaves it to the next");
         trial.over(&Ok(answer(500, &[], "")));
-        let all = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
+        let all = join_all((0..8).map(|_| gate.enter(origin("a"), None))).await;
         assert!(all.iter().all(Result::is_ok));
     }
 
@@ -372,11 +381,11 @@ mod tests {
     async fn a_request_that_nobody_waited_for_any_more_got_no_answer() {
         let gate = gate();
         for _ in 0..5 {
-            drop(gate.enter(origin("a")).await.unwrap());
+            drop(gate.enter(origin("a"), None).await.unwrap());
         }
         assert_eq!(held(&gate, "a").await, None, "nothing was sent");
         for _ in 0..5 {
-            gate.enter(origin("a")).await.unwrap().sends();
+            gate.enter(origin("a"), None).await.unwrap().sends();
         }
         assert_eq!(held(&gate, "a").await, Some((1.0, unanswered())));
     }
@@ -384,8 +393,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_crowd_before_one_origin_is_noticed() {
         let gate = gate();
-        let under_way = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
-        let mut waiting: Vec<_> = (0..8).map(|_| gate.enter(origin("a")).boxed()).collect();
+        let under_way = join_all((0..8).map(|_| gate.enter(origin("a"), None))).await;
+        let mut waiting: Vec<_> = (0..8).map(|_| gate.enter(origin("a"), None).boxed()).collect();
         for wait in &mut waiting[..7] {
             assert!(wait.as_mut().now_or_never().is_none());
         }
@@ -399,7 +408,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_that_fail_together_are_one_round() {
         let gate = gate();
-        let all = join_all((0..8).map(|_| gate.enter(origin("a")))).await;
+        let all = join_all((0..8).map(|_| gate.enter(origin("a"), None))).await;
         for turn in all {
             turn.unwrap().over(&Err(Failure::TimedOut));
         }
@@ -409,10 +418,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_origin_is_forgotten_when_nothing_is_left_to_know() {
         let gate = gate();
-        let count = || gate.lock().origins.len();
+        let count = || gate.lock().places.len();
         is_answered(&gate, "a").await.unwrap();
         assert_eq!(count(), 0);
-        drop(gate.enter(origin("a")).await.unwrap());
+        drop(gate.enter(origin("a"), None).await.unwrap());
         assert_eq!(count(), 0);
         for n in 0..5_000 {
             fails(&gate, &format!("host-{n}")).await.unwrap();
@@ -462,7 +471,7 @@ mod tests {
                 let origin = format!("http://{}/", stream.local_addr().unwrap()).parse::<Url>().unwrap().origin();
                 let head = fixture::head(&mut stream).await;
                 asked.lock().unwrap().push(head);
-                gate.enter(origin).await.unwrap().heard(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
+                gate.enter(origin, None).await.unwrap().heard(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new());
                 let text = fixture::answer("307 Temporary Redirect", &["Location: /next"]);
                 let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await;
             }
@@ -481,7 +490,7 @@ mod tests {
         let url = listener.url("/");
         let session = fixture::session(&http, &url);
         let gate = Arc::clone(&session.gate);
-        let others = join_all((0..8).map(|_| gate.enter(url.parse::<Url>().unwrap().origin()))).await;
+        let others = join_all((0..8).map(|_| gate.enter(url.parse::<Url>().unwrap().origin(), None))).await;
         let (result, ()) = tokio::join!(fixture::get_by(&session, &url), async {
             // Longer than the request itself may take.
             tokio::time::sleep(http.timeouts.request.mul_f64(1.2)).await;

@@ -1,4 +1,4 @@
-//! What the answers of one origin so far mean for the next request to it. Pure.
+//! What the answers of one place so far mean for the next request to it. Pure.
 
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ const LONGEST_HOLD: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(600);
 
 /// What the answers so far mean for the next request.
-#[derive(Default)]
 pub(super) struct Memory {
+    /// The place counts the requests of one credential only, so what it says is left of them is for us alone.
+    counts_ours: bool,
     /// The end of the pause that an answer asked for.
     paused_until: Option<Timestamp>,
     trouble: Option<Trouble>,
@@ -73,6 +74,11 @@ fn asks_for_pause(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 impl Memory {
+    /// Nothing yet; `counts_ours` says that nobody else's requests are counted there.
+    pub(super) fn new(counts_ours: bool) -> Self {
+        Self { counts_ours, paused_until: None, trouble: None }
+    }
+
     /// Whether a request may be sent now.
     pub(super) fn held(&self, now: Timestamp) -> Result<(), Failure> {
         if let Some(pause) = self.paused_until.and_then(|until| left(until, now)) {
@@ -100,6 +106,10 @@ impl Memory {
     pub(super) fn heard(&mut self, now: Timestamp, status: StatusCode, headers: &HeaderMap) {
         if asks_for_pause(status, headers) {
             self.pause(now, retry_after::pause(headers, now).unwrap_or(UNNAMED_PAUSE));
+        } else if self.counts_ours
+            && let Some(pause) = retry_after::until_more(headers, now)
+        {
+            self.pause(now, pause);
         }
     }
 
@@ -188,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_holds_nobody_and_lets_nobody_through() {
-        let mut memory = Memory::default();
+        let mut memory = Memory::new(false);
         let now = Timestamp::from_second(1_795_273_200).unwrap();
         memory.pause(now, Duration::from_secs(60));
         for _ in 0..5 {

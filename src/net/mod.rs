@@ -1,16 +1,18 @@
 //! The one way out of the cluster: an HTTP client that connects to checked addresses only, uses no proxy of the
 //! environment, reads no more than it must, and gives up in time.
 //!
-//! [`Http`] holds what all share, and how often each origin may be called. A [`Session`] is made for the test of one connection and reaches only the origins that
-//! this connection trusts: whatever an answer says, nothing can be sent anywhere else. `clippy.toml` forbids building any
-//! other client.
+//! [`Http`] holds what all share, and how often each origin may be called. A [`Session`] is made for one purpose of one
+//! connection and reaches only the origins that are trusted for it: whatever an answer says, nothing can be sent anywhere
+//! else. `clippy.toml` forbids building any other client.
 
 mod address;
 mod answer;
+mod content;
 mod error;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod gate;
+mod lane;
 mod memory;
 mod proxy;
 mod resolver;
@@ -25,15 +27,18 @@ use rustls::{ClientConfig, RootCertStore};
 use url::Origin;
 
 pub use answer::Body;
+pub use content::Content;
 pub use error::{Error, Failure, ForbiddenAddress, HeldCause, ProxyFailure};
+pub use lane::Lane;
 pub use proxy::{InvalidProxy, Proxy};
 pub use resolver::{Lookup, SystemLookup};
-pub use session::{Answer, Authorization, Request, Session};
+pub use session::{Answer, Authorization, Redirects, Request, Session};
 pub use tls::{Certificates, InvalidCertificates};
 
 use crate::clock::Clock;
 use address::AddressRules;
 use gate::Gate;
+use lane::Lanes;
 use proxy::Tunnel;
 use resolver::CheckedResolver;
 use thread::Thread;
@@ -84,6 +89,8 @@ pub struct Scope {
     pub authorities: Option<Certificates>,
     /// Whether addresses of private networks may be reached.
     pub private: bool,
+    /// Whose requests these are, where the other side counts them by that; none where it counts those of this operator.
+    pub lane: Option<Lane>,
 }
 
 /// What all sessions share.
@@ -95,6 +102,7 @@ pub struct Http {
     roots: RootCertStore,
     tls: ClientConfig,
     gate: Arc<Gate>,
+    lanes: Lanes,
     thread: Thread,
     timeouts: Timeouts,
 }
@@ -115,6 +123,7 @@ impl Http {
             roots,
             tls,
             gate: Arc::new(Gate::new(settings.clock)),
+            lanes: Lanes::default(),
             thread: Thread::start().map_err(Error::Thread)?,
             timeouts: TIMEOUTS,
         })
@@ -123,6 +132,11 @@ impl Http {
     /// Whether the connections of one namespace may not reach private networks, see [`Scope::private`].
     pub fn forbids_private(&self) -> bool {
         self.forbid_private
+    }
+
+    /// The lane of whoever proves to be this.
+    pub fn lane(&self, whose: Authorization<'_>) -> Lane {
+        self.lanes.of(whose)
     }
 
     /// Whether so many requests to this origin wait already that one more had better come back later.
@@ -151,6 +165,7 @@ impl Http {
             tunnel,
             rules,
             origins: scope.origins,
+            lane: scope.lane,
             gate: Arc::clone(&self.gate),
             thread: self.thread.clone(),
         })

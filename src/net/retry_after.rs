@@ -58,6 +58,13 @@ pub fn is_exhausted(headers: &HeaderMap) -> bool {
     headers.contains_key(RETRY_AFTER) || Allowance::of(headers) == Some(Allowance::Spent)
 }
 
+/// The pause until an allowance that is used up is granted anew, within the same limits; none if something of it is left, or
+/// if nothing says when. It goes with any answer, also with the last one that was allowed.
+pub fn until_more(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let resets = || RESETS.iter().filter_map(|name| longest(headers, name, now)).max();
+    (Allowance::of(headers)? == Allowance::Spent).then(resets).flatten()
+}
+
 /// The pause that Google's services ask for in the body of an error (`google.rpc.RetryInfo`), within the same limits.
 pub fn pause_in_body(body: &[u8]) -> Option<Duration> {
     #[derive(serde::Deserialize)]
@@ -241,6 +248,22 @@ mod tests {
             (&["x-ratelimit-reset: never"], None),
         ] {
             assert_eq!(seconds(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn knows_when_a_used_up_allowance_is_granted_anew() {
+        for (lines, expected) in [
+            (&["ratelimit-remaining: 0", "ratelimit-reset: 1795273245"][..], Some(45)),
+            (&["ratelimit-remaining: 0", "ratelimit-reset: 1795270000"], Some(1)),
+            (&["ratelimit-remaining: 0", "ratelimit-reset: 1895273245"], Some(3600)),
+            (&["ratelimit-remaining: 1", "ratelimit-reset: 1795273245"], None),
+            (&["ratelimit-remaining: 0"], None),
+            (&["ratelimit-reset: 1795273245"], None),
+            (&["ratelimit-remaining: 0", "ratelimit-reset: soon"], None),
+        ] {
+            let pause = until_more(&headers(lines), Timestamp::from_second(NOW).unwrap());
+            assert_eq!(pause.map(|pause| pause.as_secs()), expected, "{lines:?}");
         }
     }
 

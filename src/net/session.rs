@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use url::{Origin, Url};
 
 use super::{
-    Body, Failure,
+    Body, Content, Failure, Lane,
     address::AddressRules,
     answer,
     gate::{Gate, Turn},
@@ -24,6 +24,7 @@ pub struct Session {
     pub(super) tunnel: Option<Tunnel>,
     pub(super) rules: AddressRules,
     pub(super) origins: Vec<Origin>,
+    pub(super) lane: Option<Lane>,
     pub(super) gate: Arc<Gate>,
     pub(super) thread: Thread,
 }
@@ -35,13 +36,22 @@ pub enum Authorization<'a> {
     None,
     /// A user name and a password.
     Basic(&'a Credential),
-    /// A token from a token server.
+    /// A token.
     Bearer(&'a Token),
+}
+
+/// Which redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// A few, within the same origin. Only for requests without [`Content`]: they are repeated as they are.
+    WithinOrigin,
+    /// None: a redirect is the answer.
+    Never,
 }
 
 /// One request.
 pub struct Request<'a> {
-    /// GET or HEAD.
+    /// What is to be done there.
     pub method: Method,
     /// Where to.
     pub url: &'a Url,
@@ -49,6 +59,12 @@ pub struct Request<'a> {
     pub authorization: Authorization<'a>,
     /// Which media types are welcome; none says nothing.
     pub accept: Option<&'static str>,
+    /// One more header.
+    pub header: Option<(HeaderName, HeaderValue)>,
+    /// What it carries.
+    pub content: Option<Content>,
+    /// Which redirects are followed.
+    pub redirects: Redirects,
     /// How much of the body is read, in bytes. A longer one is a failure.
     pub body_limit: usize,
     /// How long it may take; none means [`REQUEST_TIMEOUT`](super::REQUEST_TIMEOUT).
@@ -65,11 +81,28 @@ pub struct Answer {
     pub body: Body,
 }
 
+impl<'a> Request<'a> {
+    /// A request for what is there, for an answer of at most so many bytes. It follows redirects within the origin.
+    pub fn get(url: &'a Url, authorization: Authorization<'a>, body_limit: usize) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            authorization,
+            accept: None,
+            header: None,
+            content: None,
+            redirects: Redirects::WithinOrigin,
+            body_limit,
+            limit: None,
+        }
+    }
+}
+
 impl Session {
-    /// Sends a request and reads the whole answer. Redirects are followed within the same origin only; any other one is
+    /// Sends a request and reads the whole answer. Redirects are followed within the same origin at most; any other one is
     /// returned as the answer it is.
     ///
-    /// If many requests are under way to the origin, this one waits for its turn; the time limits begin after that.
+    /// If many requests are under way to the origin, or in this lane to it, this one waits for its turn; the time limits begin after that.
     ///
     /// # Errors
     /// [`Failure`] says what went wrong before there was an answer; every status code is an answer. [`Failure::Held`] means
@@ -79,8 +112,12 @@ impl Session {
         let mut followed = 0;
         loop {
             let answer = self.send_once(&request, &url).await?;
+            let limit = match request.redirects {
+                Redirects::WithinOrigin => MAX_REDIRECTS,
+                Redirects::Never => 0,
+            };
             match answer.redirected(&url).filter(|next| next.origin() == url.origin()) {
-                Some(next) if followed < MAX_REDIRECTS => (url, followed) = (next, followed + 1),
+                Some(next) if followed < limit => (url, followed) = (next, followed + 1),
                 Some(_) | None => return Ok(answer),
             }
         }
@@ -91,7 +128,7 @@ impl Session {
             return Err(Failure::OutOfScope);
         }
         self.rules.check_literal(url).map_err(Failure::AddressNotAllowed)?;
-        let turn = self.gate.enter(url.origin()).await?;
+        let turn = self.gate.enter(url.origin(), self.lane).await?;
         let result = self.exchange(request, url, &turn).await;
         turn.over(&result);
         result
@@ -106,6 +143,12 @@ impl Session {
         let mut builder = client.request(request.method.clone(), url.clone());
         if let Some(accept) = request.accept {
             builder = builder.header(header::ACCEPT, accept);
+        }
+        if let Some((name, value)) = &request.header {
+            builder = builder.header(name, value);
+        }
+        if let Some(content) = &request.content {
+            builder = builder.header(header::CONTENT_TYPE, content.media_type()).body(content.expose().to_owned());
         }
         // reqwest marks these headers as sensitive, so no layer below prints them.
         builder = match request.authorization {
@@ -131,8 +174,9 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::net::{
-        ForbiddenAddress, Scope, Settings,
+        ForbiddenAddress, HeldCause, Scope, Settings,
         fixture::{self, Listener, Names, answer, failed, get, get_by, http, settings},
     };
 
@@ -219,7 +263,7 @@ mod tests {
         ] {
             let http = http(Settings { lookup: Names::new(&[("registry.example", &[addresses])]), ..settings() });
             let url: Url = format!("http://registry.example:{}/", listener.address.port()).parse().unwrap();
-            let scope = Scope { origins: vec![url.origin()], authorities: None, private };
+            let scope = Scope { origins: vec![url.origin()], authorities: None, private, lane: None };
             let session = http.session(scope).unwrap();
             let failure = failed(get_by(&session, url.as_str()).await);
             assert_eq!(failure, Failure::AddressNotAllowed(expected), "{addresses:?}");
@@ -238,5 +282,79 @@ mod tests {
             assert!(get(&http, &format!("http://{host}:{}/", beside.address.port())).await.is_ok(), "{host}");
         }
         assert_eq!(api_server.connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn sends_what_a_request_carries_and_says_what_it_is() {
+        let json = || Content::json(&serde_json::json!({"name": "a\"b"})).unwrap();
+        for (content, media_type, body) in [
+            (
+                Content::form(&[("token", "a b&c=d+\u{e9}")]),
+                "application/x-www-form-urlencoded",
+                "token=a+b%26c%3Dd%2B%C3%A9",
+            ),
+            (json(), "application/json", r#"{"name":"a\"b"}"#),
+        ] {
+            let listener = Listener::scripted(vec![("POST /tokens", answer("201 Created", &[]))]).await;
+            let url = listener.url("/tokens").parse().unwrap();
+            let header = Some((HeaderName::from_static("x-contract-number"), HeaderValue::from(7)));
+            let request = Request {
+                method: Method::POST,
+                content: Some(content),
+                header,
+                redirects: Redirects::Never,
+                ..Request::get(&url, Authorization::None, 1 << 16)
+            };
+            let http = http(settings());
+            let answered = fixture::session(&http, url.as_str()).send(request).await;
+            assert_eq!(answered.ok().map(|answer| answer.status), Some(StatusCode::CREATED));
+            let sent = listener.requests().remove(0);
+            assert!(sent.contains(&format!("content-type: {media_type}\r\n")), "{sent}");
+            assert!(sent.contains("x-contract-number: 7\r\n") && sent.ends_with(&format!("\r\n\r\n{body}")), "{sent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn follows_no_redirect_at_all_if_told_so() {
+        let listener = Listener::saying(answer("307 Temporary Redirect", &["Location: /next"])).await;
+        let (http, url) = (http(settings()), listener.url("/").parse().unwrap());
+        let request = Request { redirects: Redirects::Never, ..Request::get(&url, Authorization::None, 1 << 16) };
+        let answered = fixture::session(&http, url.as_str()).send(request).await;
+        assert_eq!(answered.ok().map(|answer| answer.status), Some(StatusCode::TEMPORARY_REDIRECT));
+        assert_eq!(listener.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_wait_waits_alone_in_its_lane() {
+        let reset = Clock::system().now().as_second() + 600;
+        let spent = answer("200 OK", &["ratelimit-remaining: 0", &format!("ratelimit-reset: {reset}")]);
+        let listener = Listener::saying(spent).await;
+        let (http, url) = (http(settings()), listener.url("/"));
+        let tokens = ["first", "other"].map(|text| Token::new(text.into()).unwrap());
+        let [first, other] = tokens.each_ref().map(|token| Some(http.lane(Authorization::Bearer(token))));
+        assert!(
+            first != other && first == Some(http.lane(Authorization::Bearer(&Token::new("first".into()).unwrap())))
+        );
+        let session = |lane| {
+            let origins = vec![url.parse::<Url>().unwrap().origin()];
+            http.session(Scope { origins, authorities: None, private: true, lane }).unwrap()
+        };
+        for (name, lane, is_sent) in [
+            ("the last one that was allowed", first, true),
+            ("one more of the same token", first, false),
+            ("another token", other, true),
+            ("a registry's test, which nobody counts by token", None, true),
+            ("and one more of those", None, true),
+        ] {
+            let result = get_by(&session(lane), &url).await;
+            match result {
+                Ok(_) => assert!(is_sent, "{name}"),
+                Err(failure) => {
+                    assert!(matches!(failure, Failure::Held { cause: HeldCause::Asked, .. }), "{name}: {failure:?}");
+                    assert!(!is_sent, "{name}");
+                }
+            }
+        }
+        assert_eq!(listener.connections(), 4);
     }
 }

@@ -136,26 +136,19 @@ fn remedy(error: InvalidRegistryUrl) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::provider::{Provider, Way};
+    use crate::api::provider::DockerHub;
     use serde_json::{Value, json};
 
-    fn provider(generic: &Value) -> Provider {
-        let mut provider = json!({"generic": {"registryUrl": "https://r.example", "secretRef": {"name": "login"}}});
+    fn provider(generic: &Value) -> Generic {
+        let mut provider = json!({"registryUrl": "https://r.example", "secretRef": {"name": "login"}});
         for (key, value) in generic.as_object().unwrap() {
-            provider["generic"][key] = value.clone();
+            provider[key] = value.clone();
         }
         serde_json::from_value(provider).unwrap()
     }
 
-    fn of(provider: &Provider, allow_loopback: bool) -> Result<Endpoint, Problem> {
-        match provider.way() {
-            Way::Given(provider) => Endpoint::of(provider, allow_loopback),
-            Way::Issued(_) => panic!("its registry is not in the spec"),
-        }
-    }
-
     fn endpoint(generic: Value, allow_loopback: bool) -> Result<Endpoint, Problem> {
-        of(&provider(&generic), allow_loopback)
+        Endpoint::of(GivenBy::Generic(&provider(&generic)), allow_loopback)
     }
 
     #[test]
@@ -169,8 +162,8 @@ mod tests {
             let found = endpoint(generic.clone(), false).unwrap();
             assert_eq!((found.registry.api().as_str(), found.image_host.as_str()), (registry, image_host), "{generic}");
         }
-        let docker_hub: Provider = serde_json::from_value(json!({"dockerhub": {"secretRef": {"name": "x"}}})).unwrap();
-        let found = of(&docker_hub, false).unwrap();
+        let docker_hub: DockerHub = serde_json::from_value(json!({"secretRef": {"name": "x"}})).unwrap();
+        let found = Endpoint::of(GivenBy::Dockerhub(&docker_hub), false).unwrap();
         assert_eq!(found.registry.api().as_str(), "https://registry-1.docker.io/v2/");
         assert_eq!(found.shown_host().as_str(), "docker.io");
     }

@@ -11,19 +11,33 @@ use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
-use super::{Error, Io, access::Access, endpoint::Endpoint};
+use super::{
+    Error, Io,
+    access::{Access, Kinds, access_in},
+    api_url, digitalocean,
+    endpoint::Endpoint,
+    ionos, secret_not_found,
+};
 use crate::{
     api::{
-        provider::{IssuedBy, Provider},
+        Reason,
+        provider::{
+            IssuedBy, MAX_DIGITALOCEAN_LIFE_SECONDS, MAX_IONOS_LIFE_MINUTES, MIN_LIFE_SECONDS, Provider,
+            SecretReference,
+        },
         status::ObservedInput,
     },
     domain::{
         credential::Credential,
         host::RegistryHost,
         ledger::{Entry, Issuer},
+        token::Token,
     },
-    problem::Problem,
+    problem::{Problem, field},
 };
+
+/// How long a credential lives at least unless the spec says how long.
+const SHORTEST_USUAL_LIFE: Duration = Duration::from_secs(3600);
 
 /// One way to have credentials issued, implemented for the provider's part of the spec.
 pub trait Issues {
@@ -130,8 +144,7 @@ impl Api {
 /// # Errors
 /// A [`Problem`] of reason `InvalidSpec` that names the field `apiUrl`.
 pub fn api(provider: IssuedBy<'_>, allow_loopback: bool) -> Result<Api, Problem> {
-    let _ = (provider, allow_loopback);
-    todo!()
+    api_url::api(provider, allow_loopback)
 }
 
 /// Reads what gives access to the API of a provider.
@@ -139,8 +152,28 @@ pub fn api(provider: IssuedBy<'_>, allow_loopback: bool) -> Result<Api, Problem>
 /// # Errors
 /// [`Error::Unusable`] if the Secret is missing or cannot be used, else as for any read.
 pub async fn access(io: &Io<'_>, provider: IssuedBy<'_>) -> Result<(Access, ObservedInput), Error> {
-    let _ = (io, provider);
-    todo!()
+    // Whether loopback is meant was decided when the spec was read.
+    let host = api_url::api(provider, true)
+        .and_then(|api| RegistryHost::of(&api.url).ok_or_else(|| api_url::invalid(provider, api_url::Invalid::NotAUrl)))
+        .map_err(|problem| Error::Unusable { problem: Box::new(problem), inputs: vec![] })?;
+    let (reference, kinds, field) = match provider {
+        IssuedBy::Digitalocean(digital_ocean) => {
+            (&digital_ocean.secret_ref, Kinds::Token, field::DIGITALOCEAN_SECRET_REF)
+        }
+        IssuedBy::Ionos(ionos) => (&ionos.secret_ref, Kinds::TokenOrLogin, field::IONOS_SECRET_REF),
+    };
+    let unusable = |problem: Problem, input: Option<ObservedInput>| Error::Unusable {
+        problem: Box::new(problem.at(field)),
+        inputs: input.into_iter().collect(),
+    };
+    let name = &reference.name;
+    let Some((secret, input)) = io.secret(name).await.map_err(|error| error.at(field))? else {
+        return Err(unusable(secret_not_found(field, io.namespace(), name), None));
+    };
+    match access_in(&secret, reference, kinds, &host) {
+        Ok(access) => Ok((access, input)),
+        Err(problem) => Err(unusable(problem, Some(input))),
+    }
 }
 
 /// Reads what gives access to the API that issued something; none if the Secret is gone or cannot be used, for then nothing
@@ -149,8 +182,17 @@ pub async fn access(io: &Io<'_>, provider: IssuedBy<'_>) -> Result<(Access, Obse
 /// # Errors
 /// An answer of the API server that is no decision; trying again may help.
 pub async fn access_at(io: &Io<'_>, issuer: &Issuer) -> Result<Option<Access>, Error> {
-    let _ = (io, issuer);
-    todo!()
+    let Issuer::Ionos { api_url, secret: place, registry_id: _, contract_number: _ } = issuer else { return Ok(None) };
+    let host = api_url::read(api_url, true).ok().and_then(|url| RegistryHost::of(&url));
+    let Some(host) = host else { return Ok(None) };
+    let reference = SecretReference {
+        name: place.name.clone(),
+        username_key: place.username_key.clone(),
+        password_key: place.password_key.clone(),
+        token_key: place.token_key.clone(),
+    };
+    let Some((secret, _)) = io.secret(&place.name).await? else { return Ok(None) };
+    Ok(access_in(&secret, &reference, Kinds::TokenOrLogin, &host).ok())
 }
 
 /// [`Issues::prepare`] of any provider that issues credentials.
@@ -158,8 +200,10 @@ pub async fn access_at(io: &Io<'_>, issuer: &Issuer) -> Result<Option<Access>, E
 /// # Errors
 /// As there.
 pub async fn prepare(io: &Io<'_>, provider: IssuedBy<'_>, access: &Access) -> Result<Prepared, Error> {
-    let _ = (io, provider, access);
-    todo!()
+    match provider {
+        IssuedBy::Digitalocean(digital_ocean) => digital_ocean.prepare(io, access).await,
+        IssuedBy::Ionos(ionos) => ionos.prepare(io, access).await,
+    }
 }
 
 /// [`Issues::issue`] of any provider that issues credentials.
@@ -173,8 +217,10 @@ pub async fn issue(
     prepared: &Prepared,
     order: &Order<'_>,
 ) -> Result<Minted, Error> {
-    let _ = (io, provider, access, prepared, order);
-    todo!()
+    match provider {
+        IssuedBy::Digitalocean(digital_ocean) => digital_ocean.issue(io, access, prepared, order).await,
+        IssuedBy::Ionos(ionos) => ionos.issue(io, access, prepared, order).await,
+    }
 }
 
 /// Ends a credential, going by its entry alone; `access` is none where that is gone and not needed.
@@ -182,8 +228,19 @@ pub async fn issue(
 /// # Errors
 /// [`Error::Provider`] if it may work on, and why.
 pub async fn revoke(io: &Io<'_>, entry: &Entry, access: Option<&Access>) -> Result<Ended, Error> {
-    let _ = (io, entry, access);
-    todo!()
+    match &entry.issuer {
+        Issuer::Digitalocean { revoke_url } => {
+            let token = Token::new(entry.credential.password().to_owned())
+                .ok_or_else(|| cannot_end("what is recorded as a token of DigitalOcean cannot be one"))?;
+            Ok(digitalocean::revoke(io, revoke_url, &token).await?)
+        }
+        Issuer::Ionos { .. } => {
+            let access =
+                access.ok_or_else(|| cannot_end("the access to the API of IONOS is gone that deletes the token"))?;
+            let id = entry.id.as_deref().ok_or_else(|| cannot_end("no ID is recorded for a token of IONOS"))?;
+            Ok(ionos::delete(io, &entry.issuer, access, id).await?)
+        }
+    }
 }
 
 /// Whether it takes access to the API to end what a provider issued.
@@ -199,8 +256,10 @@ pub fn ends_by_access(provider: IssuedBy<'_>) -> bool {
 /// # Errors
 /// [`Error::Provider`] if it did not list all of them.
 pub async fn list(io: &Io<'_>, issuer: &Issuer, access: &Access, prefix: &str) -> Result<Vec<Listed>, Error> {
-    let _ = (io, issuer, access, prefix);
-    todo!()
+    match issuer {
+        Issuer::Digitalocean { .. } => Ok(vec![]),
+        Issuer::Ionos { .. } => Ok(ionos::list(io, issuer, access, prefix).await?),
+    }
 }
 
 /// Ends a credential that [`list`] showed.
@@ -208,13 +267,32 @@ pub async fn list(io: &Io<'_>, issuer: &Issuer, access: &Access, prefix: &str) -
 /// # Errors
 /// [`Error::Provider`] if it may work on, and why.
 pub async fn end(io: &Io<'_>, issuer: &Issuer, access: &Access, listed: &Listed) -> Result<Ended, Error> {
-    let _ = (io, issuer, access, listed);
-    todo!()
+    match issuer {
+        Issuer::Digitalocean { .. } => Err(cannot_end("DigitalOcean lists no credentials that could be ended").into()),
+        Issuer::Ionos { .. } => Ok(ionos::delete(io, issuer, access, &listed.id).await?),
+    }
+}
+
+fn cannot_end(message: &str) -> Problem {
+    Problem::new(Reason::InternalError, message)
+        .hint("it runs out by itself; it can be ended in the provider's console")
 }
 
 /// How long an issued credential is to live: what the spec says, or three refresh intervals and at least an hour, within what
 /// the provider allows.
 pub fn life(provider: IssuedBy<'_>, interval: Duration) -> Duration {
-    let _ = (provider, interval);
-    todo!()
+    let (wanted, longest) = match provider {
+        IssuedBy::Digitalocean(digital_ocean) => (digital_ocean.expiry_seconds, MAX_DIGITALOCEAN_LIFE_SECONDS),
+        IssuedBy::Ionos(ionos) => {
+            (ionos.token_ttl_minutes.map(|minutes| minutes.saturating_mul(60)), MAX_IONOS_LIFE_MINUTES * 60)
+        }
+    };
+    let seconds = |number: i64| Duration::from_secs(number.unsigned_abs());
+    match wanted {
+        Some(wanted) => seconds(wanted.clamp(MIN_LIFE_SECONDS, longest)),
+        None => interval.saturating_mul(3).max(SHORTEST_USUAL_LIFE).min(seconds(longest)),
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,21 +3,25 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::{Error, Given, Io, endpoint::Endpoint, secret_not_found};
+use super::{
+    Error, Given, Io,
+    endpoint::Endpoint,
+    secret_not_found,
+    secret_values::{self, check_bound_host, login, malformed, shown, text, value},
+};
 use crate::{
     api::{
         Reason,
-        names::{DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION, REGISTRY_HOST_ANNOTATION},
+        names::{DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION},
         provider::SecretReference,
         status::ObservedInput,
     },
-    domain::{
-        credential::Credential,
-        docker_config,
-        host::{RegistryHost, host_of_docker_config_key},
-    },
+    domain::{credential::Credential, docker_config, host::RegistryHost},
     problem::Problem,
 };
+
+/// What to do about a Secret that is for another host.
+const MISMATCH_HINT: &str = "refer to a Secret made for this registry, or correct registryUrl";
 
 /// Reads the login for a registry from the Secret that `field` refers to.
 ///
@@ -55,7 +59,7 @@ fn hosts(endpoint: &Endpoint) -> Vec<RegistryHost> {
 fn login_in(secret: &Secret, reference: &SecretReference, hosts: &[RegistryHost]) -> Result<Credential, Problem> {
     let name = reference.name.as_str();
     for host in hosts {
-        check_bound_host(secret, name, host)?;
+        check_bound_host(secret, name, host).map_err(mismatch)?;
     }
     match secret.type_.as_deref() {
         Some(DOCKER_CONFIG_JSON_TYPE) => docker_config_login(secret, name, hosts),
@@ -63,28 +67,6 @@ fn login_in(secret: &Secret, reference: &SecretReference, hosts: &[RegistryHost]
         Some(other) => Err(malformed(format!("Secret {name:?} has type {other:?}, which holds no registry login"))
             .hint("use type Opaque, kubernetes.io/basic-auth or kubernetes.io/dockerconfigjson")),
     }
-}
-
-/// A Secret may be bound to hosts by annotation. It is then never used for another one.
-fn check_bound_host(secret: &Secret, name: &str, wanted: &RegistryHost) -> Result<(), Problem> {
-    let Some(bound) = secret.metadata.annotations.as_ref().and_then(|a| a.get(REGISTRY_HOST_ANNOTATION)) else {
-        return Ok(());
-    };
-    let hosts = bound.split(',').map(host_of_docker_config_key).collect::<Option<Vec<_>>>();
-    let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty()) else {
-        return Err(mismatch(format!(
-            "the annotation {REGISTRY_HOST_ANNOTATION} of Secret {name:?} is not a registry host, nor several separated by \
-             commas"
-        )));
-    };
-    if hosts.contains(wanted) {
-        return Ok(());
-    }
-    Err(mismatch(format!(
-        "Secret {name:?} is bound to {} by its annotation {REGISTRY_HOST_ANNOTATION}; this connection would use it for \
-         {wanted}",
-        shown(&hosts)
-    )))
 }
 
 /// When the login ends, as a user may say by annotation: whoever made it often knows, and the registry does not tell.
@@ -96,11 +78,6 @@ fn expires_at(secret: &Secret, name: &str) -> Result<Option<Timestamp>, Problem>
         malformed(format!("the annotation {EXPIRES_AT_ANNOTATION} of Secret {name:?} is not a time"))
             .hint("write it as in RFC 3339, with a zone: 2027-01-31T12:00:00Z")
     })
-}
-
-fn shown(hosts: &[RegistryHost]) -> String {
-    let hosts: Vec<&str> = hosts.iter().take(5).map(RegistryHost::as_str).collect();
-    hosts.join(", ")
 }
 
 /// The entry for all of the hosts: one that names another host must not be used for it.
@@ -128,46 +105,25 @@ fn docker_config_login(secret: &Secret, name: &str, hosts: &[RegistryHost]) -> R
 
 fn basic_login(secret: &Secret, reference: &SecretReference) -> Result<Credential, Problem> {
     let name = reference.name.as_str();
-    let text = |key: &str| {
-        let bytes = value(secret, key).ok_or_else(|| key_missing(secret, name, key))?;
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| malformed(format!("the value of key {key:?} in Secret {name:?} is not UTF-8 text")))
-    };
+    let text = |key: &str| text(secret, name, key)?.ok_or_else(|| key_missing(secret, name, key));
     let username = text(reference.username_key.as_deref().unwrap_or("username"))?;
     let password = text(reference.password_key.as_deref().unwrap_or("password"))?;
-    Credential::new(username, password).map_err(|error| {
-        malformed(format!("Secret {name:?} holds no usable login: {error}"))
-            .hint("a line break often comes from echo or an editor; kubectl create secret --from-literal adds none")
-    })
-}
-
-fn value<'a>(secret: &'a Secret, key: &str) -> Option<&'a [u8]> {
-    secret.data.as_ref()?.get(key).map(|value| value.0.as_slice())
+    login(name, username, password)
 }
 
 fn key_missing(secret: &Secret, name: &str, key: &str) -> Problem {
-    const SHOWN: usize = 5;
-    let keys: Vec<&str> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
-    let present = match keys.len() {
-        0 => "it has no keys at all".to_owned(),
-        count if count > SHOWN => format!("it has {} and {} more", keys[..SHOWN].join(", "), count - SHOWN),
-        _ => format!("it has {}", keys.join(", ")),
-    };
-    Problem::new(Reason::SecretKeyMissing, format!("Secret {name:?} has no key {key:?}; {present}"))
+    secret_values::key_missing(secret, name, key)
         .hint("add the key, or name the right ones in usernameKey and passwordKey")
 }
 
-fn malformed(message: String) -> Problem {
-    Problem::new(Reason::SecretMalformed, message)
-}
-
 fn mismatch(message: String) -> Problem {
-    Problem::new(Reason::HostMismatch, message).hint("refer to a Secret made for this registry, or correct registryUrl")
+    Problem::new(Reason::HostMismatch, message).hint(MISMATCH_HINT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{api::names::REGISTRY_HOST_ANNOTATION, domain::host::host_of_docker_config_key};
     use serde_json::json;
 
     fn secret(type_: &str, data: &[(&str, &str)], annotations: &[(&str, &str)]) -> Secret {

@@ -3,14 +3,20 @@
 //! Some read a login that stands in a Secret ([`CredentialSource`]); others ask an API to issue one ([`issuing`]).
 
 pub mod access;
+mod api_url;
 pub mod authorities;
 mod digitalocean;
 mod dockerhub;
 pub mod endpoint;
+#[cfg(test)]
+mod fixture;
 mod generic;
 mod ionos;
 pub mod issuing;
 mod login_secret;
+mod refusal;
+mod secret_values;
+mod service;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -152,12 +158,13 @@ pub fn secret_ref_field(provider: &Provider) -> &'static str {
 
 /// The problem of a Secret that does not exist.
 pub fn secret_not_found(field: &'static str, namespace: &str, name: &str) -> Problem {
+    let keys = match field {
+        field::DIGITALOCEAN_SECRET_REF | field::IONOS_SECRET_REF => "--from-literal=token=...",
+        _ => "--from-literal=username=... --from-literal=password=...",
+    };
     Problem::new(Reason::SecretNotFound, format!("Secret {name:?} does not exist in namespace {namespace:?}"))
         .at(field)
-        .hint(format!(
-            "create it: kubectl create secret generic {name} --namespace {namespace} --from-literal=username=... \
-             --from-literal=password=..."
-        ))
+        .hint(format!("create it: kubectl create secret generic {name} --namespace {namespace} {keys}"))
 }
 
 /// Reads the credential of a provider whose credentials are given.

@@ -11,10 +11,11 @@ use super::fault::{Fault, fault};
 use crate::{
     api::Reason,
     net::{
-        Answer, Failure, ForbiddenAddress, HeldCause,
+        Answer, Failure,
         retry_after::{self, UNNAMED_PAUSE},
     },
     problem::Problem,
+    unanswered,
 };
 
 /// The pause after a login that was answered with a client error other than a refusal: it may count as a failed one.
@@ -162,48 +163,11 @@ fn is_rate_limit(answer: &Answer, found: Fault) -> bool {
 
 /// The problem of a request that got no answer.
 pub(super) fn unanswered(place: &Place, failure: &Failure) -> Problem {
-    let pause = match failure {
-        Failure::Held { pause, .. } => Some(*pause),
-        _ => None,
-    };
     let Place { rung, who } = place;
-    let reason = reason_of(failure);
+    let reason = unanswered::reason(failure);
     let problem = Problem::new(reason, format!("{rung}: {who} gave no usable answer: {failure}"));
-    Problem { retry_after: pause, ..problem }.hint(advice(failure).unwrap_or(reason.fix()))
-}
-
-/// What to do about a request that got no answer, where it is something else than usual for the reason.
-fn advice(failure: &Failure) -> Option<&'static str> {
-    match failure {
-        Failure::AddressNotAllowed(ForbiddenAddress::Loopback) => Some(
-            "use an address that Pods can reach; for tests on one machine start the operator with --allow-loopback",
-        ),
-        Failure::AddressNotAllowed(ForbiddenAddress::Private) => Some(
-            "use the registry's public address, or ask whoever runs the operator to start it without \
-             --forbid-private-addresses",
-        ),
-        Failure::Proxy(_) => {
-            Some("ask whoever runs the operator to look at the proxy that --https-proxy names; delivered Secrets stay")
-        }
-        Failure::Held { cause: HeldCause::Unanswered(failure), .. } => advice(failure),
-        _ => None,
-    }
-}
-
-fn reason_of(failure: &Failure) -> Reason {
-    match failure {
-        Failure::AddressNotAllowed(_) => Reason::AddressNotAllowed,
-        Failure::Tls(_) => Reason::TlsFailed,
-        Failure::TooLong | Failure::OutOfScope => Reason::ProtocolError,
-        Failure::NotResolved
-        | Failure::TimedOut
-        | Failure::ConnectionRefused
-        | Failure::NotConnected
-        | Failure::Proxy(_)
-        | Failure::Broken => Reason::Unreachable,
-        Failure::Held { cause: HeldCause::Asked, .. } => Reason::RateLimited,
-        Failure::Held { cause: HeldCause::Unanswered(failure), .. } => reason_of(failure),
-    }
+    let advice = unanswered::advice(failure, "the registry's").unwrap_or_else(|| reason.fix().to_owned());
+    Problem { retry_after: unanswered::pause(failure), ..problem }.hint(advice)
 }
 
 /// A problem with the usual advice for its reason.

@@ -199,7 +199,7 @@ fn may_have_arrived(failure: &Failure) -> bool {
 
 /// A request for what most requests are for: an answer of ordinary length.
 fn get<'r>(url: &'r Url, authorization: Authorization<'r>) -> Request<'r> {
-    Request { method: Method::GET, url, authorization, accept: None, body_limit: BODY_LIMIT, limit: None }
+    Request::get(url, authorization, BODY_LIMIT)
 }
 
 impl TokenServer {

@@ -101,6 +101,7 @@ pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Tim
         authorities: question.authorities.clone(),
         // Every connection is a namespaced one.
         private: !http.forbids_private(),
+        lane: None,
     };
     let session = match http.session(scope) {
         Ok(session) => session,

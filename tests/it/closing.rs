@@ -15,7 +15,10 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use regcred::{
-    api::{ConditionType, RegistryConnection, condition, names::DOCKER_CONFIG_JSON_KEY},
+    api::{
+        ConditionType, RegistryConnection, condition,
+        names::{DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE},
+    },
     controller::stored::Stored,
 };
 use serde_json::Value;
@@ -150,7 +153,10 @@ impl Scenario {
         }
         ensure!(judged > 0, "no status was seen");
         for secret in self.secrets().list(&Default::default()).await? {
-            if secret.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "regcred") {
+            let is_target = secret.type_.as_deref() == Some(DOCKER_CONFIG_JSON_TYPE);
+            if is_target
+                && secret.labels().get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "regcred")
+            {
                 let image = image_of(&secret)?;
                 let found = self.shared.keyring.credentials(&image, std::slice::from_ref(&secret))?;
                 ensure!(

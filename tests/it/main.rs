@@ -31,6 +31,7 @@ mod faults;
 mod generated;
 mod guide;
 mod hostile;
+mod issued;
 mod layouts;
 mod limits;
 mod metrics;
