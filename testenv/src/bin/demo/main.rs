@@ -1,9 +1,11 @@
-//! The demo: one connection from `kubectl apply` to a pulled image, through a wrong password and back, on real parts.
+//! The demo, on real parts: one connection from `kubectl apply` to a pulled image, through a wrong password and back; and one
+//! whose credential a provider issues, through a renewal.
 //!
 //! This file is the frame: arguments, signals, and what happens when something fails. The story itself is in `story`.
 #![allow(clippy::print_stdout)]
 
 mod connection;
+mod issued;
 mod kubectl;
 mod operator;
 mod stage;

@@ -14,7 +14,14 @@ use tokio::time::sleep;
 use crate::DEADLINE;
 
 /// The arguments, shown as they are.
-pub const ARGUMENTS: [&str; 4] = ["run", "--allow-loopback", "--metrics-addr", "127.0.0.1:0"];
+pub const ARGUMENTS: [&str; 6] =
+    ["run", "--allow-loopback", "--metrics-addr", "127.0.0.1:0", "--revocation-grace", REVOCATION_GRACE];
+
+/// How long a replaced credential works on: shorter than anywhere else, for somebody waits.
+pub const REVOCATION_GRACE: &str = "3s";
+
+/// The operator's own namespace.
+pub const NAMESPACE: &str = "regcred-system";
 
 /// How often an answer is looked for: finer than what is measured.
 const POLL: Duration = Duration::from_millis(2);

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use testenv::certificates::Authority;
+use testenv::provider::digital_ocean;
 use testenv::tools::{self, Tool};
-use testenv::{ControlPlane, Keyring, Registry, Scratch, TokenServer, registry, token_server};
+use testenv::{ControlPlane, DigitalOcean, Keyring, Registry, Scratch, TokenServer, registry, token_server};
 use tokio::task::spawn_blocking;
 
 use crate::kubectl::Kubectl;
 use crate::operator::Operator;
-use crate::{story, told};
+use crate::{issued, story, told};
 
 /// The programs of the demo, so that they are built in one go.
 const TOOLS: [Tool; 7] = [
@@ -38,6 +39,8 @@ pub struct Stage {
     pub tokens: TokenServer,
     /// The certificate of the authority that both are signed by, as a file.
     pub authority: PathBuf,
+    /// A provider that issues credentials, with a registry of its own.
+    pub ocean: DigitalOcean,
     /// The control plane.
     pub plane: ControlPlane,
     program: PathBuf,
@@ -54,7 +57,9 @@ impl Stage {
         let tls = Some(authority.server(&["localhost"])?);
         let tokens = TokenServer::start_with(token_server::Options { tls: tls.clone(), ..Default::default() })?;
         let options = registry::Options { authentication: tokens.trust().into(), tls };
-        let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start_with(options))?;
+        let account = digital_ocean::Options { registries: vec![issued::REGISTRY.to_owned()], ..Default::default() };
+        let (plane, registry, ocean) =
+            tokio::try_join!(ControlPlane::start(), Registry::start_with(options), DigitalOcean::start(account))?;
         let certificate = folder.path().join("ca.crt");
         fs::write(&certificate, authority.certificate()).context("write the authority's certificate")?;
         let kubectl = spawn_blocking(|| tools::path(Tool::Kubectl)).await??;
@@ -64,6 +69,7 @@ impl Stage {
             kubectl: Kubectl::new(kubectl, plane.kubeconfig_path(), folder.path(), root),
             operator: None,
             registry,
+            ocean,
             tokens,
             authority: certificate,
             plane,
@@ -99,7 +105,7 @@ impl Stage {
 
     /// Brings all logs together in one folder that stays.
     pub fn keep_logs(&mut self) -> Result<PathBuf> {
-        for folder in [self.plane.folder(), self.registry.folder()] {
+        for folder in [self.plane.folder(), self.registry.folder(), self.ocean.registry().folder()] {
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
                 if let (Some("log"), Some(name)) = (path.extension().and_then(|e| e.to_str()), path.file_name()) {
@@ -124,6 +130,7 @@ impl Stage {
         println!("   token server     {}", self.tokens.realm());
         println!("   their authority  {}", self.authority.display());
         println!("   private image    {}", story::image(&host));
+        println!("   provider's API   {} (a fake)", self.ocean.api_url());
         println!("   operator's log   {}", self.operator_log().display());
         println!("   metrics          http://{}/metrics", operator.address());
         println!("\nEnter or Ctrl-C here ends and removes it all.");
@@ -133,14 +140,15 @@ impl Stage {
     /// Ends everything and makes sure that nothing is left.
     pub fn end(self) -> Result<()> {
         let mut pids = self.plane.pids();
-        pids.extend(self.registry.pid());
-        let folders = [self.plane.folder(), self.registry.folder(), self.folder.path()].map(Path::to_owned);
+        pids.extend([self.registry.pid(), self.ocean.registry().pid()].into_iter().flatten());
+        let folders = [self.plane.folder(), self.registry.folder(), self.ocean.registry().folder(), self.folder.path()];
+        let folders = folders.map(Path::to_owned);
         if let Some(operator) = self.operator {
             pids.push(operator.pid());
             let (status, took) = operator.end()?;
             told::fact(&format!("regcred ended {} after SIGTERM, {status}", told::milliseconds(took)));
         }
-        drop((self.keyring, self.registry, self.tokens, self.plane, self.folder));
+        drop((self.keyring, self.registry, self.ocean, self.tokens, self.plane, self.folder));
         let left: Vec<u32> = pids.iter().copied().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         ensure!(left.is_empty(), "still running: {left:?}");
         if std::env::var_os(testenv::scratch::KEEP_VARIABLE).is_none_or(|value| value.is_empty()) {

@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{Api, ResourceExt as _};
 
 use crate::connection::{Sighting, Watch};
+use crate::issued;
 use crate::operator;
 use crate::stage::Stage;
 use crate::told;
@@ -62,7 +63,8 @@ pub async fn tell(stage: &mut Stage) -> Result<()> {
     let delivered = the_pull(stage, &pushed).await?;
     a_wrong_password(stage, &mut watch, &delivered, &pushed).await?;
     the_recovery(stage, &mut watch, &delivered, &pushed).await?;
-    the_cost(stage)
+    let next = issued::tell(stage, 8).await?;
+    the_cost(stage, next)
 }
 
 async fn the_parts(stage: &Stage) -> Result<()> {
@@ -82,6 +84,7 @@ async fn the_operator(stage: &mut Stage) -> Result<()> {
     kubectl.show(&["wait", "--for", "condition=Established", "--timeout", "30s", &crd]).await?;
     // Established comes a moment before the kind is really served, and the operator's start is measured.
     kubectl.show(&["get", "regconn", "--all-namespaces"]).await?;
+    kubectl.show(&["create", "namespace", operator::NAMESPACE]).await?;
     told::command(&format!("regcred {}", operator::ARGUMENTS.join(" ")));
     let operator = stage.start_operator().await?;
     let (pid, took) = (operator.pid(), told::milliseconds(operator.ready_after));
@@ -185,8 +188,8 @@ async fn the_recovery(stage: &Stage, watch: &mut Watch, before: &Secret, pushed:
     Ok(())
 }
 
-fn the_cost(stage: &Stage) -> Result<()> {
-    told::step(8, "What the operator takes, and its end");
+fn the_cost(stage: &Stage, number: usize) -> Result<()> {
+    told::step(number, "What the operator takes, and its end");
     let operator = stage.operator.as_ref().context("the operator runs")?;
     told::fact(&format!(
         "resident memory of process {}: {} (peak {})",
