@@ -68,7 +68,7 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
         bring_policy(&context, &observed).await?;
         return Ok(wake_at_expiry(&context, &observed.status));
     }
-    let connection = match validate(&observed.object, context.allow_loopback) {
+    let mut connection = match validate(&observed.object, context.allow_loopback) {
         Ok(connection) => connection,
         Err(problem) => {
             acted_on_requests(&context, &mut observed);
@@ -86,6 +86,8 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     let Some(outcome) = pass(&context, &mut observed, &connection, now).await? else {
         return Ok(Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64())));
     };
+    // Where the registry is that a credential was issued for, this pass may have found out.
+    connection.site = connection.site_told_by(&observed.object).or(connection.site);
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
     if outcome.delivery == Delivery::Current {
         retire(&context, &observed, &connection).await?;
@@ -129,7 +131,11 @@ async fn pass(
             // Such a provider names its registry in the spec.
             None => Ok(Some(Outcome::nothing_due(connection, observed, now))),
         },
-        Way::Issued(provider) => renew::renew(context, observed, connection, provider, due, now).await,
+        Way::Issued(provider) => match &connection.api {
+            Some(api) => renew::renew(context, observed, connection, (provider, api), due, now).await,
+            // Such a provider has an API.
+            None => Ok(Some(Outcome::nothing_due(connection, observed, now))),
+        },
     }
 }
 

@@ -1,8 +1,6 @@
 //! Judges an issued credential with a login at the registry, and takes the consequences in the ledger: a candidate becomes
 //! the current one, is kept to be judged again, or comes to nothing; the current one stays or is refused. IO.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Book, Pass, acted_on_requests};
@@ -12,7 +10,7 @@ use crate::{
         status::{LastTest, ObservedInput},
     },
     controller::{
-        due::{Cause, Due, expires_at, settled_problem},
+        due::{Cause, Due, PAUSE_AFTER_FAILED_REPOSITORY, expires_at, settled_problem},
         error::Error,
         memory::{Attempt, Trouble},
         observe::Observed,
@@ -27,8 +25,8 @@ use crate::{
     provider::secret_ref_field,
 };
 
-/// The longest time until a credential that could not be judged is tried again, as far as that is up to us.
-const NEXT_TRY: SignedDuration = SignedDuration::from_mins(10);
+/// How long a pass may take.
+const LONGEST_PASS: SignedDuration = SignedDuration::from_secs(60);
 
 /// What came of a look at the current credential.
 pub(super) enum Judged {
@@ -77,7 +75,7 @@ impl Pass<'_> {
             }
         };
         // Nobody may be left without a credential because a better one cannot be proven.
-        if self.presses(observed, book, problem.retry_after) {
+        if self.presses(observed, book) {
             tracing::warn!(
                 connection = %self.connection.reference,
                 "a credential is delivered unproven, because the one before it is about to expire"
@@ -209,7 +207,7 @@ impl Pass<'_> {
                 "so many replaced credentials could not be revoked that no further one is issued before it has to be";
             let problem = Problem::new(Reason::UpstreamError, message)
                 .at(secret_ref_field(&self.connection.provider))
-                .hint("read the operator's log and its events about why they cannot be revoked");
+                .hint("read the events of the connection about why they cannot be revoked, or let them live for a shorter time");
             self.pause(observed, &problem, None);
             return Some(problem);
         }
@@ -223,10 +221,11 @@ impl Pass<'_> {
         })
     }
 
-    /// Whether what is delivered ends, or is refused, before the next try.
-    fn presses(&self, observed: &Observed, book: &Book, asked: Option<Duration>) -> bool {
-        let asked = asked.and_then(|asked| SignedDuration::try_from(asked).ok()).unwrap_or_default();
-        let next = self.now.saturating_add(NEXT_TRY.max(asked * 2)).unwrap_or(Timestamp::MAX);
+    /// Whether what is delivered ends before the next try has come to an end, or is refused.
+    fn presses(&self, observed: &Observed, book: &Book) -> bool {
+        let attempt = self.context.memories.recall(observed.uid()).attempt;
+        let next = attempt.map_or_else(|| add(self.now, PAUSE_AFTER_FAILED_REPOSITORY), |attempt| attempt.not_before);
+        let next = add(next, LONGEST_PASS);
         let is_refused = book.ledger.current.as_ref().is_some_and(|current| current.refused);
         expires_at(&observed.status).is_some_and(|end| end <= next) || is_refused
     }
@@ -256,6 +255,10 @@ impl Pass<'_> {
             memory.attempt = None;
         });
     }
+}
+
+fn add(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 /// The key in the docker config under which a credential is rendered.

@@ -55,7 +55,7 @@ struct Pass<'a> {
     context: &'a Context,
     connection: &'a Connection,
     provider: IssuedBy<'a>,
-    api: issuing::Api,
+    api: &'a issuing::Api,
     due: Due,
     now: Timestamp,
     /// What was read for it, or before.
@@ -71,14 +71,10 @@ pub async fn renew(
     context: &Context,
     observed: &mut Observed,
     connection: &Connection,
-    provider: IssuedBy<'_>,
+    (provider, api): (IssuedBy<'_>, &issuing::Api),
     due: Due,
     now: Timestamp,
 ) -> Result<Option<Outcome>, Error> {
-    let api = match issuing::api(provider, context.allow_loopback) {
-        Ok(api) => api,
-        Err(problem) => return Ok(Some(Outcome::unchanged(Some(problem), delivery(connection, observed)))),
-    };
     let inputs = match observed.memory.judged.is_empty() {
         true => observed.status.observed_inputs.clone(),
         false => observed.memory.judged.clone(),

@@ -52,6 +52,8 @@ pub struct Connection {
     pub site: Option<Site>,
     /// How the login is tested; none delivers it as it is given.
     pub test: Option<TestPlan>,
+    /// Where the provider's API is, if it has one.
+    pub api: Option<Api>,
     /// Only repositories below this path are served.
     pub prefix: Option<RepositoryName>,
     /// How the credential is obtained.
@@ -68,6 +70,14 @@ pub struct Connection {
     pub on_rejected: OnRejected,
     /// What the end of the connection does to the target.
     pub deletion_policy: DeletionPolicy,
+}
+
+impl Connection {
+    /// The registry that the credential which is delivered is for, as a status tells; none if a provider's API does not say.
+    pub fn site_told_by(&self, object: &RegistryConnection) -> Option<Site> {
+        let endpoint = issued_before(object, self.api.as_ref()?)?;
+        Some(Site::new(endpoint, self.prefix.as_ref()))
+    }
 }
 
 /// A registry, and which of its images the login serves.
@@ -117,9 +127,12 @@ pub struct Target {
 /// A [`Problem`] of reason `InvalidSpec` that names the field.
 pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Connection, Problem> {
     let spec = &object.spec;
-    let endpoint = match spec.provider.way() {
-        Way::Given(provider) => Some(Endpoint::of(provider, allow_loopback)?),
-        Way::Issued(provider) => issued_before(object, &issuing::api(provider, allow_loopback)?),
+    let (endpoint, api) = match spec.provider.way() {
+        Way::Given(provider) => (Some(Endpoint::of(provider, allow_loopback)?), None),
+        Way::Issued(provider) => {
+            let api = issuing::api(provider, allow_loopback)?;
+            (issued_before(object, &api), Some(api))
+        }
     };
     let prefix = match &spec.repository_prefix {
         None => None,
@@ -173,6 +186,7 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     Ok(Connection {
         reference: ConnectionReference::namespaced(object.namespace().unwrap_or_default(), object.name_any()),
         site: endpoint.map(|endpoint| Site::new(endpoint, prefix.as_ref())),
+        api,
         prefix,
         test,
         provider: spec.provider.clone(),
