@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use super::Authorization;
 
 /// Stands for one credential within this process. It is keyed anew in every process and must not leave it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lane(u64);
 
 /// Makes [`Lane`]s that can be compared with each other.

@@ -4,20 +4,25 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
 use sha2::{Digest, Sha256};
 
-use super::secret_values::{check_bound_host, key_missing, login, malformed, text};
+use super::{
+    Error, Io, api_url, secret_not_found,
+    secret_values::{check_bound_host, key_missing, login, malformed, text},
+};
 use crate::{
     api::{
         Reason,
         names::{FIELD_MANAGER, LEDGER_TYPE, MANAGED_BY_LABEL},
-        provider::SecretReference,
+        provider::{IssuedBy, SecretReference},
+        status::ObservedInput,
     },
     domain::{
         credential::{Credential, Fingerprint, Fingerprints},
         host::RegistryHost,
+        ledger::Issuer,
         token::Token,
     },
     net::Authorization,
-    problem::Problem,
+    problem::{Problem, field},
 };
 
 /// From this length on, in bytes, a part of a token is told from an ordinary word.
@@ -34,7 +39,7 @@ pub enum Access {
 
 /// What a Secret may hold for an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kinds {
+enum Kinds {
     /// A token.
     Token,
     /// A token, or else a user name and a password.
@@ -70,6 +75,50 @@ impl Access {
     }
 }
 
+/// See [`issuing::access`](super::issuing::access).
+pub(super) async fn read(io: &Io<'_>, provider: IssuedBy<'_>) -> Result<(Access, ObservedInput), Error> {
+    // Whether loopback is meant was decided when the spec was read.
+    let host = api_url::api(provider, true)
+        .and_then(|api| RegistryHost::of(&api.url).ok_or_else(|| api_url::invalid(provider, api_url::Invalid::NotAUrl)))
+        .map_err(|problem| Error::Unusable { problem: Box::new(problem), inputs: vec![] })?;
+    let (reference, kinds, field) = match provider {
+        IssuedBy::Digitalocean(digital_ocean) => {
+            (&digital_ocean.secret_ref, Kinds::Token, field::DIGITALOCEAN_SECRET_REF)
+        }
+        IssuedBy::Ionos(ionos) => (&ionos.secret_ref, Kinds::TokenOrLogin, field::IONOS_SECRET_REF),
+    };
+    let unusable = |problem: Problem, input: Option<ObservedInput>| Error::Unusable {
+        problem: Box::new(problem.at(field)),
+        inputs: input.into_iter().collect(),
+    };
+    let name = &reference.name;
+    let Some((secret, input)) = io.secret(name).await.map_err(|error| error.at(field))? else {
+        return Err(unusable(secret_not_found(field, io.namespace(), name), None));
+    };
+    match access_in(&secret, reference, kinds, &host) {
+        Ok(access) => Ok((access, input)),
+        Err(problem) => Err(unusable(problem, Some(input))),
+    }
+}
+
+/// See [`issuing::access_at`](super::issuing::access_at).
+pub(super) async fn read_at(io: &Io<'_>, issuer: &Issuer) -> Result<Option<Access>, Error> {
+    let (api_url, place) = match issuer {
+        Issuer::Digitalocean { .. } => return Ok(None),
+        Issuer::Ionos { api_url, secret, .. } => (api_url, secret),
+    };
+    let host = api_url::read(api_url, true).ok().and_then(|url| RegistryHost::of(&url));
+    let Some(host) = host else { return Ok(None) };
+    let reference = SecretReference {
+        name: place.name.clone(),
+        username_key: place.username_key.clone(),
+        password_key: place.password_key.clone(),
+        token_key: place.token_key.clone(),
+    };
+    let Some((secret, _)) = io.secret(&place.name).await? else { return Ok(None) };
+    Ok(access_in(&secret, &reference, Kinds::TokenOrLogin, &host).ok())
+}
+
 /// Whether a text quotes what a request carried. Innocent texts may be taken for quotes; that errs on the safe side.
 pub(super) fn is_quoted(carried: Authorization<'_>, text: &str) -> bool {
     match carried {
@@ -88,7 +137,7 @@ pub(super) fn is_quoted(carried: Authorization<'_>, text: &str) -> bool {
 ///
 /// # Errors
 /// A [`Problem`] without a field.
-pub(super) fn access_in(
+fn access_in(
     secret: &Secret,
     reference: &SecretReference,
     kinds: Kinds,
@@ -170,8 +219,8 @@ mod tests {
     }
 
     fn read(secret: &serde_json::Value, token_key: Option<&str>, kinds: Kinds) -> Result<String, Problem> {
-        let secret: Secret = serde_json::from_value(secret.clone()).unwrap();
-        let host = RegistryHost::parse("api.example").unwrap();
+        let secret: Secret = serde_json::from_value(secret.clone()).unwrap_or_else(|error| panic!("{error}"));
+        let host = RegistryHost::parse("api.example").unwrap_or_else(|error| panic!("{error}"));
         access_in(&secret, &reference(token_key), kinds, &host).map(|access| match access {
             Access::Token(token) => token.expose().to_owned(),
             Access::Login(login) => format!("{} {}", login.username(), login.password()),
@@ -247,6 +296,7 @@ mod tests {
         ] {
             let problem = read(&secret, token_key, kinds).unwrap_err();
             assert_eq!(problem.reason, expected, "{name}");
+            assert_eq!(problem.message.contains("writes itself"), ["a ledger", "ours"].contains(&name), "{name}");
             assert!(problem.hint.is_some(), "{name}");
             assert!(!format!("{problem:?}").contains("canary"), "{name}: {problem:?}");
         }

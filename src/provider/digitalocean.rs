@@ -177,7 +177,7 @@ pub(super) async fn revoke(io: &Io<'_>, revoke_url: &str, token: &Token) -> Resu
             .hint(Reason::InternalError.fix())
     })?;
     let place = Place { dialect: Dialect::DigitalOcean, noun: "DigitalOcean's revocation", url: &url, api_url: None };
-    // A token that is about to end has no count of its own worth keeping.
+    // Every revocation carries another token, so a pause that one is told is for all.
     let service = Service::new(io, &place, Authorization::Bearer(token), false)?;
     let answer = service.post(&url, Content::form(&[("token", token.expose())])).await?;
     match answer.status {

@@ -13,18 +13,15 @@ use url::Url;
 
 use super::{
     Error, Io,
-    access::{Access, Kinds, access_in},
+    access::{self, Access},
     api_url, digitalocean,
     endpoint::Endpoint,
-    ionos, secret_not_found,
+    ionos,
 };
 use crate::{
     api::{
         Reason,
-        provider::{
-            IssuedBy, MAX_DIGITALOCEAN_LIFE_SECONDS, MAX_IONOS_LIFE_MINUTES, MIN_LIFE_SECONDS, Provider,
-            SecretReference,
-        },
+        provider::{IssuedBy, MAX_DIGITALOCEAN_LIFE_SECONDS, MAX_IONOS_LIFE_MINUTES, MIN_LIFE_SECONDS, Provider},
         status::ObservedInput,
     },
     domain::{
@@ -33,7 +30,7 @@ use crate::{
         ledger::{Entry, Issuer},
         token::Token,
     },
-    problem::{Problem, field},
+    problem::Problem,
 };
 
 /// How long a credential lives at least unless the spec says how long.
@@ -152,28 +149,7 @@ pub fn api(provider: IssuedBy<'_>, allow_loopback: bool) -> Result<Api, Problem>
 /// # Errors
 /// [`Error::Unusable`] if the Secret is missing or cannot be used, else as for any read.
 pub async fn access(io: &Io<'_>, provider: IssuedBy<'_>) -> Result<(Access, ObservedInput), Error> {
-    // Whether loopback is meant was decided when the spec was read.
-    let host = api_url::api(provider, true)
-        .and_then(|api| RegistryHost::of(&api.url).ok_or_else(|| api_url::invalid(provider, api_url::Invalid::NotAUrl)))
-        .map_err(|problem| Error::Unusable { problem: Box::new(problem), inputs: vec![] })?;
-    let (reference, kinds, field) = match provider {
-        IssuedBy::Digitalocean(digital_ocean) => {
-            (&digital_ocean.secret_ref, Kinds::Token, field::DIGITALOCEAN_SECRET_REF)
-        }
-        IssuedBy::Ionos(ionos) => (&ionos.secret_ref, Kinds::TokenOrLogin, field::IONOS_SECRET_REF),
-    };
-    let unusable = |problem: Problem, input: Option<ObservedInput>| Error::Unusable {
-        problem: Box::new(problem.at(field)),
-        inputs: input.into_iter().collect(),
-    };
-    let name = &reference.name;
-    let Some((secret, input)) = io.secret(name).await.map_err(|error| error.at(field))? else {
-        return Err(unusable(secret_not_found(field, io.namespace(), name), None));
-    };
-    match access_in(&secret, reference, kinds, &host) {
-        Ok(access) => Ok((access, input)),
-        Err(problem) => Err(unusable(problem, Some(input))),
-    }
+    access::read(io, provider).await
 }
 
 /// Reads what gives access to the API that issued something; none if the Secret is gone or cannot be used, for then nothing
@@ -182,17 +158,7 @@ pub async fn access(io: &Io<'_>, provider: IssuedBy<'_>) -> Result<(Access, Obse
 /// # Errors
 /// An answer of the API server that is no decision; trying again may help.
 pub async fn access_at(io: &Io<'_>, issuer: &Issuer) -> Result<Option<Access>, Error> {
-    let Issuer::Ionos { api_url, secret: place, registry_id: _, contract_number: _ } = issuer else { return Ok(None) };
-    let host = api_url::read(api_url, true).ok().and_then(|url| RegistryHost::of(&url));
-    let Some(host) = host else { return Ok(None) };
-    let reference = SecretReference {
-        name: place.name.clone(),
-        username_key: place.username_key.clone(),
-        password_key: place.password_key.clone(),
-        token_key: place.token_key.clone(),
-    };
-    let Some((secret, _)) = io.secret(&place.name).await? else { return Ok(None) };
-    Ok(access_in(&secret, &reference, Kinds::TokenOrLogin, &host).ok())
+    access::read_at(io, issuer).await
 }
 
 /// [`Issues::prepare`] of any provider that issues credentials.

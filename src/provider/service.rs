@@ -51,7 +51,8 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// A way to the API. Requests that carry an API credential count together; `counts` is false for others.
+    /// A way to the API. Where it counts requests by what they carry, `counts` is true; where they are too different for
+    /// that, all of this operator's count together.
     pub(super) fn new(
         io: &Io<'a>,
         place: &Place<'_>,

@@ -203,8 +203,8 @@ impl Pass<'_> {
     /// What was in the way of a renewal that is overdue: a test of what is there does not put that right.
     fn overdue(&self, observed: &Observed, book: &Book) -> Option<Problem> {
         if book.ledger.is_full() && self.due == Due::Renew(Cause::TimePassed) {
-            let message =
-                "so many replaced credentials could not be revoked that no further one is issued before it has to be";
+            let message = "so many replaced credentials still work that no further one is issued before it has to be: they could \
+                 not be revoked, or no successor was ever proven";
             let problem = Problem::new(Reason::UpstreamError, message)
                 .at(secret_ref_field(&self.connection.provider))
                 .hint("read the events of the connection about why they cannot be revoked, or let them live for a shorter time");

@@ -194,7 +194,7 @@ fn entry(revoke_url: String) -> Entry {
     Entry {
         revision: "r-1".into(),
         id: None,
-        credential: Credential::new("me@example.com".into(), "canary+ minted".replace(' ', "/")).unwrap(),
+        credential: Credential::new("me@example.com".into(), "canary+/minted".into()).unwrap(),
         issued_at: Timestamp::UNIX_EPOCH,
         expires_at: Timestamp::MAX,
         registry: RegistryHost::parse("registry.digitalocean.com").unwrap(),
@@ -223,7 +223,6 @@ async fn revoking_says_what_came_of_it() {
         ("302 Found", Err(R::ProtocolError)),
         ("400 Bad Request", Err(R::ProtocolError)),
     ] {
-        let world = if status.starts_with("429") { World::new() } else { World::with(vec![]) };
         let console = Listener::scripted(vec![(REVOKE, says(status, &["Location: /next"], "canary"))]).await;
         let result = issuing::revoke(&world.io(), &entry(console.url("/v1/oauth/revoke")), None).await;
         match (result, expected) {
@@ -240,6 +239,20 @@ async fn revoking_says_what_came_of_it() {
         let result = issuing::revoke(&world.io(), &entry(url.into()), None).await;
         assert_eq!(problem(url, result).reason, Reason::InternalError, "{url}");
     }
+}
+
+#[tokio::test]
+async fn a_console_that_asks_for_a_pause_gets_one_whatever_is_to_be_revoked() {
+    let busy = says("429 Too Many Requests", &["retry-after: 600"], "");
+    let console = Listener::scripted(vec![(REVOKE, busy)]).await;
+    let world = World::new();
+    let entry = entry(console.url("/v1/oauth/revoke"));
+    let other = Entry { credential: Credential::new("u".into(), "canary_other".into()).unwrap(), ..entry.clone() };
+    for (name, entry) in [("one", entry), ("another", other)] {
+        let problem = problem(name, issuing::revoke(&world.io(), &entry, None).await);
+        assert_eq!(problem.reason, Reason::RateLimited, "{name}");
+    }
+    assert_eq!(console.connections(), 1);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     api::provider::{DigitalOcean, Ionos},
     domain::ledger::SecretPlace,
+    problem::field,
     provider::fixture::{World, problem, secret},
 };
 
