@@ -86,7 +86,18 @@ fn located(connection: &Connection, problem: Problem) -> Problem {
     match (&connection.provider, problem.field) {
         (Provider::Generic(_), None) => problem.at(field::REGISTRY_URL),
         (Provider::Generic(_), Some(_)) => problem,
-        (Provider::Digitalocean(_) | Provider::Ionos(_), _) => Problem { field: None, ..problem },
+        (Provider::Digitalocean(_) | Provider::Ionos(_), _) => {
+            // The user's spec does not say where the registry is.
+            let hint = match problem.reason {
+                Reason::RateLimited | Reason::UpstreamError | Reason::RegistryNotReady => problem.hint,
+                _ => Some(format!(
+                    "check the operator's way to {}, which the API of {} names as its registry; delivered Secrets stay",
+                    connection.site.as_ref().map_or("the registry", |site| site.endpoint.shown_host().as_str()),
+                    connection.provider.key()
+                )),
+            };
+            Problem { field: None, hint, ..problem }
+        }
         (Provider::Dockerhub(_), _) => {
             let hint = match problem.reason {
                 Reason::RateLimited | Reason::UpstreamError => problem.hint,

@@ -118,12 +118,17 @@ impl AddressRules {
     /// # Errors
     /// [`ForbiddenAddress`] says which rule forbids it.
     pub(super) fn check_literal(&self, url: &Url) -> Result<(), ForbiddenAddress> {
-        let ip = match url.host() {
-            Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-            Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
-            Some(Host::Domain(_)) | None => return Ok(()),
-        };
-        self.check(SocketAddr::new(ip, url.port_or_known_default().unwrap_or_default()))
+        let port = url.port_or_known_default().unwrap_or_default();
+        match url.host() {
+            Some(Host::Ipv4(ip)) => self.check(SocketAddr::new(IpAddr::V4(ip), port)),
+            Some(Host::Ipv6(ip)) => self.check(SocketAddr::new(IpAddr::V6(ip), port)),
+            // A name that is as good as an address (RFC 6761, section 6.3).
+            Some(Host::Domain("localhost")) => {
+                self.check(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))?;
+                self.check(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port))
+            }
+            Some(Host::Domain(_)) | None => Ok(()),
+        }
     }
 
     fn check_v4(&self, address: Ipv4Addr) -> Result<(), ForbiddenAddress> {

@@ -206,7 +206,7 @@ pub(crate) fn hasty(settings: Settings, patience: Duration) -> Http {
 /// A session that reaches the origin of this URL.
 pub(crate) fn session(http: &Http, url: &str) -> Session {
     let origins = vec![url.parse::<Url>().unwrap().origin()];
-    http.session(Scope { origins, authorities: None, private: true, lane: None }).unwrap()
+    http.session(Scope { origins, this_machine: false, authorities: None, private: true, lane: None }).unwrap()
 }
 
 pub(crate) async fn get_by(session: &Session, url: &str) -> Result<Answer, Failure> {

@@ -32,7 +32,7 @@ pub use error::{Error, Failure, ForbiddenAddress, HeldCause, ProxyFailure};
 pub use lane::Lane;
 pub use proxy::{InvalidProxy, Proxy};
 pub use resolver::{Lookup, SystemLookup};
-pub use session::{Answer, Authorization, Redirects, Request, Session};
+pub use session::{Answer, Authorization, Redirects, Request, Session, is_this_machine};
 pub use tls::{Certificates, InvalidCertificates};
 
 use crate::clock::Clock;
@@ -85,6 +85,8 @@ pub struct Settings {
 pub struct Scope {
     /// Scheme, host and port of everything that may be reached.
     pub origins: Vec<Origin>,
+    /// Everything on this machine may be reached too, if the operator connects to loopback addresses at all.
+    pub this_machine: bool,
     /// Certificate authorities to trust besides the operator's.
     pub authorities: Option<Certificates>,
     /// Whether addresses of private networks may be reached.
@@ -165,6 +167,7 @@ impl Http {
             tunnel,
             rules,
             origins: scope.origins,
+            this_machine: scope.this_machine,
             lane: scope.lane,
             gate: Arc::clone(&self.gate),
             thread: self.thread.clone(),

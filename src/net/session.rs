@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use url::{Origin, Url};
+use url::{Host, Origin, Url};
 
 use super::{
     Body, Content, Failure, Lane,
@@ -24,6 +24,7 @@ pub struct Session {
     pub(super) tunnel: Option<Tunnel>,
     pub(super) rules: AddressRules,
     pub(super) origins: Vec<Origin>,
+    pub(super) this_machine: bool,
     pub(super) lane: Option<Lane>,
     pub(super) gate: Arc<Gate>,
     pub(super) thread: Thread,
@@ -98,6 +99,16 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Whether an address is on this machine, by its own words.
+pub fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
 impl Session {
     /// Sends a request and reads the whole answer. Redirects are followed within the same origin at most; any other one is
     /// returned as the answer it is.
@@ -124,7 +135,7 @@ impl Session {
     }
 
     async fn send_once(&self, request: &Request<'_>, url: &Url) -> Result<Answer, Failure> {
-        if !self.origins.contains(&url.origin()) {
+        if !self.origins.contains(&url.origin()) && !(self.this_machine && is_this_machine(url)) {
             return Err(Failure::OutOfScope);
         }
         self.rules.check_literal(url).map_err(Failure::AddressNotAllowed)?;
@@ -263,7 +274,8 @@ mod tests {
         ] {
             let http = http(Settings { lookup: Names::new(&[("registry.example", &[addresses])]), ..settings() });
             let url: Url = format!("http://registry.example:{}/", listener.address.port()).parse().unwrap();
-            let scope = Scope { origins: vec![url.origin()], authorities: None, private, lane: None };
+            let scope =
+                Scope { origins: vec![url.origin()], this_machine: false, authorities: None, private, lane: None };
             let session = http.session(scope).unwrap();
             let failure = failed(get_by(&session, url.as_str()).await);
             assert_eq!(failure, Failure::AddressNotAllowed(expected), "{addresses:?}");
@@ -337,7 +349,7 @@ mod tests {
         );
         let session = |lane| {
             let origins = vec![url.parse::<Url>().unwrap().origin()];
-            http.session(Scope { origins, authorities: None, private: true, lane }).unwrap()
+            http.session(Scope { origins, this_machine: false, authorities: None, private: true, lane }).unwrap()
         };
         for (name, lane, is_sent) in [
             ("the last one that was allowed", first, true),

@@ -59,7 +59,6 @@ pub(super) fn invalid(provider: IssuedBy<'_>, error: Invalid) -> Problem {
 /// # Errors
 /// [`Invalid`] names the rule that is broken.
 pub(super) fn read(text: &str, allow_loopback: bool) -> Result<Url, Invalid> {
-    let text = text.trim();
     if text.len() > MAX_LENGTH {
         return Err(Invalid::TooLong);
     }
@@ -68,6 +67,11 @@ pub(super) fn read(text: &str, allow_loopback: bool) -> Result<Url, Invalid> {
         return Err(Invalid::NotAUrl);
     }
     let mut url = Url::parse(text).map_err(|_| Invalid::NotAUrl)?;
+    // URL parsers find a host behind any number of slashes.
+    let behind_scheme = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
+    if behind_scheme.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Err(Invalid::NotAUrl);
+    }
     if text.contains('@') {
         return Err(Invalid::UserInfo);
     }
@@ -133,7 +137,6 @@ mod tests {
             ("https://API.example.com:443/", "https://api.example.com"),
             ("https://api.example.com./a/b//", "https://api.example.com/a/b"),
             ("https://api.example.com:8443/containerregistries/", "https://api.example.com:8443/containerregistries"),
-            (" https://api.example.com/x\n", "https://api.example.com/x"),
             ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
             ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
             ("http://[::1]:8080", "http://[::1]:8080"),
@@ -164,6 +167,10 @@ mod tests {
             ("javascript:alert(1)", true, Invalid::Scheme),
             ("api.example.com", true, Invalid::NotAUrl),
             ("https://", true, Invalid::NotAUrl),
+            ("https:///v2", true, Invalid::NotAUrl),
+            ("https:/api.example.com", true, Invalid::NotAUrl),
+            (" https://api.example.com", true, Invalid::NotAUrl),
+            ("https://api.example.com\n", true, Invalid::NotAUrl),
             ("https://.", true, Invalid::NotAUrl),
             ("https://a\nb.example", true, Invalid::NotAUrl),
             ("https://api.example.com\\x", true, Invalid::NotAUrl),

@@ -20,6 +20,8 @@ pub struct Endpoint {
     pub image_host: RegistryHost,
     /// Other hosts that may have the login, in an order of their own: those of the spec say the same in any.
     pub token_hosts: Vec<RegistryHost>,
+    /// Anybody on this machine may have the login: of a registry on this machine that no spec names a token server for.
+    pub this_machine: bool,
 }
 
 impl Endpoint {
@@ -32,13 +34,14 @@ impl Endpoint {
             GivenBy::Generic(generic) => Self::generic(generic, allow_loopback),
             GivenBy::Dockerhub(_) => {
                 let registry = RegistryUrl::docker_hub().map_err(|error| invalid(field::REGISTRY_URL, error))?;
-                Ok(Self { registry, image_host: RegistryHost::docker_hub(), token_hosts: vec![] })
+                Ok(Self { registry, image_host: RegistryHost::docker_hub(), token_hosts: vec![], this_machine: false })
             }
         }
     }
 
     /// The endpoint of the registry that an issued credential is for. The hosts of the API that issued it belong to the same
-    /// company, and one of them may be the registry's token server.
+    /// company, and one of them may be the registry's token server. Where an operator connects to loopback addresses at all,
+    /// for tests, the token server of a registry there may be anywhere on that machine.
     ///
     /// # Errors
     /// None for a host that was read as one before.
@@ -49,7 +52,8 @@ impl Endpoint {
     ) -> Result<Self, InvalidRegistryUrl> {
         let scheme = if plain_http { "http" } else { "https" };
         let registry = RegistryUrl::parse_as(registry.as_str(), scheme)?;
-        Ok(Self { image_host: registry.host().clone(), registry, token_hosts: api_hosts })
+        let this_machine = registry.is_loopback();
+        Ok(Self { image_host: registry.host().clone(), registry, token_hosts: api_hosts, this_machine })
     }
 
     /// The host to show: Docker Hub's API has a name that nobody writes.
@@ -104,7 +108,8 @@ impl Endpoint {
         let token_hosts = token_hosts
             .map(|text| RegistryHost::parse(text).map_err(|error| invalid(field::TRUSTED_TOKEN_HOSTS, error)))
             .collect::<Result<BTreeSet<_>, _>>()?;
-        Ok(Self { registry, image_host, token_hosts: token_hosts.into_iter().collect() })
+        let token_hosts = token_hosts.into_iter().collect();
+        Ok(Self { registry, image_host, token_hosts, this_machine: false })
     }
 }
 

@@ -62,6 +62,7 @@ impl<'a> Service<'a> {
         let host = RegistryHost::of(place.url).map(|host| host.to_string()).unwrap_or_default();
         let asked = Asked { dialect: place.dialect, who: format!("{} at {host}", place.noun), api_url: place.api_url };
         let scope = Scope {
+            this_machine: false,
             origins: vec![place.url.origin()],
             authorities: None,
             // Every connection is a namespaced one.

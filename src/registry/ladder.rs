@@ -8,13 +8,14 @@ use std::{
 use http::Method;
 use jiff::Timestamp;
 use tokio::time::Instant;
-use url::{Origin, Url};
+use url::Url;
 
 use super::{
     challenge::Bearer,
     grant::{self, TokenScope, token, token_url},
     judge::{Place, Rung, Server, problem, unanswered},
     probe::Question,
+    trust::Trusted,
 };
 use crate::{
     api::Reason,
@@ -39,7 +40,7 @@ pub(super) struct Ladder<'a> {
     pub(super) session: Session,
     pub(super) question: &'a Question<'a>,
     /// Where a login may go.
-    pub(super) trusted: Vec<Origin>,
+    pub(super) trusted: Trusted,
     pub(super) now: Timestamp,
     /// When the whole test must be over.
     deadline: Instant,
@@ -64,7 +65,7 @@ pub(super) enum Asked {
 }
 
 impl<'a> Ladder<'a> {
-    pub(super) fn new(session: Session, question: &'a Question<'a>, trusted: Vec<Origin>, now: Timestamp) -> Self {
+    pub(super) fn new(session: Session, question: &'a Question<'a>, trusted: Trusted, now: Timestamp) -> Self {
         let deadline = Instant::now() + question.timeout;
         let (reached, sent, awaits_verdict) = (AtomicU8::new(0), AtomicBool::new(false), AtomicBool::new(false));
         Self { session, question, trusted, now, deadline, reached, sent, awaits_verdict }

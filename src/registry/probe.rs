@@ -12,7 +12,7 @@ use super::{
     login::{Way, login, reach},
     quota::{self, Quota},
     repository::{Checked, Found, Repository, check},
-    trust::origins,
+    trust::{Trusted, origins},
 };
 use crate::{
     api::{Reason, status::RepositoryVerdict},
@@ -33,6 +33,8 @@ pub struct Question<'a> {
     pub registry: &'a RegistryUrl,
     /// Hosts besides the registry's own that may have the login.
     pub token_hosts: &'a [RegistryHost],
+    /// Anybody on this machine may have the login too.
+    pub this_machine: bool,
     /// Certificate authorities to trust besides the operator's.
     pub authorities: Option<Certificates>,
     /// The login.
@@ -95,9 +97,11 @@ pub fn is_crowded(http: &Http, registry: &RegistryUrl, token_hosts: &[RegistryHo
 /// The login goes to the registry itself and to the token servers that the question trusts, and nowhere else. Dropping
 /// the future ends the test and leaves nothing behind.
 pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Timestamp) -> Findings {
-    let trusted = origins(question.registry, question.token_hosts);
+    let origins = origins(question.registry, question.token_hosts);
+    let trusted = Trusted { origins, this_machine: question.this_machine };
     let scope = Scope {
-        origins: trusted.clone(),
+        this_machine: question.this_machine,
+        origins: trusted.origins.clone(),
         authorities: question.authorities.clone(),
         // Every connection is a namespaced one.
         private: !http.forbids_private(),

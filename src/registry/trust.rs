@@ -7,6 +7,7 @@ use super::known::known;
 use crate::{
     api::Reason,
     domain::host::{RegistryHost, RegistryUrl},
+    net::is_this_machine,
     problem::{Problem, field},
 };
 
@@ -24,11 +25,25 @@ pub(super) fn origins(registry: &RegistryUrl, token_hosts: &[RegistryHost]) -> V
     [registry.origin()].into_iter().chain(token_servers).collect()
 }
 
+/// Who may have a login.
+pub(super) struct Trusted {
+    /// The registry and its token servers.
+    pub(super) origins: Vec<Origin>,
+    /// Anybody on this machine too.
+    pub(super) this_machine: bool,
+}
+
+impl Trusted {
+    fn contains(&self, url: &Url) -> bool {
+        self.origins.contains(&url.origin()) || (self.this_machine && is_this_machine(url))
+    }
+}
+
 /// The address of a token server that may have the login.
 ///
 /// # Errors
 /// A [`Problem`] that says why it may not.
-pub(super) fn token_server(realm: Option<&str>, registry: &RegistryUrl, trusted: &[Origin]) -> Result<Url, Problem> {
+pub(super) fn token_server(realm: Option<&str>, registry: &RegistryUrl, trusted: &Trusted) -> Result<Url, Problem> {
     let unusable = |what: &str| {
         Err(Problem::new(Reason::ProtocolError, format!("challenge: the registry's 401 asks for a token, but {what}"))
             .at(field::REGISTRY_URL)
@@ -65,7 +80,7 @@ pub(super) fn token_server(realm: Option<&str>, registry: &RegistryUrl, trusted:
             "let the registry name an https address as its token server (realm)".to_owned(),
         );
     }
-    if trusted.contains(&url.origin()) {
+    if trusted.contains(&url) {
         return Ok(url);
     }
     if host.as_str().ends_with('.') || host.as_str().contains(".:") {
@@ -92,10 +107,10 @@ pub(super) fn token_server(realm: Option<&str>, registry: &RegistryUrl, trusted:
 mod tests {
     use super::*;
 
-    fn trusted(registry: &str, token_hosts: &[&str]) -> (RegistryUrl, Vec<Origin>) {
+    fn trusted(registry: &str, token_hosts: &[&str]) -> (RegistryUrl, Trusted) {
         let registry = RegistryUrl::parse(registry).unwrap();
         let token_hosts: Vec<_> = token_hosts.iter().map(|host| RegistryHost::parse(host).unwrap()).collect();
-        let trusted = origins(&registry, &token_hosts);
+        let trusted = Trusted { origins: origins(&registry, &token_hosts), this_machine: false };
         (registry, trusted)
     }
 
