@@ -67,11 +67,6 @@ pub(super) fn read(text: &str, allow_loopback: bool) -> Result<Url, Invalid> {
         return Err(Invalid::NotAUrl);
     }
     let mut url = Url::parse(text).map_err(|_| Invalid::NotAUrl)?;
-    // URL parsers find a host behind any number of slashes.
-    let behind_scheme = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
-    if behind_scheme.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
-        return Err(Invalid::NotAUrl);
-    }
     if text.contains('@') {
         return Err(Invalid::UserInfo);
     }
@@ -80,6 +75,11 @@ pub(super) fn read(text: &str, allow_loopback: bool) -> Result<Url, Invalid> {
     }
     if !matches!(url.scheme(), "https" | "http") {
         return Err(Invalid::Scheme);
+    }
+    // URL parsers find a host behind any number of slashes.
+    let behind_scheme = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
+    if behind_scheme.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return Err(Invalid::NotAUrl);
     }
     let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_owned();
     url.set_host(Some(&host)).map_err(|_| Invalid::NotAUrl)?;

@@ -123,6 +123,24 @@ mod tests {
     }
 
     #[test]
+    fn trusts_everybody_on_this_machine_only_where_that_is_said() {
+        let registry = RegistryUrl::parse("http://127.0.0.1:5000").unwrap();
+        let origins = origins(&registry, &[]);
+        let judge = |realm: &str, this_machine: bool| {
+            let trusted = Trusted { origins: origins.clone(), this_machine };
+            token_server(Some(realm), &registry, &trusted).is_ok()
+        };
+        for realm in ["http://127.0.0.1:5001/token", "http://localhost:5001/token", "http://[::1]:5001/token"] {
+            assert!(judge(realm, true), "{realm}");
+            assert!(!judge(realm, false), "{realm}");
+        }
+        for realm in ["http://192.0.2.1:5001/token", "http://localhost.example/token", "http://127.0.0.1.example/token"]
+        {
+            assert!(!judge(realm, true), "{realm}");
+        }
+    }
+
+    #[test]
     fn trusts_the_registry_itself_and_its_known_partner_and_who_is_named() {
         for (realm, registry, token_hosts) in [
             ("https://r.example/token", "https://r.example", &[][..]),
