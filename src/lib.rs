@@ -6,8 +6,9 @@
 //! watch ─▶ connection ─▶ reconcile
 //!   observe    the object, and what the watches know of the Secrets it reads and writes
 //!   validate   a spec that later steps can trust, or the field to change
-//!   due        what there is to do: nothing, deliver, test
-//!   resolve    the credential, from its provider
+//!   due        what there is to do: nothing, deliver, test, renew, revoke
+//!   resolve    the credential, from the Secret that a user wrote
+//!   renew      or: a credential that a provider issues, through the ledger; what was replaced is revoked after all
 //!   verify     the registry's verdict on it: accepted, rejected, inconclusive
 //!   plan       the writes, as finished objects and patches
 //!   apply      carries them out

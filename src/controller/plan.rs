@@ -22,7 +22,7 @@ use crate::{
         names::{
             CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
             DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
-            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, MANAGED_BY_LABEL,
+            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, LEDGER_TYPE, MANAGED_BY_LABEL,
             NAMESPACE_ANNOTATION, REVISION_ANNOTATION,
         },
         status::DeliveredCredential,
@@ -123,6 +123,18 @@ pub fn policy_patch(known: &SecretMeta, type_: &str, policy: DeletionPolicy) -> 
         replace(&["metadata", "resourceVersion"], known.resource_version.clone().into()),
         test(&["type"], type_.into()),
         add(&["metadata", "annotations", DELETION_POLICY_ANNOTATION], policy.as_str().into()),
+    ])
+}
+
+/// The change of a ledger that was read as a whole to what it shall be as a whole.
+pub fn ledger_patch(before: &Secret, after: &Secret) -> Patch {
+    let metadata = &after.metadata;
+    Patch(vec![
+        replace(&["metadata", "resourceVersion"], json!(before.metadata.resource_version)),
+        test(&["type"], LEDGER_TYPE.into()),
+        add(&["metadata", "labels"], json!(metadata.labels)),
+        add(&["metadata", "annotations"], json!(metadata.annotations)),
+        add(&["data"], json!(after.data)),
     ])
 }
 

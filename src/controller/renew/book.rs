@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     core::{ObjectMeta, Status},
 };
 use secrecy::ExposeSecret;
@@ -26,6 +26,7 @@ use crate::{
     controller::{
         Context,
         error::Error,
+        plan::ledger_patch,
         remove::is_decision,
         secret_meta::{ObjectKey, SecretMeta},
         sighting::SecretState,
@@ -137,10 +138,17 @@ impl Book {
     /// Writes the ledger, if it still is what was read.
     pub(super) async fn save(&mut self, context: &Context) -> Result<Saved, Obstacle> {
         let secret = self.to_secret(context.revocation_grace);
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let manager = Some(FIELD_MANAGER.to_owned());
         let (verb, written) = match &self.secret {
-            None => ("create", self.api(context).create(&parameters, &secret).await),
-            Some(_) => ("update", self.api(context).replace(&self.key.name, &parameters, &secret).await),
+            None => {
+                let parameters = PostParams { field_manager: manager, ..PostParams::default() };
+                ("create", self.api(context).create(&parameters, &secret).await)
+            }
+            Some(before) => {
+                let parameters = PatchParams { field_manager: manager, ..PatchParams::default() };
+                let patch = Patch::<()>::Json(ledger_patch(before, &secret));
+                ("patch", self.api(context).patch(&self.key.name, &parameters, &patch).await)
+            }
         };
         match written {
             Ok(written) => {
@@ -243,6 +251,6 @@ impl Book {
         let words = shortened(words.to_owned(), MAX_WORDS);
         let message = format!("the operator may not {verb} the ledger {name} in namespace {namespace:?}: {words}");
         Problem::new(Reason::Forbidden, message)
-            .hint("grant the operator's ServiceAccount the verbs get, create, update and delete on secrets in its own namespace")
+            .hint("grant the operator's ServiceAccount the verbs get, create, patch and delete on secrets in its own namespace")
     }
 }
