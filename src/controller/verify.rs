@@ -200,7 +200,7 @@ pub async fn verify(
         match turn.begin(&wanted, now) {
             Begun::Known(test) => test,
             Begun::Ask(asking) => {
-                let findings = ask(context, connection, &site, observed, plan, &credential, authorities, now).await;
+                let findings = ask(context, connection, &site, observed, plan, (&credential, authorities), now).await;
                 asking.learned(findings, context.clock.now())
             }
         }
@@ -268,8 +268,7 @@ async fn ask(
     site: &Site,
     observed: &Observed,
     plan: &TestPlan,
-    credential: &Credential,
-    authorities: Option<Certificates>,
+    (credential, authorities): (&Credential, Option<Certificates>),
     now: Timestamp,
 ) -> Findings {
     let TestPlan { repositories, timeout } = plan;

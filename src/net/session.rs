@@ -135,7 +135,8 @@ impl Session {
     }
 
     async fn send_once(&self, request: &Request<'_>, url: &Url) -> Result<Answer, Failure> {
-        if !self.origins.contains(&url.origin()) && !(self.this_machine && is_this_machine(url)) {
+        let is_in_scope = self.origins.contains(&url.origin()) || (self.this_machine && is_this_machine(url));
+        if !is_in_scope {
             return Err(Failure::OutOfScope);
         }
         self.rules.check_literal(url).map_err(Failure::AddressNotAllowed)?;
