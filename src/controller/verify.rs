@@ -132,7 +132,7 @@ pub async fn verify(
     now: Timestamp,
 ) -> Option<Verified> {
     let Resolved { site, credential, authorities, expires_at, inputs, issued } = resolved;
-    let Endpoint { registry, token_hosts, image_host: _, this_machine: _ } = &site.endpoint;
+    let Endpoint { registry, token_hosts, image_host: _, this_machine: _, private: _ } = &site.endpoint;
     let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
     let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
     let whose = Whose::of(&context.fingerprints, registry, (token_hosts, &authorities), &credential);
@@ -276,6 +276,7 @@ async fn ask(
         registry: &site.endpoint.registry,
         token_hosts: &site.endpoint.token_hosts,
         this_machine: site.endpoint.this_machine,
+        private: site.endpoint.private,
         authorities,
         credential,
         repositories,

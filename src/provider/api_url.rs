@@ -42,7 +42,7 @@ pub(super) fn api(provider: IssuedBy<'_>, allow_loopback: bool) -> Result<Api, P
         IssuedBy::Ionos(ionos) => (ionos.api_url.as_deref(), IONOS),
     };
     let url = read(given.unwrap_or(usual), allow_loopback).map_err(|error| invalid(provider, error))?;
-    Ok(Api { url })
+    Ok(Api { url, is_usual: given.is_none() })
 }
 
 /// The problem of an address that cannot be used.

@@ -22,6 +22,9 @@ pub struct Endpoint {
     pub token_hosts: Vec<RegistryHost>,
     /// Anybody on this machine may have the login: of a registry on this machine that no spec names a token server for.
     pub this_machine: bool,
+    /// Addresses of private networks may be reached: somebody who may decide that named the registry, in the spec or in the API
+    /// of a provider, and no API of a user's choice.
+    pub private: bool,
 }
 
 impl Endpoint {
@@ -34,7 +37,13 @@ impl Endpoint {
             GivenBy::Generic(generic) => Self::generic(generic, allow_loopback),
             GivenBy::Dockerhub(_) => {
                 let registry = RegistryUrl::docker_hub().map_err(|error| invalid(field::REGISTRY_URL, error))?;
-                Ok(Self { registry, image_host: RegistryHost::docker_hub(), token_hosts: vec![], this_machine: false })
+                Ok(Self {
+                    registry,
+                    image_host: RegistryHost::docker_hub(),
+                    token_hosts: vec![],
+                    this_machine: false,
+                    private: true,
+                })
             }
         }
     }
@@ -49,11 +58,12 @@ impl Endpoint {
         registry: &RegistryHost,
         plain_http: bool,
         api_hosts: Vec<RegistryHost>,
+        private: bool,
     ) -> Result<Self, InvalidRegistryUrl> {
         let scheme = if plain_http { "http" } else { "https" };
         let registry = RegistryUrl::parse_as(registry.as_str(), scheme)?;
         let this_machine = registry.is_loopback();
-        Ok(Self { image_host: registry.host().clone(), registry, token_hosts: api_hosts, this_machine })
+        Ok(Self { image_host: registry.host().clone(), registry, token_hosts: api_hosts, this_machine, private })
     }
 
     /// The host to show: Docker Hub's API has a name that nobody writes.
@@ -109,7 +119,7 @@ impl Endpoint {
             .map(|text| RegistryHost::parse(text).map_err(|error| invalid(field::TRUSTED_TOKEN_HOSTS, error)))
             .collect::<Result<BTreeSet<_>, _>>()?;
         let token_hosts = token_hosts.into_iter().collect();
-        Ok(Self { registry, image_host, token_hosts, this_machine: false })
+        Ok(Self { registry, image_host, token_hosts, this_machine: false, private: true })
     }
 }
 

@@ -124,15 +124,20 @@ impl Provider {
 pub struct Api {
     /// Its address, without a slash at the end of the path.
     pub url: Url,
+    /// It is the provider's own, and not one of the user's choice.
+    pub is_usual: bool,
 }
 
 impl Api {
     /// The endpoint of a registry that this API issues credentials for. Container clients speak plain http to loopback, so
     /// there it goes by the API.
     pub fn endpoint(&self, registry: &RegistryHost) -> Option<Endpoint> {
-        let https = Endpoint::issued(registry, false, vec![]).ok()?;
+        let https = Endpoint::issued(registry, false, vec![], false).ok()?;
         let plain_http = https.registry.is_loopback() && self.url.scheme() == "http";
-        Endpoint::issued(registry, plain_http, RegistryHost::of(&self.url).into_iter().collect()).ok()
+        let host = RegistryHost::of(&self.url);
+        let name = |host: &RegistryHost| Url::parse(&format!("https://{host}")).ok()?.host_str().map(str::to_owned);
+        let private = self.is_usual || host.as_ref().is_some_and(|host| name(host) == name(registry));
+        Endpoint::issued(registry, plain_http, host.into_iter().collect(), private).ok()
     }
 }
 

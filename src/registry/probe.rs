@@ -35,6 +35,8 @@ pub struct Question<'a> {
     pub token_hosts: &'a [RegistryHost],
     /// Anybody on this machine may have the login too.
     pub this_machine: bool,
+    /// Addresses of private networks may be reached.
+    pub private: bool,
     /// Certificate authorities to trust besides the operator's.
     pub authorities: Option<Certificates>,
     /// The login.
@@ -104,7 +106,7 @@ pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Tim
         origins: trusted.origins.clone(),
         authorities: question.authorities.clone(),
         // Every connection is a namespaced one.
-        private: !http.forbids_private(),
+        private: question.private && !http.forbids_private(),
         lane: None,
     };
     let session = match http.session(scope) {

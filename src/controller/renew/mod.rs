@@ -284,8 +284,8 @@ impl Pass<'_> {
 
     /// The registry that a credential is for.
     fn site(&self, entry: &Entry) -> Option<Site> {
-        let hosts = self.api.endpoint(&entry.registry)?.token_hosts;
-        let endpoint = Endpoint::issued(&entry.registry, entry.plain_http, hosts).ok()?;
+        let Endpoint { token_hosts, private, .. } = self.api.endpoint(&entry.registry)?;
+        let endpoint = Endpoint::issued(&entry.registry, entry.plain_http, token_hosts, private).ok()?;
         Some(Site::new(endpoint, self.connection.prefix.as_ref()))
     }
 

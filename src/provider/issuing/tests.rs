@@ -47,6 +47,25 @@ fn an_api_is_where_the_provider_has_it_or_where_the_spec_says() {
 }
 
 #[test]
+fn a_registry_is_reached_as_far_as_who_named_it_may_decide() {
+    for (given, registry, plain_http, private, this_machine) in [
+        (json!({}), "registry.digitalocean.com", false, true, false),
+        (json!({"apiUrl": "https://a.example:8443"}), "a.example:5000", false, true, false),
+        (json!({"apiUrl": "https://a.example"}), "10.0.0.7:5000", false, false, false),
+        (json!({"apiUrl": "https://10.0.0.7"}), "10.0.0.7:5000", false, true, false),
+        (json!({"apiUrl": "http://127.0.0.1:1"}), "127.0.0.1:5000", true, true, true),
+        (json!({"apiUrl": "https://127.0.0.1:1"}), "127.0.0.1:5000", false, true, true),
+        (json!({"apiUrl": "http://127.0.0.1:1"}), "r.example", false, false, false),
+    ] {
+        let provider = digital_ocean(&given);
+        let api = api(IssuedBy::Digitalocean(&provider), true).unwrap();
+        let endpoint = api.endpoint(&RegistryHost::parse(registry).unwrap()).unwrap();
+        let found = (endpoint.registry.is_plain_http(), endpoint.private, endpoint.this_machine);
+        assert_eq!(found, (plain_http, private, this_machine), "{given} {registry}");
+    }
+}
+
+#[test]
 fn a_life_is_what_the_spec_says_or_three_intervals_within_what_is_possible() {
     let minutes = |number: u64| Duration::from_secs(number * 60);
     for (given, interval, expected) in [
