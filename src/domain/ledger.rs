@@ -625,7 +625,8 @@ mod tests {
         let proven = Some(entry("r9", 60));
         let unproven = Some(Entry { proven: false, ..entry("r9", 60) });
         let (delivered, vain) = (|minute| retired(at(minute), false), |minute| retired(at(minute), true));
-        let cases: [(&str, &Option<Entry>, Vec<Retired>, Option<Timestamp>, Option<Timestamp>); 10] = [
+        type Case<'a> = (&'a str, &'a Option<Entry>, Vec<Retired>, Option<Timestamp>, Option<Timestamp>);
+        let cases: [Case<'_>; 10] = [
             ("nothing", &proven, vec![], None, None),
             ("after the grace", &proven, vec![delivered(30)], None, Some(at(40))),
             ("the first of several", &proven, vec![delivered(30), delivered(25)], None, Some(at(35))),

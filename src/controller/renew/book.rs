@@ -375,7 +375,8 @@ mod tests {
             Ok((ledger, damaged)) => Ok((ledger.is_empty(), damaged)),
         };
         type Change = fn(&mut Secret);
-        let cases: [(&str, Change, Result<(bool, Option<Damaged>), Reason>); 5] = [
+        type Told = Result<(bool, Option<Damaged>), Reason>;
+        let cases: [(&str, Change, Told); 5] = [
             ("of another type", |secret| secret.type_ = Some("Opaque".into()), Err(Reason::Forbidden)),
             ("immutable", |secret| secret.immutable = Some(true), Err(Reason::Forbidden)),
             ("empty", |secret| secret.data = None, Ok((true, Some(Damaged::Form)))),

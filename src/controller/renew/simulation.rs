@@ -436,7 +436,7 @@ impl World {
         if is_away {
             let count = self.memory.revocation.as_ref().map_or(0, |last| last.count + 1);
             let problem = Problem::new(Reason::Unreachable, "the API is away");
-            let pause = SignedDuration::try_from(retry(&problem, count, self.random.f64()).unwrap()).unwrap();
+            let pause = self.pause_for(&problem, count);
             self.memory.revocation = Some(Revocation { count, not_before: self.now + pause, since: self.now });
         } else {
             self.memory.revocation = None;
@@ -467,10 +467,14 @@ impl World {
     /// The pause after a pass that came to nothing (`Context::failed`).
     fn pause(&mut self, observed: &Observed, problem: &Problem) {
         let count = observed.memory.attempt.as_ref().map_or(0, |attempt| attempt.count + 1);
-        let pause = SignedDuration::try_from(retry(problem, count, self.random.f64()).unwrap()).unwrap();
+        let pause = self.pause_for(problem, count);
         let (since, not_before) = (self.now, self.now + pause);
         let (basis, trouble) = (observed.basis(), Trouble::Credential(problem.clone()));
         self.memory.attempt = Some(Attempt { count, since, not_before, basis, trouble, question: None });
+    }
+
+    fn pause_for(&mut self, problem: &Problem, count: u32) -> SignedDuration {
+        SignedDuration::try_from(retry(problem, count, self.random.f64()).unwrap()).unwrap()
     }
 
     fn looked(&mut self, observed: &mut Observed) {
