@@ -20,7 +20,10 @@ use crate::{
     api::{RegistryConnection, status::DeliveredCredential},
     cli::{LogFormat, RunArguments},
     clock::Clock,
-    domain::credential::Credential,
+    domain::{
+        credential::Credential,
+        ledger::{Entry, Issuer},
+    },
     run::{self, Outside},
 };
 
@@ -106,13 +109,39 @@ pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
     holding(connection, &named(revision))
 }
 
-fn holding(connection: &Connection, credential: &DeliveredCredential) -> SecretState {
+/// The target as a plan would make it for this credential.
+pub(super) fn holding(connection: &Connection, credential: &DeliveredCredential) -> SecretState {
     let plan = plan(connection, &site(connection), &proven(), credential, &SecretState::Absent);
     let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
     let mut secret = (**secret).clone();
     secret.metadata.uid = Some("t".into());
     secret.metadata.resource_version = Some("5".into());
     SecretState::Present(Arc::new(SecretMeta { data_trusted: true, ..SecretMeta::from_secret(&secret) }))
+}
+
+/// The same connection if DigitalOcean issued its credentials, for the same registry.
+pub(super) fn issuing(object: &RegistryConnection) -> Connection {
+    let provider = json!({"digitalocean": {"registryName": "team", "secretRef": {"name": "login"}}});
+    Connection { provider: serde_json::from_value(provider).unwrap(), ..connection(object) }
+}
+
+/// A credential that such a connection had issued, at a minute, for some minutes.
+pub(super) fn entry(connection: &Connection, revision: &str, minute: i64, life: i64) -> Entry {
+    Entry {
+        revision: revision.into(),
+        id: None,
+        credential: Credential::new("user".into(), format!("password-{revision}")).unwrap(),
+        issued_at: minutes_later(minute),
+        expires_at: minutes_later(minute + life),
+        registry: site(connection).endpoint.registry.host().clone(),
+        plain_http: false,
+        config_key: Some(site(connection).config_key.as_str().into()),
+        proven: true,
+        refused: false,
+        issuer: Issuer::Digitalocean { revoke_url: "https://revoke.example".into() },
+        terms: connection.provider.terms(),
+        api_digest: None,
+    }
 }
 
 /// Everything as it should be around an object: its source as it was judged, its target as it was delivered.

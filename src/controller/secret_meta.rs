@@ -359,6 +359,53 @@ mod tests {
     }
 
     #[test]
+    fn knows_a_ledger_by_its_name_and_marks_together() {
+        let namespace = "regcred-system";
+        let key = ObjectKey::of_ledger(namespace, &reference());
+        let of = |key: &ObjectKey, change: fn(&mut serde_json::Value)| meta(change).ledger_of(key, namespace);
+        assert_eq!(of(&key, |_| {}), Some(reference()));
+        assert_eq!(of(&ObjectKey { namespace: "shop".into(), ..key.clone() }, |_| {}), None, "in another namespace");
+        assert_eq!(of(&ObjectKey { name: "regcred-ledger-0".into(), ..key.clone() }, |_| {}), None, "of another name");
+        type Change = fn(&mut serde_json::Value);
+        let cases: [(&str, Change); 6] = [
+            ("not marked as ours", |m| m["labels"]["app.kubernetes.io/managed-by"] = "helm".into()),
+            ("no label", |m| m["labels"] = json!({"app.kubernetes.io/managed-by": "regcred"})),
+            ("another label", |m| m["labels"]["regcred.dev/connection"] = "0".into()),
+            ("another connection", |m| m["annotations"]["regcred.dev/connection"] = "RegistryConnection/shop/x".into()),
+            ("no words", |m| m["annotations"]["regcred.dev/connection"] = "images".into()),
+            ("no annotations", |m| m["annotations"] = json!({})),
+        ];
+        for (name, change) in cases {
+            assert_eq!(of(&key, change), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn reads_what_a_ledger_tells_of_its_times() {
+        let told = |text: &str| {
+            let mut metadata = ours();
+            metadata["annotations"]["regcred.dev/revoke-from"] = text.into();
+            SecretMeta::from_metadata(&serde_json::from_value(metadata).unwrap())
+        };
+        let time = "2026-01-01T00:40:00.123Z";
+        assert_eq!(told(time).revoke_from(), time.parse().ok());
+        assert_eq!((told("soon").revoke_from(), meta(|_| {}).revoke_from()), (None, None));
+        assert_eq!((meta(|_| {}).revision(), meta(|m| m["annotations"] = json!({})).revision()), (Some("r1"), None));
+    }
+
+    #[test]
+    fn trusts_a_ledger_that_nobody_else_wrote() {
+        let entry = |manager: &str| json!({"manager": manager, "fieldsV1": {"f:data": {"f:ledger.json": {}}}});
+        for (name, managers, trusted) in [
+            ("ours", json!([entry("regcred")]), true),
+            ("edited by hand", json!([entry("regcred"), entry("kubectl-edit")]), false),
+            ("theirs", json!([entry("kubectl-edit")]), false),
+        ] {
+            assert_eq!(meta(|m| m["managedFields"] = managers).data_trusted, trusted, "{name}");
+        }
+    }
+
+    #[test]
     fn forgives_a_stripped_label_where_managed_fields_tell_the_writer() {
         let meta = meta(|m| m["labels"] = json!({}));
         assert_eq!(meta.ownership(&key(), &reference()), Ownership::Ours);

@@ -387,3 +387,296 @@ impl TryFrom<StoredRetired> for Retired {
         Ok(Self { entry: stored.entry.try_into()?, at: stored.retired_at, undelivered: stored.undelivered })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
+    /// Stands in every secret of these tests.
+    const CANARY: &str = "canary-7f3a";
+
+    const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_second(1_767_225_600 + minutes * 60).unwrap()
+    }
+
+    fn digitalocean() -> Issuer {
+        Issuer::Digitalocean { revoke_url: "https://cloud.digitalocean.com/v1/oauth/revoke".into() }
+    }
+
+    fn ionos() -> Issuer {
+        Issuer::Ionos {
+            api_url: "https://api.ionos.com/containerregistries".into(),
+            registry_id: "8f2c".into(),
+            contract_number: Some(31_415_926),
+            secret: SecretPlace {
+                namespace: "shop".into(),
+                name: "ionos".into(),
+                username_key: Some("user".into()),
+                password_key: Some("word".into()),
+                token_key: Some("key".into()),
+            },
+        }
+    }
+
+    /// One that was issued at a minute and lives for 90.
+    fn entry(revision: &str, minute: i64) -> Entry {
+        Entry {
+            revision: revision.into(),
+            id: Some(format!("id-{revision}")),
+            credential: Credential::new(format!("{CANARY}-user"), format!("{CANARY}-{revision}")).unwrap(),
+            issued_at: at(minute),
+            expires_at: at(minute + 90),
+            registry: RegistryHost::parse("r.example:5000").unwrap(),
+            plain_http: true,
+            config_key: Some("r.example:5000/team/".into()),
+            proven: true,
+            refused: false,
+            issuer: digitalocean(),
+            terms: json!({"digitalocean": {"registryName": "team", "readWrite": true}}),
+            api_digest: Some("salted".into()),
+        }
+    }
+
+    fn text(ledger: &Ledger) -> Value {
+        serde_json::from_str(ledger.to_text().expose_secret()).unwrap()
+    }
+
+    fn full() -> Ledger {
+        Ledger {
+            names: vec![ChosenName { name: "regcred-u-1".into(), at: at(3), issuer: ionos() }],
+            candidate: Some(Entry { proven: false, issuer: ionos(), api_digest: None, ..entry("r3", 60) }),
+            current: Some(Entry { refused: true, plain_http: false, config_key: None, id: None, ..entry("r2", 30) }),
+            retired: vec![
+                Retired { entry: entry("r0", 0), at: at(30), undelivered: false },
+                Retired { entry: entry("r1", 20), at: at(21), undelivered: true },
+            ],
+            stray_since: Some(at(30)),
+        }
+    }
+
+    fn revisions(ledger: &Ledger) -> Vec<&str> {
+        ledger.entries().map(|entry| entry.revision.as_str()).collect()
+    }
+
+    #[test]
+    fn reads_back_all_that_it_wrote() {
+        let written = full();
+        let read = Ledger::parse(written.to_text().expose_secret().as_bytes()).unwrap();
+        assert_eq!(text(&read), text(&written));
+        let candidate = read.candidate.unwrap();
+        assert_eq!(candidate.credential.username(), format!("{CANARY}-user"));
+        assert_eq!(candidate.credential.password(), format!("{CANARY}-r3"));
+        assert_eq!((candidate.issued_at, candidate.expires_at), (at(60), at(150)));
+        assert_eq!((candidate.registry.as_str(), candidate.plain_http), ("r.example:5000", true));
+        assert_eq!((candidate.issuer, candidate.proven, candidate.api_digest), (ionos(), false, None));
+        let current = read.current.unwrap();
+        assert_eq!((current.proven, current.refused, current.plain_http), (true, true, false));
+        assert_eq!((current.id, current.config_key), (None, None));
+        assert_eq!((current.issuer, current.api_digest.as_deref()), (digitalocean(), Some("salted")));
+        assert_eq!(current.terms, json!({"digitalocean": {"registryName": "team", "readWrite": true}}));
+        let retired: Vec<_> = read.retired.iter().map(|one| (one.at, one.undelivered)).collect();
+        assert_eq!(retired, [(at(30), false), (at(21), true)]);
+        assert_eq!((read.names, read.stray_since), (written.names, Some(at(30))));
+    }
+
+    #[test]
+    fn the_text_is_of_the_documented_form() {
+        let text = text(&full());
+        assert_eq!(text["version"], 1);
+        assert_eq!(text["retiring"][0]["retiredAt"], "2026-01-01T00:30:00Z");
+        assert_eq!(text["retiring"][0]["revision"], "r0");
+        assert_eq!(text["candidate"]["issuer"]["ionos"]["secret"]["name"], "ionos");
+        assert_eq!(text["current"]["issuer"]["digitalocean"]["revokeUrl"].as_str().map(str::is_empty), Some(false));
+        assert_eq!(self::text(&Ledger::default()), json!({"version": 1}), "what is absent is not written");
+    }
+
+    #[test]
+    fn refuses_what_is_no_ledger_and_tells_one_that_came_later() {
+        let good = full().to_text().expose_secret().to_owned();
+        let changed = |change: fn(&mut Value)| {
+            let mut text: Value = serde_json::from_str(&good).unwrap();
+            change(&mut text);
+            text.to_string()
+        };
+        let cases: [(&str, String, Damaged); 15] = [
+            ("nothing", String::new(), Damaged::Form),
+            ("no JSON", CANARY.into(), Damaged::Form),
+            ("cut off", good[..good.len() / 2].into(), Damaged::Form),
+            ("a list", "[]".into(), Damaged::Form),
+            ("no version", "{}".into(), Damaged::Form),
+            ("version zero", r#"{"version": 0}"#.into(), Damaged::Form),
+            ("a version in words", r#"{"version": "1"}"#.into(), Damaged::Form),
+            ("the next version", r#"{"version": 2}"#.into(), Damaged::Version),
+            (
+                "a later version of another form",
+                r#"{"version": 9, "current": [1], "retiring": {}}"#.into(),
+                Damaged::Version,
+            ),
+            ("no password", changed(|text| text["current"]["password"] = json!(null)), Damaged::Form),
+            ("no times", changed(|text| text["current"]["expiresAt"] = json!("soon")), Damaged::Form),
+            ("an unknown issuer", changed(|text| text["current"]["issuer"] = json!({"quay": {}})), Damaged::Form),
+            ("an empty password", changed(|text| text["current"]["password"] = json!("")), Damaged::Entry),
+            ("a line break in it", changed(|text| text["retiring"][1]["password"] = json!("a\nb")), Damaged::Entry),
+            ("a registry that is none", changed(|text| text["candidate"]["registry"] = json!("a b")), Damaged::Entry),
+        ];
+        for (name, text, expected) in cases {
+            let damaged = Ledger::parse(text.as_bytes()).err();
+            assert_eq!(damaged, Some(expected), "{name}");
+            assert!(!format!("{expected} {expected:?}").contains(CANARY), "{name}");
+        }
+        assert_eq!(Ledger::parse(&[0xff, 0xfe]).err(), Some(Damaged::Form), "no text at all");
+    }
+
+    #[test]
+    fn what_may_be_absent_has_a_meaning() {
+        let text = json!({"version": 1, "unknown": true, "current": {
+            "revision": "r1", "username": "u", "password": "p", "issuedAt": "2026-01-01T00:00:00Z",
+            "expiresAt": "2026-01-01T01:30:00Z", "registry": "r.example", "terms": null,
+            "issuer": {"ionos": {"apiUrl": "https://api.ionos.com", "registryId": "i", "secret": {"namespace": "n", "name": "s"}}},
+        }});
+        let current = Ledger::parse(text.to_string().as_bytes()).unwrap().current.unwrap();
+        assert!(!current.plain_http && !current.proven && !current.refused);
+        assert_eq!((current.id, current.config_key, current.api_digest), (None, None, None));
+    }
+
+    #[test]
+    fn a_huge_list_of_replaced_credentials_is_read_all_the_same() {
+        let retired =
+            |number: i64| Retired { entry: entry(&format!("r{number}"), number), at: at(number), undelivered: false };
+        let ledger = Ledger { retired: (0..5_000).map(retired).collect(), ..Ledger::default() };
+        let read = Ledger::parse(ledger.to_text().expose_secret().as_bytes()).unwrap();
+        assert!(read.retired.len() == 5_000 && read.is_full());
+    }
+
+    #[test]
+    fn a_full_ledger_fits_into_a_secret_however_long_its_credentials_are() {
+        let long = || {
+            Credential::new(
+                "u".repeat(crate::domain::credential::MAX_LENGTH),
+                "p".repeat(crate::domain::credential::MAX_LENGTH),
+            )
+        };
+        let longest = || Entry { credential: long().unwrap(), issuer: ionos(), ..entry("r", 0) };
+        let retired = (0..MAX_RETIRED).map(|_| Retired { entry: longest(), at: at(0), undelivered: false }).collect();
+        let ledger = Ledger { candidate: Some(longest()), current: Some(longest()), retired, ..Ledger::default() };
+        // The API server takes 1 MiB for the data of a Secret.
+        assert!(ledger.is_full() && ledger.to_text().expose_secret().len() < 1024 * 1024 - 64 * 1024);
+    }
+
+    #[test]
+    fn what_is_issued_becomes_the_candidate_and_its_name_is_accounted_for() {
+        let chosen = |name: &str| ChosenName { name: name.into(), at: at(0), issuer: ionos() };
+        let mut ledger = Ledger::default();
+        assert!(ledger.is_empty());
+        ledger.chose(chosen("a"));
+        ledger.chose(chosen("b"));
+        assert!(!ledger.is_empty(), "what a name stands for may exist");
+        ledger.issued(entry("r1", 0), Some("b"), at(1));
+        assert_eq!(ledger.names, [chosen("a")]);
+        assert_eq!(ledger.candidate.as_ref().map(|entry| entry.revision.as_str()), Some("r1"));
+        ledger.issued(entry("r2", 2), None, at(3));
+        assert_eq!((revisions(&ledger), ledger.names.len()), (vec!["r2", "r1"], 1));
+        assert!(ledger.retired[0].undelivered && ledger.retired[0].at == at(3), "the one before came to nothing");
+    }
+
+    #[test]
+    fn the_candidate_takes_the_place_of_the_current_credential_which_is_kept_until_it_is_revoked() {
+        let mut ledger = Ledger::default();
+        ledger.promote(at(0));
+        assert!(ledger.is_empty(), "without a candidate nothing changes");
+        ledger.issued(entry("r1", 0), None, at(0));
+        ledger.promote(at(1));
+        assert_eq!((revisions(&ledger), ledger.retired.len(), ledger.stray_since), (vec!["r1"], 0, None));
+        ledger.promote(at(2));
+        assert_eq!(revisions(&ledger), ["r1"]);
+        ledger.issued(Entry { issuer: ionos(), ..entry("r2", 30) }, None, at(30));
+        ledger.promote(at(31));
+        assert_eq!(revisions(&ledger), ["r2", "r1"]);
+        assert_eq!((ledger.retired[0].at, ledger.retired[0].undelivered), (at(31), false));
+        assert_eq!(ledger.stray_since, Some(at(31)), "only where the provider lists what it issued");
+        ledger.ended("r2");
+        assert_eq!(revisions(&ledger), ["r2", "r1"], "only what was replaced ends");
+        ledger.ended("r1");
+        assert_eq!(revisions(&ledger), ["r2"]);
+    }
+
+    #[test]
+    fn what_comes_to_nothing_is_to_be_revoked_at_once() {
+        let mut ledger =
+            Ledger { current: Some(entry("r1", 0)), candidate: Some(entry("r2", 30)), ..Ledger::default() };
+        ledger.reject(at(31));
+        ledger.reject(at(32));
+        assert_eq!((revisions(&ledger), ledger.retired[0].undelivered), (vec!["r1", "r2"], true));
+        assert_eq!(ledger.revoke_from(GRACE), Some(at(31)));
+        ledger.candidate = Some(entry("r3", 40));
+        ledger.retire_all(at(50));
+        let retired: Vec<_> = ledger.retired.iter().map(|one| (one.entry.revision.as_str(), one.undelivered)).collect();
+        assert_eq!(retired, [("r2", true), ("r3", true), ("r1", false)]);
+        assert!(ledger.current.is_none() && ledger.candidate.is_none() && !ledger.is_empty());
+    }
+
+    #[test]
+    fn says_from_when_on_there_is_something_to_revoke() {
+        let retired = |at, undelivered| Retired { entry: entry("r0", 0), at, undelivered };
+        let proven = Some(entry("r9", 60));
+        let unproven = Some(Entry { proven: false, ..entry("r9", 60) });
+        let (delivered, vain) = (|minute| retired(at(minute), false), |minute| retired(at(minute), true));
+        type Case<'a> = (&'a str, &'a Option<Entry>, Vec<Retired>, Option<Timestamp>, Option<Timestamp>);
+        let cases: [Case<'_>; 10] = [
+            ("nothing", &proven, vec![], None, None),
+            ("after the grace", &proven, vec![delivered(30)], None, Some(at(40))),
+            ("the first of several", &proven, vec![delivered(30), delivered(25)], None, Some(at(35))),
+            ("never delivered", &proven, vec![delivered(30), vain(32)], None, Some(at(32))),
+            ("the successor is not proven", &unproven, vec![delivered(30)], None, None),
+            ("not proven, but one was never delivered", &unproven, vec![delivered(30), vain(32)], None, Some(at(32))),
+            ("no successor at all", &None, vec![delivered(30)], None, Some(at(40))),
+            ("unknown ones may be about", &proven, vec![], Some(at(30)), Some(at(40))),
+            ("they may be, before", &proven, vec![delivered(35)], Some(at(30)), Some(at(40))),
+            ("they may be, and it is not proven", &unproven, vec![], Some(at(30)), None),
+        ];
+        for (name, current, retired, stray_since, expected) in cases {
+            let ledger = Ledger { current: current.clone(), retired, stray_since, ..Ledger::default() };
+            assert_eq!(ledger.revoke_from(GRACE), expected, "{name}");
+        }
+        let late = Ledger { current: proven, retired: vec![retired(Timestamp::MAX, false)], ..Ledger::default() };
+        assert_eq!(late.revoke_from(GRACE), Some(Timestamp::MAX));
+    }
+
+    #[test]
+    fn replaced_credentials_that_have_expired_are_forgotten_and_nothing_else() {
+        let retired =
+            |minute| Retired { entry: entry(&format!("r{minute}"), minute), at: at(minute), undelivered: false };
+        let mut ledger =
+            Ledger { current: Some(entry("old", -500)), retired: vec![retired(0), retired(10)], ..Ledger::default() };
+        assert!(!ledger.forget_expired(at(90) - SignedDuration::from_nanos(1)));
+        assert!(ledger.forget_expired(at(90)));
+        assert_eq!(revisions(&ledger), ["old", "r10"], "what is delivered stays");
+        assert!(!ledger.forget_expired(at(90)));
+    }
+
+    #[test]
+    fn is_full_when_no_further_one_may_be_retired() {
+        let retired = |_| Retired { entry: entry("r", 0), at: at(0), undelivered: false };
+        let of = |count| Ledger { retired: (0..count).map(retired).collect(), ..Ledger::default() };
+        assert!(!of(MAX_RETIRED - 1).is_full() && of(MAX_RETIRED).is_full());
+    }
+
+    #[test]
+    fn what_can_be_printed_of_it_holds_no_secret() {
+        let ledger = full();
+        assert!(ledger.to_text().expose_secret().contains(CANARY));
+        let printed = format!(
+            "{:?} {:?} {:?}",
+            ledger.to_text(),
+            ledger.names,
+            ledger.entries().map(|entry| &entry.issuer).collect::<Vec<_>>()
+        );
+        assert!(!printed.contains(CANARY), "{printed}");
+        assert_eq!(ionos().provider(), "ionos");
+        assert!(ionos().lists() && !digitalocean().lists() && digitalocean().provider() == "digitalocean");
+    }
+}

@@ -254,3 +254,166 @@ impl Book {
             .hint("grant the operator's ServiceAccount the verbs get, create, patch and delete on secrets in its own namespace")
     }
 }
+
+#[cfg(test)]
+impl Book {
+    /// One that is not in any cluster.
+    pub(super) fn of(reference: &ConnectionReference, ledger: Ledger) -> Self {
+        let owner = Owner { reference: reference.clone(), created: None, deletion_policy: None };
+        Self { key: ObjectKey::of_ledger("regcred-system", reference), ledger, secret: None, damaged: None, owner }
+    }
+
+    /// What others would know of it, once it is written.
+    pub(super) fn written(&self, resource_version: &str, grace: SignedDuration) -> SecretState {
+        let mut secret = self.to_secret(grace);
+        secret.metadata.uid = Some("l".into());
+        secret.metadata.resource_version = Some(resource_version.into());
+        SecretState::Present(Arc::new(SecretMeta { data_trusted: true, ..SecretMeta::from_secret(&secret) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::{created, delivered, entry, issuing, minutes_later};
+    use serde_json::json;
+
+    const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
+    fn book(change: impl FnOnce(&mut Ledger)) -> Book {
+        let connection = issuing(&delivered(|_| {}));
+        let mut ledger = Ledger { current: Some(entry(&connection, "r1", 0, 90)), ..Ledger::default() };
+        change(&mut ledger);
+        Book::of(&connection.reference, ledger)
+    }
+
+    fn annotation(secret: &Secret, key: &str) -> Option<String> {
+        secret.metadata.annotations.as_ref()?.get(key).cloned()
+    }
+
+    #[test]
+    fn the_secret_says_whose_it_is_and_what_a_look_at_its_metadata_must_tell() {
+        let mut book = book(|_| {});
+        book.owner.created = Some(created());
+        book.owner.deletion_policy = Some(DeletionPolicy::Retain);
+        let secret = book.to_secret(GRACE);
+        let meta = SecretMeta::from_secret(&secret);
+        assert_eq!(meta.ledger_of(&book.key, "regcred-system"), Some(book.owner.reference.clone()));
+        assert_eq!((meta.revision(), meta.revoke_from()), (Some("r1"), None));
+        assert_eq!(meta.deletion_policy(), Some(DeletionPolicy::Retain));
+        assert_eq!(meta.connection_created(), Some(created()));
+        assert_eq!(annotation(&secret, EXPIRES_AT_ANNOTATION), Some(minutes_later(90).to_string()));
+        assert_eq!(secret.type_.as_deref(), Some(LEDGER_TYPE));
+        let data: Vec<&String> = secret.data.iter().flatten().map(|(key, _)| key).collect();
+        assert_eq!(data, [LEDGER_KEY]);
+        let text = serde_json::to_string(&secret.metadata).unwrap();
+        assert!(!text.contains("password-r1"), "{text}");
+    }
+
+    #[test]
+    fn what_is_told_follows_the_ledger() {
+        let retire = |ledger: &mut Ledger| {
+            ledger.candidate =
+                ledger.current.clone().map(|entry| crate::domain::ledger::Entry { revision: "r2".into(), ..entry });
+            ledger.promote(minutes_later(30));
+        };
+        type Told = (Option<&'static str>, Option<jiff::Timestamp>);
+        type Change = Box<dyn FnOnce(&mut Ledger)>;
+        let cases: [(&str, Change, Told); 4] = [
+            ("replaced", Box::new(retire), (Some("r2"), Some(minutes_later(40)))),
+            (
+                "replaced by one that is not proven",
+                Box::new(move |ledger| {
+                    retire(ledger);
+                    ledger.current.as_mut().unwrap().proven = false;
+                }),
+                (Some("r2"), None),
+            ),
+            (
+                "not delivered any more",
+                Box::new(|ledger| ledger.retire_all(minutes_later(5))),
+                (None, Some(minutes_later(15))),
+            ),
+            ("nothing", Box::new(|ledger| *ledger = Ledger::default()), (None, None)),
+        ];
+        for (name, change, expected) in cases {
+            let mut book = book(|_| {});
+            // What it said before is not left behind.
+            book.secret = Some(self::book(retire).to_secret(GRACE));
+            change(&mut book.ledger);
+            let meta = SecretMeta::from_secret(&book.to_secret(GRACE));
+            assert_eq!((meta.revision(), meta.revoke_from()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_and_what_others_wrote_into_its_metadata_stays() {
+        let mut book = book(|_| {});
+        let before = json!({
+            "metadata": {
+                "uid": "l", "resourceVersion": "7", "labels": {"velero.io/backup": "x"},
+                "annotations": {"note": "n", "regcred.dev/deletion-policy": "Retain"},
+                "managedFields": [{"manager": "regcred"}],
+            },
+            "data": {"stray": "c3RyYXk="},
+        });
+        book.secret = Some(serde_json::from_value(before).unwrap());
+        let secret = book.to_secret(GRACE);
+        assert_eq!(secret.metadata.resource_version.as_deref(), Some("7"), "it is written only if it still is that");
+        assert_eq!((secret.metadata.managed_fields.as_ref(), secret.metadata.uid.as_deref()), (None, Some("l")));
+        assert_eq!(annotation(&secret, "note").as_deref(), Some("n"));
+        assert_eq!(annotation(&secret, DELETION_POLICY_ANNOTATION).as_deref(), Some("Retain"));
+        assert!(secret.metadata.labels.is_some_and(|labels| labels.contains_key("velero.io/backup")));
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_nobody_elses_secret() {
+        let written = book(|ledger| ledger.reject(created())).to_secret(GRACE);
+        let reader = book(|ledger| *ledger = Ledger::default());
+        let (ledger, damaged) = reader.read(&written).unwrap();
+        assert_eq!((ledger.current.map(|entry| entry.revision), damaged), (Some("r1".to_owned()), None));
+        let changed = |change: fn(&mut Secret)| {
+            let mut secret = written.clone();
+            change(&mut secret);
+            reader.read(&secret)
+        };
+        let told = |result: Result<(Ledger, Option<Damaged>), Obstacle>| match result {
+            Err(Obstacle::Told(problem)) => Err(problem.reason),
+            Err(Obstacle::Cut(error)) => panic!("{error}"),
+            Ok((ledger, damaged)) => Ok((ledger.is_empty(), damaged)),
+        };
+        type Change = fn(&mut Secret);
+        type Told = Result<(bool, Option<Damaged>), Reason>;
+        let cases: [(&str, Change, Told); 5] = [
+            ("of another type", |secret| secret.type_ = Some("Opaque".into()), Err(Reason::Forbidden)),
+            ("immutable", |secret| secret.immutable = Some(true), Err(Reason::Forbidden)),
+            ("empty", |secret| secret.data = None, Ok((true, Some(Damaged::Form)))),
+            (
+                "of a later version",
+                |secret| {
+                    secret.data = Some(BTreeMap::from([(LEDGER_KEY.into(), ByteString(br#"{"version":2}"#.to_vec()))]))
+                },
+                Err(Reason::Forbidden),
+            ),
+            (
+                "garbage",
+                |secret| secret.data = Some(BTreeMap::from([(LEDGER_KEY.into(), ByteString(b"\xff".to_vec()))])),
+                Ok((true, Some(Damaged::Form))),
+            ),
+        ];
+        for (name, change, expected) in cases {
+            assert_eq!(told(changed(change)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_api_server_that_quote_a_credential_are_withheld() {
+        let book = book(|_| {});
+        let status = |message: &str| Status { code: 403, message: message.into(), ..Status::default() };
+        assert!(book.denied("update", &status("quota exceeded")).message.ends_with("quota exceeded"));
+        let quoted = book.denied("update", &status("denied: password-r1 is weak")).message;
+        assert!(!quoted.contains("password") && quoted.contains("withheld"), "{quoted}");
+        let gone = book.denied("create", &Status { code: 404, ..Status::default() });
+        assert!(gone.message.contains("does not exist"));
+    }
+}

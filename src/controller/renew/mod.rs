@@ -14,6 +14,8 @@ mod judge;
 mod mint;
 pub mod orphan;
 pub mod revoke;
+#[cfg(test)]
+mod simulation;
 mod tell;
 mod want;
 
