@@ -65,6 +65,8 @@ pub enum Cause {
     Requested,
     /// The ledger is gone, or not what was written last.
     LedgerChanged,
+    /// The provider did not issue a credential when it was asked last.
+    NotIssued,
 }
 
 /// What there is to do for a connection now.

@@ -88,6 +88,8 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     };
     // Where the registry is that a credential was issued for, this pass may have found out.
     connection.site = connection.site_told_by(&observed.object).or(connection.site);
+    // What is revoked later counts from when this pass has come to its end.
+    let now = if connection.api.is_some() { context.clock.now() } else { now };
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
     if outcome.delivery == Delivery::Current {
         retire(&context, &observed, &connection).await?;

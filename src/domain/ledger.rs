@@ -74,6 +74,20 @@ pub struct Retired {
     pub at: Timestamp,
     /// It was never delivered, so nobody has to be given time to change over.
     pub undelivered: bool,
+    /// Since when a successor stood where it had been delivered; none while that is told by the status, of the last successor.
+    pub succeeded_at: Option<Timestamp>,
+}
+
+impl Retired {
+    /// When it may be revoked: after the grace, which counts from when its successor was delivered, as far as that is known.
+    /// `since` is that of the last successor.
+    pub fn end(&self, since: Option<Timestamp>, grace: SignedDuration) -> Timestamp {
+        if self.undelivered {
+            return self.at;
+        }
+        let from = self.succeeded_at.or(since).map_or(self.at, |since| since.max(self.at));
+        from.saturating_add(grace).unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// A name for a credential about to be issued.
@@ -224,12 +238,15 @@ impl Ledger {
         self.candidate = Some(entry);
     }
 
-    /// The candidate takes the place of the current credential.
-    pub fn promote(&mut self, now: Timestamp) {
+    /// The candidate takes the place of the current credential. `since` is since when that one has been delivered, if it is.
+    pub fn promote(&mut self, since: Option<Timestamp>, now: Timestamp) {
         let Some(candidate) = self.candidate.take() else { return };
+        for retired in self.retired.iter_mut().filter(|retired| retired.succeeded_at.is_none()) {
+            retired.succeeded_at = since.map(|since| since.max(retired.at));
+        }
         self.stray_since = candidate.issuer.lists().then_some(now);
         if let Some(entry) = self.current.replace(candidate) {
-            self.retired.push(Retired { entry, at: now, undelivered: false });
+            self.retired.push(Retired { entry, at: now, undelivered: false, succeeded_at: None });
         }
     }
 
@@ -237,14 +254,14 @@ impl Ledger {
     pub fn retire_all(&mut self, now: Timestamp) {
         self.reject(now);
         if let Some(entry) = self.current.take() {
-            self.retired.push(Retired { entry, at: now, undelivered: false });
+            self.retired.push(Retired { entry, at: now, undelivered: false, succeeded_at: None });
         }
     }
 
     /// The candidate came to nothing.
     pub fn reject(&mut self, now: Timestamp) {
         if let Some(entry) = self.candidate.take() {
-            self.retired.push(Retired { entry, at: now, undelivered: true });
+            self.retired.push(Retired { entry, at: now, undelivered: true, succeeded_at: None });
         }
     }
 
@@ -257,13 +274,20 @@ impl Ledger {
     /// From when on there is something to revoke, at the earliest. What was delivered keeps working for `grace`; while its
     /// successor is not proven, until it expires.
     pub fn revoke_from(&self, grace: SignedDuration) -> Option<Timestamp> {
-        let is_succeeded = self.current.as_ref().is_none_or(|current| current.proven);
-        let later = |time: Timestamp| time.saturating_add(grace).unwrap_or(Timestamp::MAX);
-        let retired = self.retired.iter().filter_map(|retired| match retired.undelivered {
-            true => Some(retired.at),
-            false => is_succeeded.then(|| later(retired.at)),
-        });
-        retired.chain(self.stray_since.filter(|_| is_succeeded).map(later)).min()
+        let strays = self.stray_since.filter(|_| self.is_succeeded());
+        let strays = strays.map(|since| since.saturating_add(grace).unwrap_or(Timestamp::MAX));
+        self.revocable().map(|retired| retired.end(None, grace)).chain(strays).min()
+    }
+
+    /// What is to be revoked, now or later.
+    pub fn revocable(&self) -> impl Iterator<Item = &Retired> {
+        let is_succeeded = self.is_succeeded();
+        self.retired.iter().filter(move |retired| retired.undelivered || is_succeeded)
+    }
+
+    /// Nothing better than what was replaced may be lost with it.
+    fn is_succeeded(&self) -> bool {
+        self.current.as_ref().is_none_or(|current| current.proven)
     }
 
     /// Forgets replaced credentials that have expired. True if there were any.
@@ -304,6 +328,8 @@ struct StoredRetired {
     retired_at: Timestamp,
     #[serde(default)]
     undelivered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    succeeded_at: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -376,7 +402,8 @@ impl TryFrom<StoredEntry> for Entry {
 
 impl From<&Retired> for StoredRetired {
     fn from(retired: &Retired) -> Self {
-        Self { entry: (&retired.entry).into(), retired_at: retired.at, undelivered: retired.undelivered }
+        let Retired { entry, at, undelivered, succeeded_at } = retired;
+        Self { entry: entry.into(), retired_at: *at, undelivered: *undelivered, succeeded_at: *succeeded_at }
     }
 }
 
@@ -384,7 +411,8 @@ impl TryFrom<StoredRetired> for Retired {
     type Error = Damaged;
 
     fn try_from(stored: StoredRetired) -> Result<Self, Damaged> {
-        Ok(Self { entry: stored.entry.try_into()?, at: stored.retired_at, undelivered: stored.undelivered })
+        let StoredRetired { entry, retired_at, undelivered, succeeded_at } = stored;
+        Ok(Self { entry: entry.try_into()?, at: retired_at, undelivered, succeeded_at })
     }
 }
 
@@ -451,8 +479,8 @@ mod tests {
             candidate: Some(Entry { proven: false, issuer: ionos(), api_digest: None, ..entry("r3", 60) }),
             current: Some(Entry { refused: true, plain_http: false, config_key: None, id: None, ..entry("r2", 30) }),
             retired: vec![
-                Retired { entry: entry("r0", 0), at: at(30), undelivered: false },
-                Retired { entry: entry("r1", 20), at: at(21), undelivered: true },
+                Retired { entry: entry("r0", 0), at: at(30), undelivered: false, succeeded_at: None },
+                Retired { entry: entry("r1", 20), at: at(21), undelivered: true, succeeded_at: None },
             ],
             stray_since: Some(at(30)),
         }
@@ -545,8 +573,12 @@ mod tests {
 
     #[test]
     fn a_huge_list_of_replaced_credentials_is_read_all_the_same() {
-        let retired =
-            |number: i64| Retired { entry: entry(&format!("r{number}"), number), at: at(number), undelivered: false };
+        let retired = |number: i64| Retired {
+            entry: entry(&format!("r{number}"), number),
+            at: at(number),
+            undelivered: false,
+            succeeded_at: None,
+        };
         let ledger = Ledger { retired: (0..5_000).map(retired).collect(), ..Ledger::default() };
         let read = Ledger::parse(ledger.to_text().expose_secret().as_bytes()).unwrap();
         assert!(read.retired.len() == 5_000 && read.is_full());
@@ -561,7 +593,9 @@ mod tests {
             )
         };
         let longest = || Entry { credential: long().unwrap(), issuer: ionos(), ..entry("r", 0) };
-        let retired = (0..MAX_RETIRED).map(|_| Retired { entry: longest(), at: at(0), undelivered: false }).collect();
+        let retired = (0..MAX_RETIRED)
+            .map(|_| Retired { entry: longest(), at: at(0), undelivered: false, succeeded_at: None })
+            .collect();
         let ledger = Ledger { candidate: Some(longest()), current: Some(longest()), retired, ..Ledger::default() };
         // The API server takes 1 MiB for the data of a Secret.
         assert!(ledger.is_full() && ledger.to_text().expose_secret().len() < 1024 * 1024 - 64 * 1024);
@@ -586,15 +620,15 @@ mod tests {
     #[test]
     fn the_candidate_takes_the_place_of_the_current_credential_which_is_kept_until_it_is_revoked() {
         let mut ledger = Ledger::default();
-        ledger.promote(at(0));
+        ledger.promote(None, at(0));
         assert!(ledger.is_empty(), "without a candidate nothing changes");
         ledger.issued(entry("r1", 0), None, at(0));
-        ledger.promote(at(1));
+        ledger.promote(None, at(1));
         assert_eq!((revisions(&ledger), ledger.retired.len(), ledger.stray_since), (vec!["r1"], 0, None));
-        ledger.promote(at(2));
+        ledger.promote(None, at(2));
         assert_eq!(revisions(&ledger), ["r1"]);
         ledger.issued(Entry { issuer: ionos(), ..entry("r2", 30) }, None, at(30));
-        ledger.promote(at(31));
+        ledger.promote(None, at(31));
         assert_eq!(revisions(&ledger), ["r2", "r1"]);
         assert_eq!((ledger.retired[0].at, ledger.retired[0].undelivered), (at(31), false));
         assert_eq!(ledger.stray_since, Some(at(31)), "only where the provider lists what it issued");
@@ -621,7 +655,7 @@ mod tests {
 
     #[test]
     fn says_from_when_on_there_is_something_to_revoke() {
-        let retired = |at, undelivered| Retired { entry: entry("r0", 0), at, undelivered };
+        let retired = |at, undelivered| Retired { entry: entry("r0", 0), at, undelivered, succeeded_at: None };
         let proven = Some(entry("r9", 60));
         let unproven = Some(Entry { proven: false, ..entry("r9", 60) });
         let (delivered, vain) = (|minute| retired(at(minute), false), |minute| retired(at(minute), true));
@@ -648,8 +682,12 @@ mod tests {
 
     #[test]
     fn replaced_credentials_that_have_expired_are_forgotten_and_nothing_else() {
-        let retired =
-            |minute| Retired { entry: entry(&format!("r{minute}"), minute), at: at(minute), undelivered: false };
+        let retired = |minute| Retired {
+            entry: entry(&format!("r{minute}"), minute),
+            at: at(minute),
+            undelivered: false,
+            succeeded_at: None,
+        };
         let mut ledger =
             Ledger { current: Some(entry("old", -500)), retired: vec![retired(0), retired(10)], ..Ledger::default() };
         assert!(!ledger.forget_expired(at(90) - SignedDuration::from_nanos(1)));
@@ -660,7 +698,7 @@ mod tests {
 
     #[test]
     fn is_full_when_no_further_one_may_be_retired() {
-        let retired = |_| Retired { entry: entry("r", 0), at: at(0), undelivered: false };
+        let retired = |_| Retired { entry: entry("r", 0), at: at(0), undelivered: false, succeeded_at: None };
         let of = |count| Ledger { retired: (0..count).map(retired).collect(), ..Ledger::default() };
         assert!(!of(MAX_RETIRED - 1).is_full() && of(MAX_RETIRED).is_full());
     }

@@ -315,7 +315,7 @@ mod tests {
         let retire = |ledger: &mut Ledger| {
             ledger.candidate =
                 ledger.current.clone().map(|entry| crate::domain::ledger::Entry { revision: "r2".into(), ..entry });
-            ledger.promote(minutes_later(30));
+            ledger.promote(None, minutes_later(30));
         };
         type Told = (Option<&'static str>, Option<jiff::Timestamp>);
         type Change = Box<dyn FnOnce(&mut Ledger)>;

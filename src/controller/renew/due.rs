@@ -29,6 +29,19 @@ use crate::{
 /// The least time before the end of a credential at which it is renewed.
 const LEAST_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// How long a pass may take, and how much the time of its end may differ from that of its beginning.
+pub(super) const LONGEST_PASS: SignedDuration = SignedDuration::from_secs(60);
+
+/// The shortest pause before another try, however soon what is delivered ends.
+const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+
+/// When to try again what failed, if that is not to be before `not_before` by itself: while what is delivered has not long to
+/// live, several times before its end.
+pub(super) fn pressed(not_before: Timestamp, status: &RegistryConnectionStatus, now: Timestamp) -> Timestamp {
+    let left = expires_at(status).map(|end| end.duration_since(now)).filter(|left| left.is_positive());
+    left.map_or(not_before, |left| not_before.min(add(now, (left / 4).max(SHORTEST_PAUSE))))
+}
+
 /// Since when a credential lives, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Life {
@@ -108,6 +121,11 @@ fn main(connection: &Connection, observed: &Observed, started: Timestamp, now: T
     let causes = [
         (Due::Test(Cause::LedgerChanged), ledger_changed(observed)),
         (Due::Test(Cause::NoVerdict), unsettled(status) || is_unexpired(status, now)),
+        // What got no answer was not a question to the registry.
+        (
+            Due::Renew(Cause::NotIssued),
+            unsettled(status) && observed.memory.attempt.as_ref().is_some_and(|attempt| attempt.question.is_none()),
+        ),
         (Due::Test(Cause::SpecChanged), is_edited),
         (Due::Test(Cause::InputChanged), input_changed(observed)),
         (Due::Renew(Cause::NeverJudged), status.credential.is_none() && settled.is_none()),
@@ -132,6 +150,7 @@ fn time(connection: &Connection, status: &RegistryConnectionStatus, started: Tim
     let Times { renewal, test } = times(connection, status, started, now);
     let has_come = |time: Option<Timestamp>| time.is_some_and(|time| now >= time);
     match (has_come(renewal), has_come(test)) {
+        (true, _) if settled_problem(status).is_some() => Some(Due::Renew(Cause::NotIssued)),
         (true, _) => Some(Due::Renew(Cause::TimePassed)),
         (false, true) => Some(Due::Test(Cause::TimePassed)),
         (false, false) => None,
@@ -218,22 +237,22 @@ fn is_deliverable(observed: &Observed, now: Timestamp) -> bool {
     has_revision && expires_at(&observed.status).is_none_or(|end| end > now)
 }
 
-/// When something is to be revoked, if anything is: after the grace, which counts from the moment the target was seen to
-/// hold the successor.
+/// When something is to be revoked, if anything is, as far as can be told without the ledger: after the grace, which counts
+/// from the moment the target was seen to hold the successor. If that is long after, something else was put right then.
 pub fn revocation(ledger: &SecretState, status: &RegistryConnectionStatus, grace: SignedDuration) -> Option<Timestamp> {
     let from = match ledger {
         SecretState::Present(meta) => meta.revoke_from()?,
         SecretState::Absent | SecretState::Unknown => return None,
     };
-    // It is told in whole seconds.
-    let delivered = delivered_since(status).map(|since| add(since, grace + SignedDuration::from_secs(1)));
-    Some(delivered.map_or(from, |delivered| from.max(delivered)))
+    let delivered = delivered_since(status).map(|since| add(since, grace));
+    let same_pass = |end: &Timestamp| *end > from && end.duration_since(from) <= LONGEST_PASS;
+    Some(delivered.filter(same_pass).unwrap_or(from))
 }
 
-/// Since when the target holds what it should.
+/// Since when the target surely holds what it should: it is told in whole seconds.
 pub(super) fn delivered_since(status: &RegistryConnectionStatus) -> Option<Timestamp> {
     let delivered = condition::find(&status.conditions, ConditionType::Delivered)?;
-    (delivered.status == "True").then_some(delivered.last_transition_time.0)
+    (delivered.status == "True").then(|| add(delivered.last_transition_time.0, SignedDuration::from_secs(1)))
 }
 
 fn is_revocation_due(observed: &Observed, grace: SignedDuration, now: Timestamp) -> bool {
@@ -264,6 +283,7 @@ mod tests {
             schedule::Grid,
             secret_meta::{Marks, SecretMeta},
         },
+        domain::credential::{Credential, Fingerprints},
     };
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
@@ -519,7 +539,7 @@ mod tests {
             "clocks differ"
         );
         let refused = failing(json!({"code": "InvalidCredentials", "message": "m"}), "False");
-        assert_eq!(due_at(&refused, past), Due::Renew(Cause::TimePassed));
+        assert_eq!(due_at(&refused, past), Due::Renew(Cause::NotIssued));
         let for_good = failing(json!({"code": "SecretMalformed", "message": "m"}), "Unknown");
         assert_eq!(due_at(&for_good, past), Due::Nothing);
         let tested = |renewal: Timestamp| {
@@ -538,7 +558,7 @@ mod tests {
             Some("spec.provider.digitalocean.registryName"),
             Some("spec.test.repositories"),
         );
-        let (renewal, test) = (Due::Renew(Cause::TimePassed), Due::Test(Cause::TimePassed));
+        let (renewal, test) = (Due::Renew(Cause::NotIssued), Due::Test(Cause::TimePassed));
         for (error, expected) in [
             (error("InvalidCredentials", api), Some((30, renewal))),
             (error("InvalidCredentials", None), Some((30, renewal))),
@@ -581,7 +601,7 @@ mod tests {
         (refused.status.credential, refused.ledger, refused.target) =
             (None, known(ledger("3", None, None)), SecretState::Absent);
         assert_eq!(due_at(&refused, minutes_later(30) - SECOND), Due::Nothing);
-        assert_eq!(due_at(&refused, minutes_later(30)), Due::Renew(Cause::TimePassed));
+        assert_eq!(due_at(&refused, minutes_later(30)), Due::Renew(Cause::NotIssued));
     }
 
     #[test]
@@ -618,7 +638,10 @@ mod tests {
         assert_eq!(due_now(&waiting), Due::Test(Cause::NoVerdict), "after a restart");
         pausing(&mut waiting, credential_trouble(), minutes_later(5));
         assert_eq!(due_now(&waiting), Due::Nothing);
-        assert_eq!(due_at(&waiting, minutes_later(5)), Due::Test(Cause::NoVerdict));
+        assert_eq!(due_at(&waiting, minutes_later(5)), Due::Renew(Cause::NotIssued), "the provider was asked");
+        let login = Credential::new("user".into(), "password".into()).unwrap();
+        waiting.memory.attempt.as_mut().unwrap().question = Some(Fingerprints::default().of("question", &login));
+        assert_eq!(due_at(&waiting, minutes_later(5)), Due::Test(Cause::NoVerdict), "the registry was asked");
         let past = created() - SignedDuration::from_hours(1);
         assert_eq!(due_at(&waiting, past), Due::Test(Cause::NoVerdict), "the clock was set back");
         waiting.ledger = known(ledger("4", Some("r1"), None));
@@ -684,7 +707,8 @@ mod tests {
         for (name, status, time, from, expected) in [
             ("nothing to revoke", "True", "2026-01-01T00:00:00Z", None, None),
             ("delivered at once", "True", "2026-01-01T00:00:00Z", Some(10), Some(minutes_later(10) + SECOND)),
-            ("delivered later", "True", "2026-01-01T00:07:00Z", Some(10), Some(minutes_later(17) + SECOND)),
+            ("delivered later", "True", "2026-01-01T00:00:30Z", Some(10), Some(minutes_later(10) + SECOND * 31)),
+            ("something else was put right", "True", "2026-01-01T00:07:00Z", Some(10), Some(minutes_later(10))),
             ("delivered long before", "True", "2025-12-31T00:00:00Z", Some(10), Some(minutes_later(10))),
             ("the target cannot be written", "False", "2026-01-01T00:07:00Z", Some(10), Some(minutes_later(10))),
         ] {

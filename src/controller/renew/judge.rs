@@ -3,7 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Book, Pass, acted_on_requests};
+use super::{
+    Book, Pass, acted_on_requests,
+    due::{LONGEST_PASS, delivered_since},
+};
 use crate::{
     api::{
         Reason,
@@ -24,9 +27,6 @@ use crate::{
     problem::Problem,
     provider::secret_ref_field,
 };
-
-/// How long a pass may take.
-const LONGEST_PASS: SignedDuration = SignedDuration::from_secs(60);
 
 /// What came of a look at the current credential.
 pub(super) enum Judged {
@@ -164,12 +164,16 @@ impl Pass<'_> {
         proven: bool,
         test: Option<LastTest>,
     ) -> Result<Outcome, Error> {
-        book.ledger.forget_expired(self.now);
+        let now = self.context.clock.now();
+        let delivered = book.ledger.current.as_ref().map(|current| current.revision.as_str());
+        let told = observed.status.credential.as_ref().map(|credential| credential.revision.as_str());
+        let since = delivered_since(&observed.status).filter(|_| told == delivered);
+        book.ledger.forget_expired(now);
         if let Some(candidate) = &mut book.ledger.candidate {
             candidate.proven = proven;
             candidate.config_key = config_key(self, candidate);
         }
-        book.ledger.promote(self.now);
+        book.ledger.promote(since, now);
         if let Err(outcome) = self.save(observed, book).await? {
             return Ok(outcome);
         }

@@ -178,7 +178,12 @@ async fn record(
                 true => book.ledger.issued(entry.clone(), name, now),
                 false => {
                     book.ledger.names.retain(|chosen| Some(chosen.name.as_str()) != name);
-                    book.ledger.retired.push(Retired { entry: entry.clone(), at: now, undelivered: true });
+                    book.ledger.retired.push(Retired {
+                        entry: entry.clone(),
+                        at: now,
+                        undelivered: true,
+                        succeeded_at: None,
+                    });
                 }
             }
             match book.save(context).await {

@@ -245,6 +245,13 @@ impl Pass<'_> {
             Class::UsersTurn | Class::Missing | Class::Good | Class::UnderWay => &slow,
         };
         self.context.failed(observed, question, Trouble::Credential(problem.clone()), cause, self.now);
+        if problem.retry_after.is_none() {
+            self.context.memories.update(observed.uid(), |memory| {
+                if let Some(attempt) = &mut memory.attempt {
+                    attempt.not_before = due::pressed(attempt.not_before, &observed.status, self.now);
+                }
+            });
+        }
     }
 
     /// Keeps in place what is delivered, if it still may be.

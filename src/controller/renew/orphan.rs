@@ -173,9 +173,7 @@ async fn wind_up(context: &Context, orphan: &Orphan, policy: DeletionPolicy) -> 
         revoke::save(context, &mut book).await?;
     }
     let grace = context.revocation_grace;
-    let may = |_: &Ledger, retired: &Retired| {
-        retired.undelivered || retired.at.saturating_add(grace).is_ok_and(|end| now >= end)
-    };
+    let may = |retired: &Retired| now >= retired.end(None, grace);
     if let Some(Problem { message, .. }) = revoke::end(context, &mut book, None, may, now).await? {
         return Ok(Looked::Told(
             SLOW,
@@ -222,7 +220,7 @@ fn retire(context: &Context, orphan: &Orphan, ledger: &mut Ledger, policy: Delet
 /// How long until there may be something to do.
 fn next(ledger: &Ledger, grace: SignedDuration, now: Timestamp) -> Duration {
     let wait = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
-    let revoked = ledger.retired.iter().filter_map(|retired| retired.at.saturating_add(grace).ok()).map(wait);
+    let revoked = ledger.revocable().map(|retired| wait(retired.end(None, grace)));
     let expires = ledger.current.iter().map(|current| wait(current.expires_at));
     let held = ledger.current.iter().map(|_| HELD);
     revoked.chain(expires).chain(held).min().unwrap_or(HELD).max(Duration::from_secs(1))

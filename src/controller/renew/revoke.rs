@@ -28,7 +28,7 @@ use crate::{
         sighting::SecretState,
         validate::Connection,
     },
-    domain::ledger::{ChosenName, Issuer, Ledger, Retired},
+    domain::ledger::{ChosenName, Issuer, Retired},
     problem::Problem,
     provider::{
         Io,
@@ -62,11 +62,11 @@ pub async fn revoke_replaced(
         Delivery::Current | Delivery::Impossible(_) => true,
         Delivery::Outstanding => false,
     };
-    if !is_delivered || context.memories.recall(observed.uid()).revocation.as_ref().is_some_and(resting) {
+    if context.memories.recall(observed.uid()).revocation.as_ref().is_some_and(resting) {
         return Ok(());
     }
     let is_due = revocation(&observed.ledger, &observed.status, grace).is_some_and(|time| now >= time);
-    let is_left_over = !is_issued && matches!(observed.ledger, SecretState::Present(_));
+    let is_left_over = !is_issued && is_delivered && matches!(observed.ledger, SecretState::Present(_));
     if !is_due && !is_left_over {
         return Ok(());
     }
@@ -81,10 +81,10 @@ pub async fn revoke_replaced(
             save(context, &mut book).await?;
         }
         let since = delivered_since(&observed.status);
-        let may = |ledger: &Ledger, retired: &Retired| is_over(ledger, retired, since, grace, now);
+        let may = |retired: &Retired| (is_delivered || retired.undelivered) && now >= retired.end(since, grace);
         let access = access(context, connection).await?;
         let trouble = end(context, &mut book, access.as_ref(), may, now).await?;
-        if trouble.is_none() {
+        if trouble.is_none() && is_delivered {
             strays(context, &mut book, access.as_ref(), observed.uid(), now).await?;
         }
         if !is_issued && book.ledger.is_empty() && book.remove(context).await? == Saved::Conflict {
@@ -98,7 +98,14 @@ pub async fn revoke_replaced(
     context.memories.update(observed.uid(), |memory| memory.ledger = Some(sighting));
     match result {
         Ok(None) => {
-            context.memories.update(observed.uid(), |memory| memory.revocation = None);
+            let is_due = revocation(&observed.ledger, &observed.status, grace).is_some_and(|time| now >= time);
+            let since = delivered_since(&observed.status);
+            let next = book.ledger.revocable().map(|retired| retired.end(since, grace)).min();
+            match is_due {
+                // Something is left whose time has not come, or that the target may still hold.
+                true => pause_until(context, observed, next, now),
+                false => context.memories.update(observed.uid(), |memory| memory.revocation = None),
+            }
             Ok(())
         }
         Ok(Some(problem)) => {
@@ -129,6 +136,16 @@ fn rest(context: &Context, observed: &Observed, obstacle: Obstacle, now: Timesta
     }
 }
 
+/// Notes that there is nothing to do before a time, which may have come for something that cannot be done yet.
+fn pause_until(context: &Context, observed: &Observed, time: Option<Timestamp>, now: Timestamp) {
+    pause(context, observed, None, now);
+    context.memories.update(observed.uid(), |memory| {
+        if let (Some(last), Some(time)) = (&mut memory.revocation, time) {
+            last.not_before = last.not_before.max(time);
+        }
+    });
+}
+
 /// Notes the pause before the next try. True if it is the first in a row.
 fn pause(context: &Context, observed: &Observed, problem: Option<&Problem>, now: Timestamp) -> bool {
     let mut is_first = false;
@@ -144,22 +161,6 @@ fn pause(context: &Context, observed: &Observed, problem: Option<&Problem>, now:
         memory.revocation = Some(Revocation { count, not_before, since: now });
     });
     is_first
-}
-
-/// Whether the time of a replaced credential is over.
-fn is_over(
-    ledger: &Ledger,
-    retired: &Retired,
-    delivered_since: Option<Timestamp>,
-    grace: SignedDuration,
-    now: Timestamp,
-) -> bool {
-    if retired.undelivered {
-        return true;
-    }
-    let from = delivered_since.map_or(retired.at, |since| since.max(retired.at));
-    let is_succeeded = ledger.current.as_ref().is_none_or(|current| current.proven);
-    is_succeeded && from.saturating_add(grace).is_ok_and(|end| now >= end)
 }
 
 /// What gives access to the API of the connection's provider, as far as that is needed to end something.
@@ -183,11 +184,11 @@ pub(super) async fn end(
     context: &Context,
     book: &mut Book,
     access: Option<&Access>,
-    may: impl Fn(&Ledger, &Retired) -> bool,
+    may: impl Fn(&Retired) -> bool,
     now: Timestamp,
 ) -> Result<Option<Problem>, Obstacle> {
     let mut is_changed = book.ledger.forget_expired(now);
-    let due: Vec<Retired> = book.ledger.retired.iter().filter(|retired| may(&book.ledger, retired)).cloned().collect();
+    let due: Vec<Retired> = book.ledger.revocable().filter(|retired| may(retired)).cloned().collect();
     let mut trouble = None;
     for Retired { entry, .. } in due {
         let result = match access_for(context, &entry.issuer, access).await? {

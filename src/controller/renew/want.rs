@@ -45,7 +45,7 @@ pub(super) fn want(
     }
     let has_come = now >= Life::of(current).renewal(connection, started);
     let is_time = match due {
-        Due::Renew(Cause::Requested) => true,
+        Due::Renew(Cause::Requested | Cause::NotIssued) => true,
         Due::Renew(_) | Due::Test(Cause::NoVerdict) => has_come,
         Due::Test(_) | Due::Deliver | Due::Withdraw | Due::Revoke | Due::Nothing => false,
     };
@@ -103,7 +103,7 @@ mod tests {
     fn fill(ledger: &mut Ledger) {
         while !ledger.is_full() {
             ledger.candidate = ledger.current.clone();
-            ledger.promote(created());
+            ledger.promote(None, created());
         }
     }
 
