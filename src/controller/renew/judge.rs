@@ -166,12 +166,14 @@ impl Pass<'_> {
         proven: bool,
         test: Option<LastTest>,
     ) -> Result<Outcome, Error> {
-        book.ledger.forget_expired(self.now);
+        // The grace of what is replaced begins now, not when the pass did, which has waited for the provider since.
+        let now = self.context.clock.now();
+        book.ledger.forget_expired(now);
         if let Some(candidate) = &mut book.ledger.candidate {
             candidate.proven = proven;
             candidate.config_key = config_key(self, candidate);
         }
-        book.ledger.promote(self.now);
+        book.ledger.promote(now);
         if let Err(outcome) = self.save(observed, book).await? {
             return Ok(outcome);
         }
