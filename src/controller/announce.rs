@@ -36,6 +36,11 @@ pub fn announcement(old: &RegistryConnectionStatus, new: &RegistryConnectionStat
         });
     }
     let is_resumed = was_suspended && !is_suspended;
+    // What is in the way of a renewal was told before; that Pods cannot pull any more is worse.
+    if let Some(ready) = expired(new).filter(|_| expired(old).is_none() && !is_told(new, Reason::Expired)) {
+        let note = shortened(ready.message.clone(), MAX_MESSAGE);
+        return Some(Announcement { is_warning: true, reason: Reason::Expired, note });
+    }
     if let Some(error) = &new.last_error {
         let texts = [Some(error.message.as_str()), error.hint.as_deref()];
         let note = shortened(texts.into_iter().flatten().collect::<Vec<_>>().join("; "), MAX_MESSAGE);
@@ -67,6 +72,16 @@ fn is_known(error: &LastError, old: &RegistryConnectionStatus) -> bool {
 fn good(status: &RegistryConnectionStatus) -> Option<&Condition> {
     let ready = condition::find(&status.conditions, ConditionType::Ready).filter(|ready| ready.status == "True");
     ready.filter(|_| is_delivered(status))
+}
+
+/// The Ready condition, if what is delivered has expired.
+fn expired(status: &RegistryConnectionStatus) -> Option<&Condition> {
+    condition::find(&status.conditions, ConditionType::Ready).filter(|ready| ready.reason == Reason::Expired.as_str())
+}
+
+/// True if this is what is wrong.
+fn is_told(status: &RegistryConnectionStatus, reason: Reason) -> bool {
+    status.last_error.as_ref().is_some_and(|error| error.code == reason)
 }
 
 fn is_delivered(status: &RegistryConnectionStatus) -> bool {

@@ -228,7 +228,7 @@ pub(super) fn unsettled(status: &RegistryConnectionStatus) -> bool {
         .is_none_or(|valid| valid.status == "Unknown" && !is_for_good(&valid.reason));
     status.last_error.as_ref().is_some_and(|error| {
         is_unknown
-            && !is_settled(error.code)
+            && settled_problem(status).is_none()
             && error.code != Reason::TargetConflict
             && error.code.class() != Class::Good
     })

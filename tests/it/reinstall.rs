@@ -26,7 +26,7 @@ use crate::{
 const FAST: u32 = 120;
 
 /// Deletes the CustomResourceDefinition and waits until it is gone.
-async fn uninstall(shared: &Shared) -> Result<()> {
+pub async fn uninstall(shared: &Shared) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(shared.plane.client()?);
     definitions.delete(RegistryConnection::crd_name(), &DeleteParams::default()).await?;
     eventually("the kind to go", DEADLINE, async || {

@@ -164,6 +164,7 @@ impl Pass<'_> {
         proven: bool,
         test: Option<LastTest>,
     ) -> Result<Outcome, Error> {
+        // The grace of what is replaced begins now, not when the pass did, which has waited for the provider since.
         let now = self.context.clock.now();
         let delivered = book.ledger.current.as_ref().map(|current| current.revision.as_str());
         let told = observed.status.credential.as_ref().map(|credential| credential.revision.as_str());

@@ -129,8 +129,9 @@ impl Pass<'_> {
             }
         }
         for _ in 0..MAX_STEPS {
-            let started = self.context.clock.started();
-            match want(self.connection, &book.ledger, self.due, same_access, started, self.now) {
+            let Context { clock, .. } = self.context;
+            // What was issued in this pass is younger than the pass, which may have waited for answers.
+            match want(self.connection, &book.ledger, self.due, same_access, clock.started(), clock.now()) {
                 Want::Issue => {
                     let found = match access.take() {
                         Some(found) => found,

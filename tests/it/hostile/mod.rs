@@ -10,7 +10,7 @@
 
 mod case;
 mod court;
-mod log;
+pub mod log;
 mod reply;
 mod stage;
 
