@@ -37,9 +37,16 @@ impl Relay {
     /// # Errors
     /// There is no free port.
     pub async fn start(server: &str) -> Result<Self> {
+        Self::start_with(server, Faults::new()).await
+    }
+
+    /// The same with a count that may be shared: of the requests of several relays, each has its place in one row.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn start_with(server: &str, faults: Faults) -> Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for a relay")?;
         let address = socket.local_addr().context("ask for an address")?;
-        let faults = Faults::new();
         let task = tokio::spawn(accept(socket, server.to_owned(), faults.clone()));
         Ok(Self { address, faults, task })
     }
@@ -47,6 +54,11 @@ impl Relay {
     /// Address and port, as they begin an image name.
     pub fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The port of [`Relay::host`].
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// What counts the requests. Each is named by method and path, with the word `login` if it carries one.

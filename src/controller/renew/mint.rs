@@ -171,6 +171,10 @@ async fn record(
             }
         }
         if !is_stale {
+            // The write before took effect, and only its answer was lost.
+            if book.ledger.entries().any(|other| other.revision == entry.revision) {
+                return Ok(());
+            }
             let now = context.clock.now();
             let is_first = book.ledger.candidate.as_ref().is_none_or(|other| other.issued_at < entry.issued_at)
                 && book.ledger.current.as_ref().map(|current| &current.revision) == before.as_ref();

@@ -29,7 +29,7 @@ use crate::scenario::{DEADLINE, Scenario};
 const NEXT_TRY: Duration = Duration::from_millis(1500);
 
 /// How long nothing may be sent after the end without a fault, so that every request was counted.
-const QUIET: Duration = Duration::from_millis(500);
+pub const QUIET: Duration = Duration::from_millis(500);
 
 /// On which way a fault happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, PartialOrd, Ord)]
@@ -182,7 +182,7 @@ async fn versions(scenario: &Scenario) -> Result<Vec<(String, Option<String>)>> 
 }
 
 /// How many passes were completed and how many were cut short.
-async fn passes(scenario: &Scenario) -> Result<(f64, f64)> {
+pub async fn passes(scenario: &Scenario) -> Result<(f64, f64)> {
     Ok((
         scenario.metric("regcred_reconciles_total{result=\"completed\"}").await?,
         scenario.metric("regcred_reconciles_total{result=\"cut_short\"}").await?,
@@ -190,7 +190,7 @@ async fn passes(scenario: &Scenario) -> Result<(f64, f64)> {
 }
 
 /// Waits for a pass that was completed, and, if the fault cut one short, for the try after it.
-async fn settled(scenario: &Scenario, before: (f64, f64)) -> Result<()> {
+pub async fn settled(scenario: &Scenario, before: (f64, f64)) -> Result<()> {
     let now = eventually("a completed pass", DEADLINE, async || {
         let now = passes(scenario).await?;
         Ok((now.0 > before.0).then_some(now))
@@ -205,7 +205,7 @@ async fn settled(scenario: &Scenario, before: (f64, f64)) -> Result<()> {
     Ok(())
 }
 
-async fn at_rest(scenario: &Scenario) -> Result<()> {
+pub async fn at_rest(scenario: &Scenario) -> Result<()> {
     eventually("the operator to be at rest", DEADLINE, async || {
         Ok((scenario.metric("regcred_reconciles_under_way").await? == 0.0).then_some(()))
     })

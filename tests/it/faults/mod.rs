@@ -7,11 +7,12 @@
 
 mod case;
 mod door;
+mod issued;
 mod killed;
 mod logs;
 mod operator;
 pub mod state;
-mod story;
+pub mod story;
 
 use std::{collections::BTreeMap, time::Instant};
 

@@ -41,7 +41,7 @@ pub enum Operator {
 }
 
 /// Whether a request counts: all do but the watches, which begin anew by themselves.
-fn is_counted(request: &Request) -> bool {
+pub fn is_counted(request: &Request) -> bool {
     request.verb != "watch"
 }
 

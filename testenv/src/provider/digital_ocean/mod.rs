@@ -16,8 +16,10 @@ use jiff::Timestamp;
 use super::front::Front;
 use super::store::{self, Store};
 use super::{ApiRequest, Clock, Listed, Outage};
+use crate::fault::Faults;
 use crate::listener::Listener;
 use crate::registry::Registry;
+use crate::relay::Relay;
 use crate::token_server::{Office, TokenRequest};
 use account::Account;
 
@@ -44,6 +46,9 @@ pub struct Options {
     pub requests_a_minute: usize,
     /// How long a new credential is refused by the registry before it works, in the provider's time.
     pub effective_after: Duration,
+    /// What the requests to API, token server and registry meet with, if relays are to stand in front of them. Whoever starts
+    /// it has to keep its runtime: the relays end with it.
+    pub faults: Option<Faults>,
 }
 
 /// Generations of paths.
@@ -77,6 +82,7 @@ impl Default for Options {
             requests_an_hour: 5000,
             requests_a_minute: 250,
             effective_after: Duration::ZERO,
+            faults: None,
         }
     }
 }
@@ -86,6 +92,7 @@ impl Default for Options {
 pub struct DigitalOcean {
     listener: Listener,
     store: Store,
+    relay: Option<Relay>,
     inside: Arc<Inside>,
 }
 
@@ -103,7 +110,7 @@ impl DigitalOcean {
     /// As [`Registry::start`], or there is no free port.
     pub async fn start(options: Options) -> Result<Self> {
         let office = store::office()?;
-        let front = Front::new(options.speed);
+        let (front, faults) = (Front::new(options.speed), options.faults.clone());
         let account = Account::new(options, office.clone(), front.clock.clone()).into();
         let inside = Arc::new(Inside { account, office, front });
         let served = inside.clone();
@@ -113,20 +120,22 @@ impl DigitalOcean {
             }
             served.front.serve(seen, |now| served.account().answer(seen, now))
         })?;
-        let realm = format!("http://localhost:{}{TOKENS}", listener.port());
-        let store = Store::start(&inside.office, realm, "registry.digitalocean.com").await?;
-        inside.account().host = store.registry.host();
-        Ok(Self { listener, store, inside })
+        let relay = store::relay(&format!("127.0.0.1:{}", listener.port()), faults.as_ref()).await?;
+        let port = relay.as_ref().map_or(listener.port(), Relay::port);
+        let realm = format!("http://localhost:{port}{TOKENS}");
+        let store = Store::start(&inside.office, realm, "registry.digitalocean.com", faults.as_ref()).await?;
+        inside.account().host = store.host();
+        Ok(Self { listener, store, relay, inside })
     }
 
     /// Scheme, host and port of the API: what a connection has in `apiUrl`.
     pub fn api_url(&self) -> String {
-        format!("http://localhost:{}", self.listener.port())
+        format!("http://localhost:{}", self.relay.as_ref().map_or(self.listener.port(), Relay::port))
     }
 
     /// The registry's host and port, the key in the docker configs that it issues.
     pub fn host(&self) -> String {
-        self.store.registry.host()
+        self.store.host()
     }
 
     /// The real registry, for its log, for an outage of its own, and for its client.
@@ -164,6 +173,11 @@ impl DigitalOcean {
     /// Revokes an issued credential by hand, by its name in [`DigitalOcean::credentials`].
     pub fn revoke_credential(&self, name: &str) {
         self.inside.account().revoke_named(name);
+    }
+
+    /// How long the registry refuses what is issued from now on before it works, in the provider's time.
+    pub fn delay(&self, effective_after: Duration) {
+        self.inside.account().options.effective_after = effective_after;
     }
 
     /// The credentials that are neither revoked nor expired, in the order of their making.

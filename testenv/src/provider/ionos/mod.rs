@@ -19,8 +19,10 @@ use anyhow::{Context, Result};
 use super::front::Front;
 use super::store::{self, Store};
 use super::{ApiRequest, Clock, Listed, Outage};
+use crate::fault::Faults;
 use crate::listener::{Listener, Reply};
 use crate::registry::Registry;
+use crate::relay::Relay;
 use crate::token_server::TokenRequest;
 use account::Account;
 pub use options::Options;
@@ -34,6 +36,8 @@ pub struct Ionos {
     listener: Listener,
     /// By the name of the registry.
     stores: Mutex<BTreeMap<String, Arc<Store>>>,
+    relay: Option<Relay>,
+    faults: Option<Faults>,
     inside: Arc<Inside>,
 }
 
@@ -50,7 +54,7 @@ impl Ionos {
     /// As [`Registry::start`], or there is no free port.
     pub async fn start(options: Options) -> Result<Self> {
         let front = Front::new(options.speed);
-        let registries = options.registries.clone();
+        let (registries, faults) = (options.registries.clone(), options.faults.clone());
         let account = Account::new(options, front.clock.clone()).into();
         let inside = Arc::new(Inside { account, front });
         let served = inside.clone();
@@ -61,7 +65,8 @@ impl Ionos {
             },
             None => served.front.serve(seen, |now| served.account().answer(seen, now)),
         })?;
-        let ionos = Self { listener, stores: Mutex::default(), inside };
+        let relay = store::relay(&format!("127.0.0.1:{}", listener.port()), faults.as_ref()).await?;
+        let ionos = Self { listener, stores: Mutex::default(), relay, faults, inside };
         for name in &registries {
             ionos.create_registry(name)?;
             ionos.finish_registry(name).await?;
@@ -126,8 +131,9 @@ impl Ionos {
         let id = self.id(name)?;
         let office = self.inside.account().registry(&id).map(|registry| registry.office.clone());
         let office = office.context("a registry that is gone")?;
-        let store = Arc::new(Store::start(&office, format!("{}{LOGINS}{id}", self.origin()), name).await?);
-        let host = store.registry.host();
+        let realm = format!("{}{LOGINS}{id}", self.origin());
+        let store = Arc::new(Store::start(&office, realm, name, self.faults.as_ref()).await?);
+        let host = store.host();
         self.stores().insert(name.to_owned(), store);
         if let Some(registry) = self.inside.account().registry(&id) {
             registry.host = Some(host);
@@ -150,6 +156,14 @@ impl Ionos {
     /// There is none of this name that is running.
     pub fn registry(&self, name: &str) -> Result<Arc<Registry>> {
         Ok(self.store(name)?.registry.clone())
+    }
+
+    /// A registry's host and port, as image names begin.
+    ///
+    /// # Errors
+    /// There is none of this name that is running.
+    pub fn host(&self, registry: &str) -> Result<String> {
+        Ok(self.store(registry)?.host())
     }
 
     /// The tokens of a registry, expired ones too, in the order of their making.
@@ -214,7 +228,7 @@ impl Ionos {
     /// # Errors
     /// As [`Ionos::registry`].
     pub fn image(&self, registry: &str, name: &str) -> Result<String> {
-        Ok(format!("{}/{name}", self.registry(registry)?.host()))
+        Ok(format!("{}/{name}", self.host(registry)?))
     }
 
     /// Pushes a small image, such as `web:v1`, as the owner of the registry, and returns its digest.
@@ -235,7 +249,7 @@ impl Ionos {
     }
 
     fn origin(&self) -> String {
-        format!("http://localhost:{}", self.listener.port())
+        format!("http://localhost:{}", self.relay.as_ref().map_or(self.listener.port(), Relay::port))
     }
 
     fn store(&self, name: &str) -> Result<Arc<Store>> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::fault::Faults;
+
 /// How it is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -17,6 +19,9 @@ pub struct Options {
     pub effective_after: Duration,
     /// How many items a page holds at most, whatever is asked for; at most 100.
     pub page: usize,
+    /// What the requests to API, token servers and registries meet with, if relays are to stand in front of them. Whoever
+    /// starts it has to keep its runtime: the relays end with it.
+    pub faults: Option<Faults>,
 }
 
 impl Default for Options {
@@ -24,6 +29,14 @@ impl Default for Options {
     fn default() -> Self {
         let registries = vec!["shop".to_owned()];
         let contracts = vec![31_000_001];
-        Self { speed: 1, registries, contracts, requests_a_minute: None, effective_after: Duration::ZERO, page: 100 }
+        Self {
+            speed: 1,
+            registries,
+            contracts,
+            requests_a_minute: None,
+            effective_after: Duration::ZERO,
+            page: 100,
+            faults: None,
+        }
     }
 }
