@@ -140,6 +140,7 @@ pub(super) fn entry(connection: &Connection, revision: &str, minute: i64, life: 
         refused: false,
         issuer: Issuer::Digitalocean { revoke_url: "https://revoke.example".into() },
         terms: connection.provider.terms(),
+        request: None,
         api_digest: None,
     }
 }

@@ -105,6 +105,8 @@ pub struct Basis {
     pub target: Sighting,
     /// The ledger.
     pub ledger: Sighting,
+    /// What the user asks for.
+    pub asked: Requested,
 }
 
 /// On which side a pass came to nothing.

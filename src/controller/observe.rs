@@ -64,6 +64,7 @@ impl Observed {
             authority: self.authority.as_ref().map(|authority| authority.sighting.clone()),
             target: self.target.sighting(),
             ledger: self.ledger.sighting(),
+            asked: self.requests.asked().clone(),
         }
     }
 

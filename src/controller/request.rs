@@ -66,6 +66,16 @@ impl Requests {
         self.asked.refresh.is_some() && self.asked.refresh != self.handled.refresh
     }
 
+    /// The refresh that is asked for, whether it was acted on or not.
+    pub fn refresh(&self) -> Option<&str> {
+        self.asked.refresh.as_deref()
+    }
+
+    /// What is asked for.
+    pub fn asked(&self) -> &Requested {
+        &self.asked
+    }
+
     /// Takes note that all that is asked for was acted on.
     pub fn acted_on(&mut self) -> Requested {
         let Requested { refresh, test } = self.asked.clone();

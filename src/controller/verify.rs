@@ -210,7 +210,7 @@ pub async fn verify(
         context.metrics.quota(observed.uid(), quota);
     }
     let began = issued.as_ref().and_then(|issued| issued.issued_at.as_ref()).map(|time| time.0);
-    let (reason, problem) = match conclude(connection, &findings, began.is_some_and(|began| is_fresh(began, now))) {
+    let (reason, problem) = match conclude(connection, &findings, began.is_some_and(|began| is_fresh(began, at))) {
         Ok(conclusion) => conclusion,
         Err(doubt) => {
             context.metrics.met(doubt.reason);

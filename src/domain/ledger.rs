@@ -60,6 +60,9 @@ pub struct Entry {
     pub issuer: Issuer,
     /// What was asked of the provider: the provider's part of the spec without its Secret.
     pub terms: Value,
+    /// The value of the annotation that asked for a refresh when it was issued, as the status echoes it. It is what was asked
+    /// for, and is not issued again.
+    pub request: Option<String>,
     /// Stands for the API credential it was issued with, salted with the time of that. None where that may be a password, which
     /// a digest would give away.
     pub api_digest: Option<String>,
@@ -244,10 +247,25 @@ impl Ledger {
         for retired in self.retired.iter_mut().filter(|retired| retired.succeeded_at.is_none()) {
             retired.succeeded_at = since.map(|since| since.max(retired.at));
         }
-        self.stray_since = candidate.issuer.lists().then_some(now);
+        // At renewals only.
+        self.stray_since = (candidate.issuer.lists() && self.current.is_some()).then_some(now);
         if let Some(entry) = self.current.replace(candidate) {
             self.retired.push(Retired { entry, at: now, undelivered: false, succeeded_at: None });
         }
+    }
+
+    /// The registry refused the candidate for good.
+    pub fn refuse(&mut self, now: Timestamp) {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.refused = true;
+        }
+        self.reject(now);
+    }
+
+    /// The last candidate, if it was refused for good and is not revoked yet, and when that was.
+    pub fn refusal(&self) -> Option<(&Entry, Timestamp)> {
+        let last = self.retired.iter().rev().find(|retired| retired.undelivered && retired.entry.refused)?;
+        Some((&last.entry, last.at))
     }
 
     /// The current credential is not delivered any more, and nothing takes its place.
@@ -354,6 +372,8 @@ struct StoredEntry {
     issuer: Issuer,
     terms: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     api_digest: Option<String>,
 }
 
@@ -373,6 +393,7 @@ impl From<&Entry> for StoredEntry {
             refused: entry.refused,
             issuer: entry.issuer.clone(),
             terms: entry.terms.clone(),
+            request: entry.request.clone(),
             api_digest: entry.api_digest.clone(),
         }
     }
@@ -395,6 +416,7 @@ impl TryFrom<StoredEntry> for Entry {
             refused: stored.refused,
             issuer: stored.issuer,
             terms: stored.terms,
+            request: stored.request,
             api_digest: stored.api_digest,
         })
     }
@@ -465,6 +487,7 @@ mod tests {
             refused: false,
             issuer: digitalocean(),
             terms: json!({"digitalocean": {"registryName": "team", "readWrite": true}}),
+            request: None,
             api_digest: Some("salted".into()),
         }
     }

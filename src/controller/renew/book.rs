@@ -130,6 +130,18 @@ impl Book {
         self.damaged
     }
 
+    /// Whether it says something else of its connection than is true: it was taken over from one of the same name.
+    pub(super) fn is_outdated(&self) -> bool {
+        let annotations = self.secret.as_ref().and_then(|secret| secret.metadata.annotations.as_ref());
+        let says = |key: &str, value: Option<String>| {
+            value.is_none_or(|value| annotations.and_then(|annotations| annotations.get(key)) == Some(&value))
+        };
+        let Owner { reference, created, deletion_policy } = &self.owner;
+        !says(CONNECTION_ANNOTATION, Some(reference.to_string()))
+            || !says(CONNECTION_CREATED_ANNOTATION, created.map(|time| time.to_string()))
+            || !says(DELETION_POLICY_ANNOTATION, deletion_policy.map(|policy| policy.as_str().to_owned()))
+    }
+
     /// Whether there is one.
     pub(super) fn exists(&self) -> bool {
         self.secret.is_some()

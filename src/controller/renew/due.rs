@@ -94,17 +94,13 @@ pub fn due(
     now: Timestamp,
 ) -> Due {
     let status = &observed.status;
-    if observed.requests.is_pending() {
-        return if observed.requests.wants_refresh() {
-            Due::Renew(Cause::Requested)
-        } else {
-            Due::Test(Cause::Requested)
-        };
-    }
+    // A new request ends a pause; one that could not be met waits as everything does.
     let main = match pausing_trouble(observed, now) {
         // No credential can be had now, and what there is was delivered as far as it could be.
         Some(Trouble::Credential(_)) => Due::Nothing,
-        Some(Trouble::Delivery(_)) => time(connection, status, started, now).unwrap_or(Due::Nothing),
+        Some(Trouble::Delivery(_)) => {
+            requested(observed).or_else(|| time(connection, status, started, now)).unwrap_or(Due::Nothing)
+        }
         None => main(connection, observed, started, now),
     };
     match main {
@@ -113,7 +109,17 @@ pub fn due(
     }
 }
 
+/// What the user asks for.
+fn requested(observed: &Observed) -> Option<Due> {
+    let requests = &observed.requests;
+    let due = if requests.wants_refresh() { Due::Renew } else { Due::Test };
+    requests.is_pending().then(|| due(Cause::Requested))
+}
+
 fn main(connection: &Connection, observed: &Observed, started: Timestamp, now: Timestamp) -> Due {
+    if let Some(due) = requested(observed) {
+        return due;
+    }
     let status = &observed.status;
     let settled = settled_problem(status);
     let is_edited = observed.is_edited();
@@ -612,14 +618,17 @@ mod tests {
                 object["status"]["lastError"] = json!({"code": "InvalidCredentials", "message": "m"});
                 change(object);
             }));
-            observed.requests = Requests::of(&observed.object, &observed.status, &observed.memory.handled);
             pausing(&mut observed, credential_trouble(), Timestamp::MAX);
+            observed.requests = Requests::of(&observed.object, &observed.status, &observed.memory.handled);
             observed
         };
         let (refresh, test) = ("regcred.dev/refresh-requested-at", "regcred.dev/test-requested-at");
         for (annotation, expected) in [(refresh, Due::Renew(Cause::Requested)), (test, Due::Test(Cause::Requested))] {
             let mut observed = asking(annotation, &|_| {});
             assert_eq!(due_now(&observed), expected);
+            pausing(&mut observed, credential_trouble(), minutes_later(5));
+            assert_eq!(due_now(&observed), Due::Nothing, "what could not be met waits");
+            assert_eq!(due_at(&observed, minutes_later(5)), expected, "and is not forgotten");
             observed.requests.acted_on();
             assert_eq!(due_now(&observed), Due::Nothing, "once for each value");
         }

@@ -57,7 +57,7 @@ impl Pass<'_> {
                 return self.promote(observed, book, verdict.is_some_and(is_proof), test).await.map(Some);
             }
             Verdict::Rejected(problem, _) => {
-                book.ledger.reject(self.now);
+                book.ledger.refuse(self.now);
                 if let Err(outcome) = self.save(observed, book).await? {
                     return Ok(Some(outcome));
                 }
@@ -190,11 +190,11 @@ impl Pass<'_> {
         book: &mut Book,
         proven: bool,
     ) -> Result<Result<(), Outcome>, Error> {
-        let is_damaged = book.damaged().is_some();
+        let is_wrong = book.damaged().is_some() || book.is_outdated();
         let Some(current) = &mut book.ledger.current else { return Ok(Ok(())) };
         let key = config_key(self, current);
         let is_rendered = current.config_key == key;
-        if is_rendered && current.proven == proven && !is_damaged {
+        if is_rendered && current.proven == proven && !is_wrong {
             return Ok(Ok(()));
         }
         current.proven = proven;

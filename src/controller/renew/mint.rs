@@ -53,6 +53,8 @@ pub(super) struct Buyer<'a> {
     pub(super) api: &'a Api,
     /// What gives access to it.
     pub(super) access: &'a Access,
+    /// The refresh that the user asks for.
+    pub(super) request: Option<&'a str>,
 }
 
 /// Has a credential issued, and writes it down as the candidate.
@@ -117,6 +119,7 @@ fn entry(buyer: &Buyer<'_>, prepared: &Prepared, minted: Minted, now: Timestamp)
     let Minted { credential, id, registry, expires_at } = minted;
     let revision = revision::new(buyer.uid, now);
     Entry {
+        request: buyer.request.map(str::to_owned),
         api_digest: buyer.access.digest(&now.to_string()),
         plain_http: buyer.api.endpoint(&registry).is_some_and(|endpoint| endpoint.registry.is_plain_http()),
         id,

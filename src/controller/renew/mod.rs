@@ -23,6 +23,7 @@ use jiff::Timestamp;
 
 use super::{
     Context,
+    conclude::refused_before,
     deliver::{deliver, delivery},
     due::{Cause, Due, settled_problem},
     error::Error,
@@ -30,7 +31,6 @@ use super::{
     observe::Observed,
     plan::{Standing, standing},
     report::Outcome,
-    sighting::SecretState,
     validate::{Connection, Site},
     verify::Accepted,
 };
@@ -91,17 +91,14 @@ pub async fn renew(
         }
         Err(Obstacle::Cut(error)) => return Err(error),
     };
-    let before = observed.memory.clone();
     looked(context, observed, &book);
-    let revision = ledger_revision(&observed.ledger);
+    let handled = observed.memory.handled.clone();
     tell::loss(context, observed, &book, now).await;
     let outcome = pass.steps(observed, &mut book).await;
     looked(context, observed, &book);
-    if outcome.is_err() && ledger_revision(&observed.ledger) == revision {
-        // Nothing came of what brought this pass about: it is still to be done.
-        context.memories.update(observed.uid(), |memory| {
-            (memory.handled, memory.ledger) = (before.handled, before.ledger);
-        });
+    if outcome.is_err() {
+        // It is not known what came of it, so what brought this pass about is still to be done. The ledger knows what was.
+        context.memories.update(observed.uid(), |memory| (memory.handled, memory.ledger) = (handled, None));
     }
     outcome
 }
@@ -127,15 +124,10 @@ impl Pass<'_> {
         let mut access: Option<Access> = None;
         let mut refusal = None;
         let mut same_access = None;
-        if self.due == Due::Renew(Cause::Requested) && is_ahead_of_status(observed, book) {
-            // It was renewed, and whoever did it ended before the status told: that is what was asked for.
-            self.due = Due::Test(Cause::Requested);
-        }
         if self.due == Due::Test(Cause::InputChanged) {
             match self.access(observed).await? {
                 Ok(found) => {
                     same_access = Some(self.is_same(observed, &found, book.ledger.current.as_ref()));
-                    self.remember(observed, &found);
                     access = Some(found);
                 }
                 Err(outcome) => return self.fall_back(observed, book, *outcome).await.map(Some),
@@ -150,8 +142,9 @@ impl Pass<'_> {
         }
         for _ in 0..MAX_STEPS {
             let Context { clock, .. } = self.context;
+            let wanted = (self.due, observed.requests.refresh());
             // What was issued in this pass is younger than the pass, which may have waited for answers.
-            match want(self.connection, &book.ledger, self.due, same_access, clock.started(), clock.now()) {
+            match want(self.connection, &book.ledger, wanted, same_access, clock.started(), clock.now()) {
                 Want::Issue => {
                     let found = match access.take() {
                         Some(found) => found,
@@ -160,9 +153,14 @@ impl Pass<'_> {
                             Err(outcome) => return self.fall_back(observed, book, *outcome).await.map(Some),
                         },
                     };
-                    self.remember(observed, &found);
-                    if let Err(obstacle) = self.issue(observed, book, &found).await {
+                    let issued = self.issue(observed, book, &found).await;
+                    if issued.as_ref().is_ok_and(|()| true)
+                        || matches!(&issued, Err(Obstacle::Told(problem)) if is_for_good(problem))
+                    {
+                        self.used(observed, &found);
                         acted_on_requests(self.context, observed);
+                    }
+                    if let Err(obstacle) = issued {
                         looked(self.context, observed, book);
                         let problem = match obstacle {
                             Obstacle::Told(problem) => problem,
@@ -176,6 +174,11 @@ impl Pass<'_> {
                     self.now = self.context.clock.now();
                 }
                 Want::Candidate => return self.candidate(observed, book).await,
+                Want::Refusal => {
+                    acted_on_requests(self.context, observed);
+                    let problem = refused_before(self.connection, observed);
+                    return self.fall_back(observed, book, self.refused(observed, problem)).await.map(Some);
+                }
                 Want::Current => match self.current(observed, book).await? {
                     Judged::Refused(test) => refusal = test,
                     Judged::Done(outcome) => return Ok(outcome.map(|outcome| *outcome)),
@@ -224,22 +227,27 @@ impl Pass<'_> {
         settled_problem(&observed.status).is_none() && digest.is_some_and(|(then, now)| *then == now)
     }
 
-    fn remember(&self, observed: &Observed, access: &Access) {
+    /// Takes note of what gave access to the API when it last issued a credential, or refused to for good.
+    fn used(&self, observed: &Observed, access: &Access) {
         let fingerprint = access.fingerprint(&self.context.fingerprints);
-        self.context.memories.update(observed.uid(), |memory| memory.access = Some(fingerprint));
+        self.context.memories.update(observed.uid(), |memory| {
+            memory.access = Some(fingerprint);
+            memory.judged.clone_from(&self.inputs);
+        });
     }
 
     async fn issue(&self, observed: &Observed, book: &mut Book, access: &Access) -> Result<(), Obstacle> {
         let Self { context, connection, provider, api, .. } = self;
-        let buyer = Buyer { connection, uid: observed.uid(), provider: *provider, api, access };
+        let request = observed.requests.refresh();
+        let buyer = Buyer { connection, uid: observed.uid(), provider: *provider, api, access, request };
         mint(context, &buyer, book).await
     }
 
     /// What to tell where the provider did not issue a credential: refused for good until something changes or a while has
     /// passed, or to be tried again.
     fn refused(&self, observed: &Observed, problem: Problem) -> Outcome {
-        match problem.reason {
-            Reason::InvalidCredentials | Reason::InsufficientScope | Reason::InvalidSpec => {
+        match is_for_good(&problem) {
+            true => {
                 let Self { context, connection, inputs, .. } = self;
                 context.metrics.met(problem.reason);
                 context.memories.update(observed.uid(), |memory| {
@@ -249,7 +257,7 @@ impl Pass<'_> {
                 let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
                 Outcome { judged: inputs.clone(), is_refused: true, ..outcome }
             }
-            _ => self.wait(observed, problem),
+            false => self.wait(observed, problem),
         }
     }
 
@@ -334,18 +342,9 @@ impl Pass<'_> {
     }
 }
 
-/// The revision of the current credential, as the ledger was seen last.
-fn ledger_revision(ledger: &SecretState) -> Option<String> {
-    match ledger {
-        SecretState::Present(meta) => meta.revision().map(str::to_owned),
-        SecretState::Absent | SecretState::Unknown => None,
-    }
-}
-
-/// Whether the ledger has another current credential than the status tells of.
-fn is_ahead_of_status(observed: &Observed, book: &Book) -> bool {
-    let told = observed.status.credential.as_ref().map(|credential| &credential.revision);
-    book.ledger.current.as_ref().is_some_and(|current| told.is_some_and(|told| *told != current.revision))
+/// Whether a provider refused, so that asking again soon would be of no use.
+fn is_for_good(problem: &Problem) -> bool {
+    matches!(problem.reason, Reason::InvalidCredentials | Reason::InsufficientScope | Reason::InvalidSpec)
 }
 
 /// Takes note that what the user asks for was done, as far as it can be.

@@ -174,7 +174,7 @@ async fn wind_up(context: &Context, orphan: &Orphan, policy: DeletionPolicy) -> 
     }
     let grace = context.revocation_grace;
     let may = |retired: &Retired| now >= retired.end(None, grace);
-    if let Some(Problem { message, .. }) = revoke::end(context, &mut book, None, may, now).await? {
+    if let Some(Problem { message, .. }) = revoke::end(context, &mut book, None, may, false, now).await? {
         return Ok(Looked::Told(
             SLOW,
             format!("its connection is gone, and a credential in it cannot be revoked: {message}"),

@@ -83,10 +83,16 @@ pub async fn revoke_replaced(
         let since = delivered_since(&observed.status);
         let may = |retired: &Retired| (is_delivered || retired.undelivered) && now >= retired.end(since, grace);
         let access = access(context, connection).await?;
-        let trouble = end(context, &mut book, access.as_ref(), may, now).await?;
-        if trouble.is_none() && is_delivered {
-            strays(context, &mut book, access.as_ref(), observed.uid(), now).await?;
-        }
+        // The ledger is written once, for all that is ended.
+        let (looked, missed) = match is_delivered {
+            true => match strays(context, &mut book, access.as_ref(), observed.uid(), now).await {
+                Ok(looked) => (looked, None),
+                Err(Obstacle::Told(problem)) => (false, Some(problem)),
+                Err(cut @ Obstacle::Cut(_)) => return Err(cut),
+            },
+            false => (false, None),
+        };
+        let trouble = end(context, &mut book, access.as_ref(), may, looked, now).await?.or(missed);
         if !is_issued && book.ledger.is_empty() && book.remove(context).await? == Saved::Conflict {
             return Err(Obstacle::Cut(Error::Contended));
         }
@@ -179,15 +185,16 @@ async fn access(context: &Context, connection: &Connection) -> Result<Option<Acc
     }
 }
 
-/// Ends what `may` be ended, and writes down what is left. What kept one from being ended, if anything did.
+/// Ends what `may` be ended, and writes down what is left; in any case if the ledger `is_changed` already. What kept one from being ended, if anything did.
 pub(super) async fn end(
     context: &Context,
     book: &mut Book,
     access: Option<&Access>,
     may: impl Fn(&Retired) -> bool,
+    mut is_changed: bool,
     now: Timestamp,
 ) -> Result<Option<Problem>, Obstacle> {
-    let mut is_changed = book.ledger.forget_expired(now);
+    is_changed |= book.ledger.forget_expired(now);
     let due: Vec<Retired> = book.ledger.revocable().filter(|retired| may(retired)).cloned().collect();
     let mut trouble = None;
     for Retired { entry, .. } in due {
@@ -246,20 +253,21 @@ async fn access_for(
 }
 
 /// Ends credentials that carry the connection's UID in their names and stand in no ledger: they were issued in a moment in
-/// which this operator or the API server ended.
+/// which this operator or the API server ended. True if that was looked for, and the ledger is to be written.
 async fn strays(
     context: &Context,
     book: &mut Book,
     access: Option<&Access>,
     uid: &str,
     now: Timestamp,
-) -> Result<(), Obstacle> {
-    let Some(current) = book.ledger.current.as_ref() else { return Ok(()) };
-    if book.ledger.stray_since.is_none() || !current.proven {
-        return Ok(());
+) -> Result<bool, Obstacle> {
+    let Some(current) = book.ledger.current.as_ref().filter(|current| current.proven) else { return Ok(false) };
+    let from = book.ledger.stray_since.and_then(|since| since.saturating_add(context.revocation_grace).ok());
+    if from.is_none_or(|from| now < from) {
+        return Ok(false);
     }
     let issuer = current.issuer.clone();
-    let Ok(Some(access)) = access_for(context, &issuer, access).await? else { return Ok(()) };
+    let Ok(Some(access)) = access_for(context, &issuer, access).await? else { return Ok(false) };
     let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
     let listed = issuing::list(&io, &issuer, &access, &prefix(uid)).await.map_err(obstacle)?;
     // What another operator wrote down meanwhile is not unknown.
@@ -279,7 +287,7 @@ async fn strays(
     }
     book.ledger.names.retain(|name| !is_old(name.at));
     book.ledger.stray_since = None;
-    save(context, book).await
+    Ok(true)
 }
 
 /// Ends what may stand behind names in the ledger of a connection that is gone: they were chosen, and it is not known whether

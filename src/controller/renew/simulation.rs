@@ -253,7 +253,7 @@ impl World {
     fn renew(&mut self, observed: &mut Observed, due: Due) -> Result<Outcome, Ended> {
         self.looked(observed);
         for _ in 0..super::MAX_STEPS {
-            match want(&self.connection, &self.book.ledger, due, None, self.started, self.now) {
+            match want(&self.connection, &self.book.ledger, (due, None), None, self.started, self.now) {
                 Want::Issue if self.provider.is_on(self.now) => {
                     let problem = Problem::new(Reason::Unreachable, "the API is away");
                     self.pause(observed, &problem);
@@ -261,6 +261,7 @@ impl World {
                 }
                 Want::Issue => self.mint(observed),
                 Want::Candidate => return self.candidate(observed),
+                Want::Refusal => panic!("{:?}: nothing is refused for good", self.setting),
                 Want::Current => return self.current(observed, due),
             }
         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::due::Life;
 use crate::{
     controller::{
-        due::{Cause, Due},
+        due::{Cause, Due, PAUSE_AFTER_REFUSAL},
         validate::Connection,
     },
     domain::ledger::{Entry, Ledger, MAX_RETIRED},
@@ -21,14 +21,16 @@ pub(super) enum Want {
     Candidate,
     /// The one that is delivered.
     Current,
+    /// None: the last one that was issued was refused for good, which was not told yet.
+    Refusal,
 }
 
-/// Which credential is wanted. `same_access` is whether the API credential is the one that the current one was issued with,
-/// if that was looked at.
+/// Which credential is wanted. `asked` is the refresh that the user asks for; `same_access` whether the API credential is the one
+/// that was used last, if that was looked at.
 pub(super) fn want(
     connection: &Connection,
     ledger: &Ledger,
-    due: Due,
+    (due, asked): (Due, Option<&str>),
     same_access: Option<bool>,
     started: Timestamp,
     now: Timestamp,
@@ -36,6 +38,12 @@ pub(super) fn want(
     let terms = connection.provider.terms();
     if ledger.candidate.as_ref().is_some_and(|candidate| is_usable(candidate, &terms, now)) {
         return Want::Candidate;
+    }
+    if let Some((refused, at)) = ledger.refusal()
+        && refused.terms == terms
+        && is_untold(refused, at, (due, asked), now)
+    {
+        return Want::Refusal;
     }
     let Some(current) = ledger.current.as_ref().filter(|current| is_usable(current, &terms, now)) else {
         return Want::Issue;
@@ -45,13 +53,26 @@ pub(super) fn want(
     }
     let has_come = now >= Life::of(current).renewal(connection, started);
     let is_time = match due {
-        Due::Renew(Cause::Requested | Cause::NotIssued) => true,
+        // What was asked for may have been done by whoever ended before it was told.
+        Due::Renew(Cause::Requested) => asked.is_none() || current.request.as_deref() != asked,
+        Due::Renew(Cause::NotIssued) => true,
         Due::Renew(_) | Due::Test(Cause::NoVerdict) => has_come,
         Due::Test(_) | Due::Deliver | Due::Withdraw | Due::Revoke | Due::Nothing => false,
     };
     // What was replaced waits to be revoked; more of it would be of no use to anybody. What has expired waits for nothing.
     let waiting = ledger.retired.iter().filter(|retired| retired.entry.expires_at > now).count();
     if is_time && waiting < MAX_RETIRED { Want::Issue } else { Want::Current }
+}
+
+/// Whether a refusal answers what is due: whoever saw it ended before it was told, or it would be paused for.
+fn is_untold(refused: &Entry, at: Timestamp, (due, asked): (Due, Option<&str>), now: Timestamp) -> bool {
+    match due {
+        Due::Renew(Cause::Requested) => asked.is_some() && refused.request.as_deref() == asked,
+        Due::Renew(Cause::TimePassed | Cause::NeverJudged) | Due::Test(Cause::NoVerdict | Cause::LedgerChanged) => {
+            now.duration_since(at) < PAUSE_AFTER_REFUSAL
+        }
+        Due::Renew(_) | Due::Test(_) | Due::Deliver | Due::Withdraw | Due::Revoke | Due::Nothing => false,
+    }
 }
 
 /// Whether a credential may be relied on: it was issued for what is asked now, nobody refused it, and its end is not near.
@@ -96,7 +117,7 @@ mod tests {
 
         fn at(&self, minute: i64) -> Want {
             let Self { connection, ledger, due, same_access, started } = self;
-            want(connection, ledger, *due, *same_access, *started, minutes_later(minute))
+            want(connection, ledger, (*due, None), *same_access, *started, minutes_later(minute))
         }
     }
 
@@ -264,6 +285,9 @@ mod tests {
         let due = told.renewal(&connection, created());
         let ledger = Ledger { current: Some(exact), ..Ledger::default() };
         // Otherwise it would be due again and again until the ledger agrees.
-        assert_eq!(want(&connection, &ledger, Due::Renew(Cause::TimePassed), None, created(), due), Want::Issue);
+        assert_eq!(
+            want(&connection, &ledger, (Due::Renew(Cause::TimePassed), None), None, created(), due),
+            Want::Issue
+        );
     }
 }

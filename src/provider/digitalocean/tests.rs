@@ -204,6 +204,7 @@ fn entry(revoke_url: String) -> Entry {
         refused: false,
         issuer: Issuer::Digitalocean { revoke_url },
         terms: json!({}),
+        request: None,
         api_digest: None,
     }
 }

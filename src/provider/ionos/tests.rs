@@ -379,6 +379,7 @@ fn entry(issuer: Issuer, id: Option<&str>) -> Entry {
         refused: false,
         issuer,
         terms: json!({}),
+        request: None,
         api_digest: None,
     }
 }
