@@ -50,6 +50,10 @@ pub const LEDGER_KEY: &str = "ledger.json";
 /// What the name of every ledger begins with; the label value of its connection follows.
 pub const LEDGER_PREFIX: &str = "regcred-ledger-";
 
+/// Annotation on a ledger: the revision of a credential in it that was issued and not judged for good yet. Absent if there
+/// is none.
+pub const CANDIDATE_ANNOTATION: &str = "regcred.dev/candidate-revision";
+
 /// Annotation on a ledger: from when on a credential in it is to be revoked, at the earliest. Absent if none is.
 pub const REVOKE_FROM_ANNOTATION: &str = "regcred.dev/revoke-from";
 

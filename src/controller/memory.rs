@@ -39,6 +39,8 @@ pub struct Memory {
     pub ledger: Option<Sighting>,
     /// Stands for what gave access to the provider's API when it was read last.
     pub access: Option<Fingerprint>,
+    /// The provider was asked for a credential and issued none, for a reason that passes.
+    pub not_issued: bool,
     /// The last try to revoke something, if it failed.
     pub revocation: Option<Revocation>,
     /// How many passes in a row were cut short.

@@ -10,10 +10,11 @@ use crate::{
     api::{
         connection::DeletionPolicy,
         names::{
-            CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
-            DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
-            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, LEDGER_KEY, LEDGER_PREFIX,
-            MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, REVISION_ANNOTATION, REVOKE_FROM_ANNOTATION, is_object_name,
+            CANDIDATE_ANNOTATION, CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION,
+            CONNECTION_LABEL, DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE,
+            EXPIRES_AT_ANNOTATION, EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, LEDGER_KEY,
+            LEDGER_PREFIX, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, REVISION_ANNOTATION, REVOKE_FROM_ANNOTATION,
+            is_object_name,
         },
     },
     domain::reference::ConnectionReference,
@@ -113,6 +114,7 @@ impl SecretMeta {
                     DELETION_POLICY_ANNOTATION,
                     CONNECTION_CREATED_ANNOTATION,
                     EXPIRES_AT_ANNOTATION,
+                    CANDIDATE_ANNOTATION,
                     REVOKE_FROM_ANNOTATION,
                     EXTRA_LABELS_ANNOTATION,
                     EXTRA_ANNOTATIONS_ANNOTATION,
@@ -223,6 +225,11 @@ impl SecretMeta {
     /// The revision of the credential that a ledger says is delivered, or a target holds.
     pub fn revision(&self) -> Option<&str> {
         self.marks.annotations.get(REVISION_ANNOTATION).map(String::as_str)
+    }
+
+    /// Whether a ledger holds a credential that was issued and not judged for good yet.
+    pub fn has_candidate(&self) -> bool {
+        self.marks.annotations.contains_key(CANDIDATE_ANNOTATION)
     }
 
     /// From when on something in a ledger is to be revoked, if anything is.

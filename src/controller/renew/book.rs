@@ -18,9 +18,9 @@ use crate::{
         Reason,
         connection::DeletionPolicy,
         names::{
-            CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL, DELETION_POLICY_ANNOTATION,
-            EXPIRES_AT_ANNOTATION, FIELD_MANAGER, LEDGER_KEY, LEDGER_TYPE, MANAGED_BY_LABEL, REVISION_ANNOTATION,
-            REVOKE_FROM_ANNOTATION,
+            CANDIDATE_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
+            DELETION_POLICY_ANNOTATION, EXPIRES_AT_ANNOTATION, FIELD_MANAGER, LEDGER_KEY, LEDGER_TYPE,
+            MANAGED_BY_LABEL, REVISION_ANNOTATION, REVOKE_FROM_ANNOTATION,
         },
     },
     controller::{
@@ -79,6 +79,21 @@ pub(super) enum Obstacle {
     Told(Problem),
     /// The API server did not answer as expected; trying again may help.
     Cut(Error),
+}
+
+impl Obstacle {
+    /// Whether it stays until something changes, or a while has passed.
+    pub(super) fn is_for_good(&self) -> bool {
+        match self {
+            Self::Told(problem) => is_for_good(problem),
+            Self::Cut(_) => false,
+        }
+    }
+}
+
+/// Whether a provider refused, so that asking again soon would be of no use.
+pub(super) fn is_for_good(problem: &Problem) -> bool {
+    matches!(problem.reason, Reason::InvalidCredentials | Reason::InsufficientScope | Reason::InvalidSpec)
 }
 
 impl Book {
@@ -219,6 +234,7 @@ impl Book {
             (CONNECTION_ANNOTATION, Some(reference.to_string())),
             (REVISION_ANNOTATION, current.map(|entry| entry.revision.clone())),
             (EXPIRES_AT_ANNOTATION, current.map(|entry| entry.expires_at.to_string())),
+            (CANDIDATE_ANNOTATION, self.ledger.candidate.as_ref().map(|entry| entry.revision.clone())),
             (REVOKE_FROM_ANNOTATION, self.ledger.revoke_from(grace).map(|time| time.to_string())),
         ];
         for (key, value) in values {

@@ -127,11 +127,9 @@ fn main(connection: &Connection, observed: &Observed, started: Timestamp, now: T
     let causes = [
         (Due::Test(Cause::LedgerChanged), ledger_changed(observed)),
         (Due::Test(Cause::NoVerdict), unsettled(status) || is_unexpired(status, now)),
-        // What got no answer was not a question to the registry.
-        (
-            Due::Renew(Cause::NotIssued),
-            unsettled(status) && observed.memory.attempt.as_ref().is_some_and(|attempt| attempt.question.is_none()),
-        ),
+        // Whoever had it issued ended before it was judged, or before that was told.
+        (Due::Test(Cause::NoVerdict), settled.is_none() && has_candidate(observed)),
+        (Due::Renew(Cause::NotIssued), unsettled(status) && observed.memory.not_issued),
         (Due::Test(Cause::SpecChanged), is_edited),
         (Due::Test(Cause::InputChanged), input_changed(observed)),
         (Due::Renew(Cause::NeverJudged), status.credential.is_none() && settled.is_none()),
@@ -234,6 +232,14 @@ fn ledger_changed(observed: &Observed) -> bool {
     is_other && observed.memory.ledger != Some(observed.ledger.sighting())
 }
 
+/// Whether something was issued that was not judged for good.
+fn has_candidate(observed: &Observed) -> bool {
+    match &observed.ledger {
+        SecretState::Present(meta) => meta.has_candidate(),
+        SecretState::Absent | SecretState::Unknown => false,
+    }
+}
+
 /// Whether the ledger may hold what belongs into the target.
 fn is_deliverable(observed: &Observed, now: Timestamp) -> bool {
     let has_revision = match &observed.ledger {
@@ -289,7 +295,6 @@ mod tests {
             schedule::Grid,
             secret_meta::{Marks, SecretMeta},
         },
-        domain::credential::{Credential, Fingerprints},
     };
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
@@ -647,9 +652,9 @@ mod tests {
         assert_eq!(due_now(&waiting), Due::Test(Cause::NoVerdict), "after a restart");
         pausing(&mut waiting, credential_trouble(), minutes_later(5));
         assert_eq!(due_now(&waiting), Due::Nothing);
+        waiting.memory.not_issued = true;
         assert_eq!(due_at(&waiting, minutes_later(5)), Due::Renew(Cause::NotIssued), "the provider was asked");
-        let login = Credential::new("user".into(), "password".into()).unwrap();
-        waiting.memory.attempt.as_mut().unwrap().question = Some(Fingerprints::default().of("question", &login));
+        waiting.memory.not_issued = false;
         assert_eq!(due_at(&waiting, minutes_later(5)), Due::Test(Cause::NoVerdict), "the registry was asked");
         let past = created() - SignedDuration::from_hours(1);
         assert_eq!(due_at(&waiting, past), Due::Test(Cause::NoVerdict), "the clock was set back");

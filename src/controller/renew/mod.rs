@@ -154,9 +154,9 @@ impl Pass<'_> {
                         },
                     };
                     let issued = self.issue(observed, book, &found).await;
-                    if issued.as_ref().is_ok_and(|()| true)
-                        || matches!(&issued, Err(Obstacle::Told(problem)) if is_for_good(problem))
-                    {
+                    let is_open = matches!(&issued, Err(obstacle) if !obstacle.is_for_good());
+                    self.context.memories.update(observed.uid(), |memory| memory.not_issued = is_open);
+                    if !is_open {
                         self.used(observed, &found);
                         acted_on_requests(self.context, observed);
                     }
@@ -246,7 +246,7 @@ impl Pass<'_> {
     /// What to tell where the provider did not issue a credential: refused for good until something changes or a while has
     /// passed, or to be tried again.
     fn refused(&self, observed: &Observed, problem: Problem) -> Outcome {
-        match is_for_good(&problem) {
+        match book::is_for_good(&problem) {
             true => {
                 let Self { context, connection, inputs, .. } = self;
                 context.metrics.met(problem.reason);
@@ -340,11 +340,6 @@ impl Pass<'_> {
             Err(Obstacle::Cut(error)) => Err(error),
         }
     }
-}
-
-/// Whether a provider refused, so that asking again soon would be of no use.
-fn is_for_good(problem: &Problem) -> bool {
-    matches!(problem.reason, Reason::InvalidCredentials | Reason::InsufficientScope | Reason::InvalidSpec)
 }
 
 /// Takes note that what the user asks for was done, as far as it can be.

@@ -75,7 +75,7 @@ pub fn faults(provider: Provider, side: Side, requests: &[String], number: usize
 
 /// Whether a request to the API server, in words, changes a ledger.
 fn is_record(words: &str) -> bool {
-    words.starts_with(&format!("update secrets {LEDGER_PREFIX}"))
+    words.starts_with(&format!("patch secrets {LEDGER_PREFIX}"))
 }
 
 /// Whether a fault lies between the provider's answer and its record; `seen` ends with the request that met with it.

@@ -67,8 +67,6 @@ pub struct Story {
     /// How many operators work on it, none of which knows of the others.
     pub operators: usize,
     pub before: &'static [Step],
-    /// Whether a person or another API token asks for it, once.
-    pub is_asked: bool,
     /// Whether there is a ledger when the faults begin.
     pub has_ledger: bool,
     pub told: &'static [Step],
@@ -94,7 +92,6 @@ pub const FIRST: Story = Story {
     provider: Provider::DigitalOcean,
     operators: 1,
     before: &[Token],
-    is_asked: false,
     has_ledger: false,
     told: &[Connect],
     end: RENEWED,
@@ -102,12 +99,11 @@ pub const FIRST: Story = Story {
 };
 
 pub const RENEWAL: Story =
-    Story { name: "renewal", before: &CONNECTED, is_asked: true, has_ledger: true, told: &[Refresh("now")], ..FIRST };
+    Story { name: "renewal", before: &CONNECTED, has_ledger: true, told: &[Refresh("now")], ..FIRST };
 
 pub const REFUSED: Story = Story {
     name: "refused",
     before: &CONNECTED,
-    is_asked: true,
     has_ledger: true,
     told: &[Refuse, Refresh("now")],
     end: End { ready: Some(("False", "InvalidCredentials")), alive: 1, issued: 1, is_renewed: false },
@@ -115,7 +111,7 @@ pub const REFUSED: Story = Story {
 };
 
 pub const TOKEN_CHANGED: Story =
-    Story { name: "token-changed", before: &CONNECTED, is_asked: true, has_ledger: true, told: &[Token], ..FIRST };
+    Story { name: "token-changed", before: &CONNECTED, has_ledger: true, told: &[Token], ..FIRST };
 
 pub const TARGET_DELETED: Story = Story {
     name: "target-deleted",
