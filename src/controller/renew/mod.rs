@@ -174,6 +174,13 @@ impl Pass<'_> {
                     self.now = self.context.clock.now();
                 }
                 Want::Candidate => return self.candidate(observed, book).await,
+                // It may not be relied on any more, and none is wanted in its place.
+                Want::Current | Want::Refusal if book.ledger.candidate.is_some() => {
+                    book.ledger.reject(self.now);
+                    if let Err(outcome) = self.save(observed, book).await? {
+                        return Ok(Some(outcome));
+                    }
+                }
                 Want::Refusal => {
                     acted_on_requests(self.context, observed);
                     let problem = refused_before(self.connection, observed);

@@ -261,6 +261,10 @@ impl World {
                 }
                 Want::Issue => self.mint(observed),
                 Want::Candidate => return self.candidate(observed),
+                Want::Current if self.book.ledger.candidate.is_some() => {
+                    self.book.ledger.reject(self.now);
+                    self.save(observed)?;
+                }
                 Want::Refusal => panic!("{:?}: nothing is refused for good", self.setting),
                 Want::Current => return self.current(observed, due),
             }
