@@ -25,7 +25,7 @@ async fn a_credential_is_issued_proven_and_delivered_once() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_that_is_asked_for_renews_and_revokes_after_the_grace() -> Result<()> {
     let world = Ocean::start("renewed", 30).await?;
-    let connection = world.connected().await?;
+    let connection = world.connected_with(|spec| spec["refreshIntervalMinutes"] = 1440.into()).await?;
     let before = revision(&connection).unwrap_or_default().to_owned();
     let old = login(&world.scenario.secrets().get("images").await?)?;
 

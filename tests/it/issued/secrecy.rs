@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Cloud, Ocean, SCOPES, login, revision};
 use crate::{hostile::log, scenario::Scenario};
@@ -32,6 +32,12 @@ impl Scenario {
     }
 }
 
+/// Nothing falls due by itself within the test.
+fn daily(mut spec: Value) -> Value {
+    spec["refreshIntervalMinutes"] = 1440.into();
+    spec
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_api_tokens_nor_issued_passwords_stand_anywhere_but_in_secrets() -> Result<()> {
     let log = log::read();
@@ -39,7 +45,7 @@ async fn neither_api_tokens_nor_issued_passwords_stand_anywhere_but_in_secrets()
     let token = world.ocean.add_token(SCOPES);
     let mut secrets = vec![token.clone()];
     world.write_token(&token).await?;
-    world.scenario.connect("images", world.spec()).await?;
+    world.scenario.connect("images", daily(world.spec())).await?;
     let first = world.scenario.ready("images", "True", "LoginProven").await?;
     secrets.push(login(&world.scenario.secrets().get("images").await?)?.1);
     world.ask_for_refresh("now").await?;
@@ -61,7 +67,7 @@ async fn neither_api_tokens_nor_issued_passwords_stand_anywhere_but_in_secrets()
     let cloud = Cloud::start("canaries", 60).await?;
     let token = cloud.ionos.add_token();
     cloud.scenario.write_secret("api", "Opaque", json!({"token": token})).await?;
-    cloud.scenario.connect("images", cloud.spec()).await?;
+    cloud.scenario.connect("images", daily(cloud.spec())).await?;
     let first = cloud.scenario.ready("images", "True", "LoginProven").await?;
     let mut secrets = vec![token, login(&cloud.scenario.secrets().get("images").await?)?.1];
     cloud.refreshed(&first).await?;
