@@ -130,6 +130,11 @@ impl Faults {
         (state.life, state.is_stopped, state.armed) = (state.life + 1, false, None);
     }
 
+    /// Lets every request through from now on that has not met with the fault yet.
+    pub fn disarm(&self) {
+        self.state().armed = None;
+    }
+
     /// A client whose requests are counted, as far as they are of the kind that `counts`, and meet with the fault.
     pub fn on(&self, client: Client, counts: Counts) -> Client {
         let (faults, life) = (self.clone(), self.life());

@@ -8,6 +8,7 @@
 //! only. So a pass may end anywhere: the next one reads the ledger and goes on. What was replaced is revoked later, by
 //! [`revoke`].
 
+mod access;
 mod book;
 pub mod due;
 mod judge;
@@ -16,6 +17,7 @@ pub mod orphan;
 pub mod revoke;
 #[cfg(test)]
 mod simulation;
+mod strays;
 mod tell;
 mod want;
 
@@ -25,7 +27,7 @@ use super::{
     Context,
     conclude::refused_before,
     deliver::{deliver, delivery},
-    due::{Cause, Due, settled_problem},
+    due::{Cause, Due},
     error::Error,
     memory::Trouble,
     observe::Observed,
@@ -43,7 +45,7 @@ use crate::{
     },
     domain::ledger::Entry,
     problem::Problem,
-    provider::{self, Io, access::Access, endpoint::Endpoint, issuing},
+    provider::{access::Access, endpoint::Endpoint, issuing},
 };
 use book::{Book, Obstacle, Owner, Saved};
 use judge::Judged;
@@ -193,54 +195,6 @@ impl Pass<'_> {
             }
         }
         Err(Error::Contended)
-    }
-
-    /// Reads what gives access to the API.
-    async fn access(&mut self, observed: &mut Observed) -> Result<Result<Access, Box<Outcome>>, Error> {
-        let Self { context, connection, .. } = self;
-        let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
-        let (problem, inputs) = match issuing::access(&io, self.provider).await {
-            Ok((access, input)) => {
-                self.inputs = vec![input];
-                observed.saw(&context.index, &self.inputs, Reason::Progressing);
-                return Ok(Ok(access));
-            }
-            Err(provider::Error::Unusable { problem, inputs }) => (*problem, inputs),
-            Err(provider::Error::Denied(problem) | provider::Error::Provider(problem)) => {
-                acted_on_requests(context, observed);
-                return Ok(Err(Box::new(self.wait(observed, *problem))));
-            }
-            Err(provider::Error::Api(error)) => return Err(Error::Read(error.into())),
-        };
-        acted_on_requests(context, observed);
-        context.metrics.met(problem.reason);
-        observed.saw(&context.index, &inputs, problem.reason);
-        context.memories.update(observed.uid(), |memory| {
-            (memory.judged, memory.attempt) = (inputs.clone(), None);
-        });
-        let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
-        Ok(Err(Box::new(Outcome { judged: inputs, ..outcome })))
-    }
-
-    /// Whether the API credential is the one that was used last. What cannot be told, as of a password
-    /// after a restart, counts as another one.
-    fn is_same(&self, observed: &Observed, access: &Access, current: Option<&Entry>) -> bool {
-        if observed.memory.access == Some(access.fingerprint(&self.context.fingerprints)) {
-            return true;
-        }
-        let digest = current
-            .and_then(|current| Some((current.api_digest.as_ref()?, access.digest(&current.issued_at.to_string())?)));
-        // After a refusal it is to be another one than the one that was refused, which the ledger does not know.
-        settled_problem(&observed.status).is_none() && digest.is_some_and(|(then, now)| *then == now)
-    }
-
-    /// Takes note of what gave access to the API when it last issued a credential, or refused to for good.
-    fn used(&self, observed: &Observed, access: &Access) {
-        let fingerprint = access.fingerprint(&self.context.fingerprints);
-        self.context.memories.update(observed.uid(), |memory| {
-            memory.access = Some(fingerprint);
-            memory.judged.clone_from(&self.inputs);
-        });
     }
 
     async fn issue(&self, observed: &Observed, book: &mut Book, access: &Access) -> Result<(), Obstacle> {

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::{
     book::{Book, Obstacle, Owner, Saved},
-    revoke, tell,
+    revoke, strays, tell,
 };
 use crate::{
     api::connection::DeletionPolicy,
@@ -180,7 +180,7 @@ async fn wind_up(context: &Context, orphan: &Orphan, policy: DeletionPolicy) -> 
             format!("its connection is gone, and a credential in it cannot be revoked: {message}"),
         ));
     }
-    if let Some(wait) = revoke::unaccounted(context, &mut book, now).await? {
+    if let Some(wait) = strays::unaccounted(context, &mut book, now).await? {
         return Ok(Looked::Later(wait));
     }
     book.ledger.stray_since = None;

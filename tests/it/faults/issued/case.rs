@@ -159,7 +159,11 @@ pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts)
                     settled(&scenario, passes).await.with_context(|| format!("after {met}"))?;
                 }
             }
-            Err(_) => ensure!(story.operators > 1, "there was no such request"),
+            Err(_) => {
+                ensure!(story.operators > 1, "there was no such request");
+                // Nor may our own requests meet with it.
+                on(case.side).disarm();
+            }
         }
     }
     // What nobody wrote down works on, where nobody can find it.
@@ -179,9 +183,13 @@ pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts)
         eventually("the end", END, async || end().await.map(Some)).await?;
         at_rest(&scenario).await?;
     }
-    if case.is_none() {
+    if case.is_none() && story.operators == 1 {
         let quiet = scenario.calls.quiet_for(QUIET).await;
         ensure!(quiet.is_ok(), "it went on after the end: {quiet:?}");
+    } else if case.is_none() {
+        // Whoever came second tries again.
+        let quiet = async || Ok(scenario.calls.quiet_for(QUIET).await.ok());
+        drop(eventually("nothing more to be sent", END, quiet).await?);
     }
     (api, provider) = (faults.seen(), account.faults.seen());
     for step in story.after {

@@ -1,25 +1,24 @@
 //! Fifth step: is the credential good? From the record where that is allowed, else by asking the registry. IO.
 
-use std::time::Duration;
+mod ask;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     Context,
     conclude::{as_told, conclude, last_test, refused_before},
-    due::{Cause, Due, is_ahead},
+    due::{Cause, Due},
     flight::{Begun, Test, Wanted, Whose},
-    memory::{Tested, Trouble},
+    memory::Tested,
     observe::Observed,
-    record::{About, Record, recorded, recorded_control, refused_since, told_before},
+    record::{About, Record, recorded, refused_since, told_before},
     resolve::Resolved,
-    validate::{Connection, Site, TestPlan},
+    validate::{Connection, Site},
 };
 use crate::{
     api::{
         Reason,
-        provider::Provider,
         status::{DeliveredCredential, LastTest, ObservedInput},
     },
     clock::whole_seconds,
@@ -27,11 +26,10 @@ use crate::{
         credential::{Credential, Fingerprint},
         ledger::Entry,
     },
-    net::Certificates,
     problem::Problem,
     provider::endpoint::Endpoint,
-    registry::{self, Findings, Question},
 };
+use ask::{ask, is_fresh, remember, resting};
 
 /// A credential that may be delivered. Only [`verify`] makes one.
 pub struct Proven {
@@ -251,59 +249,4 @@ pub async fn verify(
         Some(problem) => Verdict::Unfit(problem, delivered()),
     };
     Some(Verified { verdict, test: Some(test), doubt: None, unanswered: None })
-}
-
-/// How long a registry may take to know a credential that its provider issued.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
-
-/// Whether a registry may not know of a credential yet.
-fn is_fresh(issued_at: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(issued_at) < PATIENCE
-}
-
-/// Asks the registry.
-async fn ask(
-    context: &Context,
-    connection: &Connection,
-    site: &Site,
-    observed: &Observed,
-    plan: &TestPlan,
-    (credential, authorities): (&Credential, Option<Certificates>),
-    now: Timestamp,
-) -> Findings {
-    let TestPlan { repositories, timeout } = plan;
-    let question = Question {
-        registry: &site.endpoint.registry,
-        token_hosts: &site.endpoint.token_hosts,
-        this_machine: site.endpoint.this_machine,
-        private: site.endpoint.private,
-        authorities,
-        credential,
-        repositories,
-        reads_quota: matches!(connection.provider, Provider::Dockerhub(_)),
-        control: recorded_control(observed),
-        timeout: Duration::max(*timeout, Duration::from_secs(1)),
-    };
-    let findings = registry::ask(&context.http, &context.habits, &question, now).await;
-    context.metrics.login(&findings.login);
-    findings
-}
-
-/// What the last try of this very question met with, if it still rests: while a registry does not answer, a Secret that is
-/// touched again and again must not make a login of every touch. A user who edits the spec wants to see what it does.
-fn resting(observed: &Observed, question: Fingerprint, now: Timestamp) -> Option<Problem> {
-    let attempt = observed.memory.attempt.as_ref().filter(|attempt| attempt.question == Some(question))?;
-    let is_over = now >= attempt.not_before || is_ahead(attempt.since, now);
-    match &attempt.trouble {
-        Trouble::Credential(problem) if !is_over && attempt.basis.generation == observed.generation() => {
-            Some(problem.clone())
-        }
-        Trouble::Credential(_) | Trouble::Delivery(_) => None,
-    }
-}
-
-fn remember(context: &Context, observed: &Observed, tested: Tested) {
-    context.memories.update(observed.uid(), |memory| {
-        (memory.tested, memory.crowded) = (Some(tested), None);
-    });
 }
