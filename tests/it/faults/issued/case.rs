@@ -189,7 +189,7 @@ pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts)
     } else if case.is_none() {
         // Whoever came second tries again.
         let quiet = async || Ok(scenario.calls.quiet_for(QUIET).await.ok());
-        drop(eventually("nothing more to be sent", END, quiet).await?);
+        eventually("nothing more to be sent", END, quiet).await?;
     }
     (api, provider) = (faults.seen(), account.faults.seen());
     for step in story.after {
