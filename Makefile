@@ -17,7 +17,7 @@ SECONDS := 60
 FUZZ_FOUND = $(CURDIR)/target/fuzz/$(TARGET)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
+.PHONY: help demo test soak lint fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,12 @@ test: need-rust need-go ## Run all tests
 	cargo test $(CARGO_FLAGS) --workspace --no-run
 	'$(CARGO_TARGET_DIR)/debug/testenv-build'
 	cargo test $(CARGO_FLAGS) --workspace
+
+soak: need-rust need-go ## Run the tests that take minutes too: all faults of issued credentials, thirty simulated days
+	cargo test $(CARGO_FLAGS) --workspace --no-run
+	'$(CARGO_TARGET_DIR)/debug/testenv-build'
+	cargo test $(CARGO_FLAGS) --lib -- simulation --include-ignored
+	cargo test $(CARGO_FLAGS) --test it -- faults::issued --include-ignored --nocapture
 
 lint: need-rust need-cargo-deny ## Check format, lints, documentation, generated files and dependencies
 	cargo fmt --all --check

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::book::{Book, Obstacle, Saved};
+use super::{
+    book::{Book, Obstacle, Saved},
+    strays,
+};
 use crate::{
     api::{
         Reason,
@@ -69,7 +72,7 @@ pub(super) async fn mint(context: &Context, buyer: &Buyer<'_>, book: &mut Book) 
     let now = context.clock.now();
     let name = prepared.takes_name.then(|| format!("{}{:x}", prefix(uid), now.as_millisecond()));
     if let Some(name) = &name {
-        announce_name(context, book, &prepared, name, now).await?;
+        announce_name(context, buyer, book, &prepared, name, now).await?;
     }
     let life = issuing::life(*provider, interval(connection));
     let order = Order { name: name.as_deref(), life };
@@ -97,11 +100,15 @@ fn interval(connection: &Connection) -> Duration {
 /// Writes down which name is about to be used.
 async fn announce_name(
     context: &Context,
+    buyer: &Buyer<'_>,
     book: &mut Book,
     prepared: &Prepared,
     name: &str,
     now: Timestamp,
 ) -> Result<(), Obstacle> {
+    if book.ledger.names.len() >= MAX_NAMES {
+        strays::account(context, book, (&prepared.issuer, buyer.access), &prefix(buyer.uid), now).await?;
+    }
     if book.ledger.names.len() >= MAX_NAMES {
         let message =
             "credentials were asked for several times without an answer; the provider is to say first which exist";

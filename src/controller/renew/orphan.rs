@@ -30,7 +30,7 @@ use crate::{
             verdict::{self, Act, Finding, Presence},
         },
     },
-    domain::ledger::{Ledger, Retired},
+    domain::ledger::{Entry, Ledger, Retired},
     problem::Problem,
 };
 
@@ -173,7 +173,8 @@ async fn wind_up(context: &Context, orphan: &Orphan, policy: DeletionPolicy) -> 
         revoke::save(context, &mut book).await?;
     }
     let grace = context.revocation_grace;
-    let may = |retired: &Retired| now >= retired.end(None, grace);
+    // A pass that the end of the connection cut short may have replaced in the ledger what a Secret still holds.
+    let may = |retired: &Retired| now >= retired.end(None, grace) && !is_held(context, orphan, &retired.entry);
     if let Some(Problem { message, .. }) = revoke::end(context, &mut book, None, may, false, now).await? {
         return Ok(Looked::Told(
             SLOW,
@@ -201,11 +202,7 @@ fn retire(context: &Context, orphan: &Orphan, ledger: &mut Ledger, policy: Delet
     let had_candidate = ledger.candidate.is_some();
     ledger.reject(now);
     let Some(current) = &ledger.current else { return had_candidate };
-    let is_held = context
-        .index
-        .targets(&orphan.reference)
-        .iter()
-        .any(|(_, target)| target.revision() == Some(current.revision.as_str()));
+    let is_held = is_held(context, orphan, current);
     let is_expired = current.expires_at <= now;
     let is_over = match policy {
         DeletionPolicy::Delete => !is_held,
@@ -217,10 +214,20 @@ fn retire(context: &Context, orphan: &Orphan, ledger: &mut Ledger, policy: Delet
     had_candidate || is_over || is_expired
 }
 
+/// Whether a Secret of the connection holds a credential.
+fn is_held(context: &Context, orphan: &Orphan, entry: &Entry) -> bool {
+    let targets = context.index.targets(&orphan.reference);
+    targets.iter().any(|(_, target)| target.revision() == Some(entry.revision.as_str()))
+}
+
 /// How long until there may be something to do.
 fn next(ledger: &Ledger, grace: SignedDuration, now: Timestamp) -> Duration {
     let wait = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
-    let revoked = ledger.revocable().map(|retired| wait(retired.end(None, grace)));
+    // What is held past its time is waited for as the current one is.
+    let revoked = ledger.revocable().map(|retired| match wait(retired.end(None, grace)) {
+        Duration::ZERO => HELD,
+        wait => wait,
+    });
     let expires = ledger.current.iter().map(|current| wait(current.expires_at));
     let held = ledger.current.iter().map(|_| HELD);
     revoked.chain(expires).chain(held).min().unwrap_or(HELD).max(Duration::from_secs(1))

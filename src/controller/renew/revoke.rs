@@ -61,7 +61,8 @@ pub async fn revoke_replaced(
         return Ok(());
     }
     let is_due = revocation(&observed.ledger, &observed.status, grace).is_some_and(|time| now >= time);
-    let is_left_over = !is_issued && is_delivered && matches!(observed.ledger, SecretState::Present(_));
+    let is_untouched = matches!(&observed.ledger, SecretState::Present(ledger) if ledger.revoke_from().is_none());
+    let is_left_over = !is_issued && is_delivered && is_untouched;
     if !is_due && !is_left_over {
         return Ok(());
     }

@@ -648,7 +648,7 @@ fn nor_do_outages_while_the_operator_ends_again_and_again() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "takes minutes: make soak"]
 fn thirty_days_of_everything() {
     let lives = [
         (5, 60),

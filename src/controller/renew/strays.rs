@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     controller::Context,
-    domain::ledger::ChosenName,
+    domain::ledger::{ChosenName, Issuer},
     provider::{
         Io,
         access::Access,
@@ -91,6 +91,28 @@ pub(super) async fn unaccounted(
         save(context, book).await?;
     }
     Ok(None)
+}
+
+/// Ends what stands behind names in the ledger that are old enough for it to be known, and forgets them. Whoever calls it
+/// writes the ledger.
+pub(super) async fn account(
+    context: &Context,
+    book: &mut Book,
+    (issuer, access): (&Issuer, &Access),
+    prefix: &str,
+    now: Timestamp,
+) -> Result<(), Obstacle> {
+    let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+    let listed = issuing::list(&io, issuer, access, prefix).await.map_err(obstacle)?;
+    let is_old = |name: &ChosenName| now.duration_since(name.at) >= YOUNG;
+    for stray in listed.iter().filter(|listed| {
+        book.ledger.names.iter().any(|name| name.name == listed.name && name.issuer == *issuer && is_old(name))
+    }) {
+        issuing::end(&io, issuer, access, stray).await.map_err(obstacle)?;
+        tracing::info!(id = stray.id, "a credential that was never written down was revoked");
+    }
+    book.ledger.names.retain(|name| !is_old(name));
+    Ok(())
 }
 
 /// When a name was chosen, as the name itself says; none if it is not one of ours.

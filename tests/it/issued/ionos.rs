@@ -241,3 +241,18 @@ async fn without_a_way_in_a_deleted_connection_leaves_tokens_that_run_out_and_an
     assert_eq!(world.scenario.told("NotRevoked").await?.len(), 1);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_stand_for_nothing_any_more_keep_nobody_from_another_credential() -> Result<()> {
+    let world = Cloud::start("names", 1).await?;
+    let before = world.connected_with(|spec| spec["refreshIntervalMinutes"] = 1440.into()).await?;
+    // As many as an outage leaves in which the provider takes requests and answers none.
+    let mut ledger = world.scenario.ledger_text().await?;
+    let issuer = ledger["current"]["issuer"].clone();
+    let name = |number: i32| json!({"name": format!("lost-{number}"), "at": "2026-01-01T00:00:00Z", "issuer": issuer});
+    ledger["names"] = (0..16).map(name).collect();
+    world.scenario.overwrite_ledger(ledger.to_string().as_bytes()).await?;
+    world.refreshed(&before).await?;
+    assert_eq!(world.scenario.ledger_text().await?.get("names"), None);
+    Ok(())
+}

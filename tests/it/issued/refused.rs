@@ -33,7 +33,9 @@ async fn an_api_token_that_is_wrong_or_may_too_little_is_told_with_the_remedy_an
         ),
     ];
     world.write_token(&table[0].1).await?;
-    world.scenario.connect("images", world.spec()).await?;
+    let mut spec = world.spec();
+    spec["refreshIntervalMinutes"] = 1440.into();
+    world.scenario.connect("images", spec).await?;
     for (name, token, code, words) in table {
         world.write_token(&token).await?;
         let told = world.scenario.ready("images", "False", code).await?;

@@ -97,13 +97,13 @@ async fn a_credential_is_renewed_the_same_whatever_request_fails() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn a_credential_that_the_registry_refuses_comes_to_nothing_whatever_request_fails() -> Result<()> {
     enumerate(&story::REFUSED).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn another_api_token_renews_the_same_whatever_request_fails() -> Result<()> {
     enumerate(&story::TOKEN_CHANGED).await
 }
@@ -119,37 +119,37 @@ async fn a_deleted_ledger_costs_one_credential_whatever_request_fails() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn a_deleted_connection_takes_its_credential_along_whatever_request_fails() -> Result<()> {
     enumerate(&story::CONNECTION_DELETED).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn two_operators_come_to_one_first_credential_whatever_request_fails() -> Result<()> {
     enumerate(&story::FIRST_OF_TWO).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn two_operators_come_to_one_renewed_credential_whatever_request_fails() -> Result<()> {
     enumerate(&story::RENEWAL_OF_TWO).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn a_first_token_of_ionos_is_issued_the_same_whatever_request_fails() -> Result<()> {
     enumerate(&story::IONOS_FIRST).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn a_token_of_ionos_is_renewed_the_same_whatever_request_fails() -> Result<()> {
     enumerate(&story::IONOS_RENEWAL).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute or more: cargo test --test it -- faults::issued --include-ignored"]
+#[ignore = "takes a minute or more: make soak"]
 async fn a_deleted_connection_takes_its_token_of_ionos_along_whatever_request_fails() -> Result<()> {
     enumerate(&story::IONOS_DELETED).await
 }
