@@ -104,7 +104,9 @@ impl ControlPlane {
 
     fn start_apiserver(&mut self, program: &Path, store: u16) -> Result<()> {
         let audit_log = self.audit_log();
-        let command = parts::apiserver(program, self.folder(), &self.authority, self.port, store, &audit_log)?;
+        let mut command = parts::apiserver(program, self.folder(), &self.authority, self.port, store, &audit_log)?;
+        // Tests keep it busy for minutes, and memory is cheaper than time.
+        command.env("GOGC", "400");
         self.spawn("kube-apiserver", &command)
     }
 

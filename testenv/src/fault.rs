@@ -130,9 +130,9 @@ impl Faults {
         (state.life, state.is_stopped, state.armed) = (state.life + 1, false, None);
     }
 
-    /// Lets every request through from now on that has not met with the fault yet.
-    pub fn disarm(&self) {
-        self.state().armed = None;
+    /// Lets every request through from now on; says whether none has met with the fault yet.
+    pub fn disarm(&self) -> bool {
+        self.state().armed.take().is_some()
     }
 
     /// A client whose requests are counted, as far as they are of the kind that `counts`, and meet with the fault.

@@ -6,6 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
 use testenv::{
     Scratch, eventually,
     tools::{self, Tool},
@@ -77,6 +79,9 @@ async fn the_guide_from_nothing_to_a_pod_can_be_followed_word_by_word() -> Resul
     let mut scenario = Scenario::start("guide").await?;
     // The reader of the guide writes one with kubectl.
     scenario.tried_again = 1;
+    // And has a namespace in which Pods can be.
+    let accounts: Api<ServiceAccount> = Api::namespaced(scenario.client.clone(), &scenario.namespace);
+    eventually("the ServiceAccount `default`", DEADLINE, async || Ok(accounts.get_opt("default").await?)).await?;
     let terminal = Terminal::open(&scenario).await?;
     let mut ran = 0;
     for Fence { language, text, remark, line } in page(&scenario, &root().join("docs/getting-started/generic.md"))? {

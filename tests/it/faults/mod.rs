@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, time::Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt;
 use testenv::Fault;
+use tokio::sync::Semaphore;
 
 use self::{
     case::{Case, Ran, Side, run},
@@ -27,8 +28,11 @@ use self::{
     story::Story,
 };
 
-/// How many runs are under way at once. They wait more than they work.
+/// How many runs of one story are under way at once. They wait more than they work.
 const WIDTH: usize = 12;
+
+/// Held by every run of every story: with more of them at once each takes so long that its fast clock shows a day.
+static RUNNING: Semaphore = Semaphore::const_new(2 * WIDTH);
 
 /// A login whose verdict may be lost is made once more: by a process that took the place of one that ended between the
 /// login and the status, or by the same one if it never saw the answer. The logins that a wrong password costs by the
@@ -83,7 +87,10 @@ fn wrong(story: &Story, case: &Case, clean: &Ran, ran: &Result<Ran>, logs: &Logs
 /// Runs a story once for every request and every fault.
 async fn enumerate(story: &Story) -> Result<()> {
     let started = Instant::now();
-    let clean = run(story, None, Shape::Task).await.context("without a fault")?;
+    let clean = {
+        let _turn = RUNNING.acquire().await;
+        run(story, None, Shape::Task).await.context("without a fault")?
+    };
     let requests = [(Side::Api, &clean.api), (Side::Registry, &clean.registry)];
     let cases: Vec<Case> = requests
         .iter()
@@ -98,7 +105,10 @@ async fn enumerate(story: &Story) -> Result<()> {
     let ran: Vec<(Case, Result<Ran>)> = futures::stream::iter(cases)
         .map(|case| {
             let clean = &clean.state;
-            async move { (case, run(story, Some((case, clean)), Shape::Task).await) }
+            async move {
+                let _turn = RUNNING.acquire().await;
+                (case, run(story, Some((case, clean)), Shape::Task).await)
+            }
         })
         .buffer_unordered(WIDTH)
         .collect()

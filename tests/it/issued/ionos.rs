@@ -63,6 +63,7 @@ async fn a_token_is_created_renewed_and_deleted_by_whatever_way_in_there_is() ->
         };
         world.scenario.write_secret("api", "Opaque", secret).await?;
         let mut spec = world.spec();
+        spec["refreshIntervalMinutes"] = 1440.into();
         if way == "id" {
             let ionos = spec["provider"]["ionos"].as_object_mut().context("no provider")?;
             ionos.remove("registryName");

@@ -43,7 +43,7 @@ impl Provider {
     pub fn speed(self) -> u32 {
         match self {
             Self::DigitalOcean => 60,
-            Self::Ionos => 150,
+            Self::Ionos => 600,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::FutureExt;
 use jiff::SignedDuration;
 use regcred::{api::names::LEDGER_PREFIX, run::Outside};
@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{
     account::{Account, Accounts, Provider},
     state::{check_target, state},
-    story::Story,
+    story::{Step, Story},
 };
 use crate::{
     faults::{
@@ -28,7 +28,7 @@ use crate::{
     scenario::{DEADLINE, Scenario},
 };
 
-/// How long a request may be awaited that need not come: which of two operators does what is not up to us.
+/// After this time without the request in question it is asked whether the story came to its end without it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the end may take to come.
@@ -46,6 +46,8 @@ pub struct Ran {
     pub alive: usize,
     /// Whether the fault lay between the provider's answer and its record.
     pub is_in_window: bool,
+    /// Whether the fault happened; see [`Run::met`].
+    pub is_faulty: bool,
     /// How long it took, by the operator's clock.
     pub lasted: Duration,
 }
@@ -106,6 +108,20 @@ fn is_in_window(story: &Story, case: Case, seen: &[String]) -> bool {
     }
 }
 
+/// A story under way.
+struct Run<'a> {
+    story: &'a Story,
+    case: Option<(Case, &'a Ran)>,
+    scenario: Scenario,
+    faults: Faults,
+    account: Account,
+    /// The revision before the story was told.
+    before: Option<String>,
+    /// Whether the fault lay between the provider's answer and its record.
+    is_in_window: bool,
+    is_faulty: bool,
+}
+
 /// Runs a story. Without a fault it must end as the story says; with one, in the state of the run without.
 pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts) -> Result<Ran> {
     let started = Instant::now();
@@ -118,105 +134,141 @@ pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts)
     }
     let clock = scenario.clock.clone().context("no clock")?;
     let account = accounts.take(clock.now()).await?;
-    for step in story.before {
-        step.take(&scenario, &account).await.with_context(|| format!("before: {step:?}"))?;
-    }
-    at_rest(&scenario).await?;
-    drop(scenario.calls.quiet_for(QUIET / 5).await);
-    let connection = scenario.connections().get_opt(CONNECTION).await?;
-    let before = connection.as_ref().and_then(revision).map(str::to_owned);
-    let before = before.as_deref();
-    let issued = account.issued();
-    let on = |side| match side {
-        Side::Api => &faults,
-        Side::Registry => &account.faults,
-    };
-    faults.count();
-    account.faults.count();
-    if let Some((Case { side, number, fault }, _)) = case {
-        on(side).arm(number, fault);
-    }
-    let passes = passes(&scenario).await?;
-    for step in story.told {
-        step.take(&scenario, &account).await.with_context(|| format!("told: {step:?}"))?;
-    }
-
-    let mut window = false;
-    if let Some((case, _)) = case {
-        let patience = if story.operators == 1 { DEADLINE } else { PATIENCE };
-        match tokio::time::timeout(patience, on(case.side).met()).await {
-            Ok(met) => {
-                let seen = on(case.side).seen();
-                window = is_in_window(story, case, &seen[..case.number.min(seen.len())]);
-                if case.fault.stops() {
-                    scenario.tried_again += 1;
-                    scenario.kill_operator().await;
-                    faults.release();
-                    account.faults.release();
-                    scenario.start_operator().await?;
-                    scenario.until_all_looked_at().await?;
-                } else if story.end.ready.is_some() {
-                    settled(&scenario, passes).await.with_context(|| format!("after {met}"))?;
-                }
-            }
-            Err(_) => {
-                ensure!(story.operators > 1, "there was no such request");
-                // Nor may our own requests meet with it.
-                on(case.side).disarm();
-            }
-        }
-    }
-    // What nobody wrote down works on, where nobody can find it.
-    let leaked = usize::from(window && !story.provider.lists());
-    let end = async || match case {
-        None => story.end.check(&scenario, &account, before).await,
-        Some((_, clean)) => {
-            let differences = differences(&clean.state, &state(&scenario, &account, before).await?);
-            ensure!(differences.is_empty(), "{differences:?}");
-            let (alive, most) = (account.alive(), clean.alive + leaked);
-            ensure!(alive >= clean.alive && alive <= most, "{alive} credentials work instead of {}", clean.alive);
-            Ok(())
-        }
-    };
-    let (api, provider);
+    let mut run = Run { story, case, scenario, faults, account, before: None, is_in_window: false, is_faulty: false };
+    run.take(story.before).await.context("before")?;
+    at_rest(&run.scenario).await?;
+    drop(run.scenario.calls.quiet_for(QUIET / 5).await);
+    let connection = run.scenario.connections().get_opt(CONNECTION).await?;
+    run.before = connection.as_ref().and_then(revision).map(str::to_owned);
+    let issued = run.account.issued();
+    run.tell().await?;
     if story.after.is_empty() || case.is_none() {
-        eventually("the end", END, async || end().await.map(Some)).await?;
-        at_rest(&scenario).await?;
+        eventually("the end", END, async || run.end().await.map(Some)).await?;
+        at_rest(&run.scenario).await?;
     }
-    if case.is_none() && story.operators == 1 {
-        let quiet = scenario.calls.quiet_for(QUIET).await;
-        ensure!(quiet.is_ok(), "it went on after the end: {quiet:?}");
-    } else if case.is_none() {
-        // Whoever came second tries again.
-        let quiet = async || Ok(scenario.calls.quiet_for(QUIET).await.ok());
-        eventually("nothing more to be sent", END, quiet).await?;
+    if case.is_none() {
+        // Of two, the one that came second tries again.
+        eventually("nothing more to be sent", END, async || Ok(run.is_quiet().await.then_some(()))).await?;
     }
-    (api, provider) = (faults.seen(), account.faults.seen());
-    for step in story.after {
-        step.take(&scenario, &account).await.with_context(|| format!("after: {step:?}"))?;
-    }
-    eventually("the end", END, async || end().await.map(Some)).await?;
-    at_rest(&scenario).await?;
-    end().await.context("it did not stay as it was in the end")?;
-    check_target(&scenario, &account).await?;
-    scenario.judge().await?;
+    let (api, provider) = (run.faults.seen(), run.account.faults.seen());
+    run.take(story.after).await.context("after")?;
+    eventually("the end", END, async || run.end().await.map(Some)).await?;
+    at_rest(&run.scenario).await?;
+    run.end().await.context("it did not stay as it was in the end")?;
+    check_target(&run.scenario, &run.account).await?;
+    run.scenario.judge().await?;
     if case.is_none_or(|(case, _)| case.fault.stops()) {
-        nothing_again(&mut scenario, &faults, &account).await?;
+        run.nothing_again().await?;
     }
-    let state = state(&scenario, &account, before).await?;
     let ran = Ran {
         api,
         provider,
-        state,
-        issued: account.issued() - issued,
-        alive: account.alive(),
-        is_in_window: window,
+        state: state(&run.scenario, &run.account, run.before.as_deref()).await?,
+        issued: run.account.issued() - issued,
+        alive: run.account.alive(),
+        is_in_window: run.is_in_window,
+        is_faulty: run.is_faulty,
         lasted: started.elapsed() * story.provider.speed(),
     };
-    scenario.kill_operator().await;
+    run.scenario.kill_operator().await;
     drop(others);
-    accounts.give_back(account);
+    accounts.give_back(run.account);
     Ok(ran)
+}
+
+impl Run<'_> {
+    async fn take(&self, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            step.take(&self.scenario, &self.account).await.with_context(|| format!("{step:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Tells the story, lets the fault happen, and starts the operator again if it was stopped.
+    async fn tell(&mut self) -> Result<()> {
+        self.faults.count();
+        self.account.faults.count();
+        if let Some((Case { side, number, fault }, _)) = self.case {
+            self.on(side).arm(number, fault);
+        }
+        let passes = passes(&self.scenario).await?;
+        self.take(self.story.told).await.context("told")?;
+        let Some((case, _)) = self.case else { return Ok(()) };
+        let Some(met) = self.met(case.side).await? else { return Ok(()) };
+        self.is_faulty = true;
+        let seen = self.on(case.side).seen();
+        self.is_in_window = is_in_window(self.story, case, &seen[..case.number.min(seen.len())]);
+        if case.fault.stops() {
+            self.scenario.tried_again += 1;
+            self.scenario.kill_operator().await;
+            self.faults.release();
+            self.account.faults.release();
+            self.scenario.start_operator().await?;
+            self.scenario.until_all_looked_at().await?;
+        } else if self.story.end.ready.is_some() {
+            settled(&self.scenario, passes).await.with_context(|| format!("after {met}"))?;
+        }
+        Ok(())
+    }
+
+    /// The request that met with the fault; none if the story came to its end with fewer requests. Which of two operators does
+    /// what is not up to us, nor how often one that is woken by time looks into its ledger.
+    async fn met(&self, side: Side) -> Result<Option<String>> {
+        let faults = self.on(side);
+        let started = Instant::now();
+        while started.elapsed() < DEADLINE {
+            if let Ok(met) = tokio::time::timeout(PATIENCE, faults.met()).await {
+                return Ok(Some(met));
+            }
+            // What is found only later does not keep anybody from ending.
+            let has_ended = !self.story.after.is_empty() || self.end().await.is_ok();
+            if has_ended && self.is_quiet().await && faults.disarm() {
+                return Ok(None);
+            }
+        }
+        bail!("there was no such request, and no end: {:?}", self.end().await)
+    }
+
+    /// Whether it is as it must be in the end.
+    async fn end(&self) -> Result<()> {
+        let before = self.before.as_deref();
+        let Some((_, clean)) = self.case else {
+            return self.story.end.check(&self.scenario, &self.account, before).await;
+        };
+        let differences = differences(&clean.state, &state(&self.scenario, &self.account, before).await?);
+        ensure!(differences.is_empty(), "{differences:?}");
+        // What nobody wrote down works on, where nobody can find it.
+        let leaked = usize::from(self.is_in_window && !self.story.provider.lists());
+        let (alive, most) = (self.account.alive(), clean.alive + leaked);
+        ensure!(alive >= clean.alive && alive <= most, "{alive} credentials work instead of {}", clean.alive);
+        Ok(())
+    }
+
+    async fn is_quiet(&self) -> bool {
+        self.scenario.calls.quiet_for(QUIET).await.is_ok()
+    }
+
+    /// A fresh operator that finds everything done writes nothing, and asks the provider for nothing.
+    async fn nothing_again(&mut self) -> Result<()> {
+        self.scenario.kill_operator().await;
+        self.faults.count();
+        self.account.faults.count();
+        self.scenario.start_operator().await?;
+        self.scenario.until_all_looked_at().await?;
+        at_rest(&self.scenario).await?;
+        let is_write = |words: &&String| !["get ", "list "].iter().any(|verb| words.starts_with(verb));
+        let (api, provider) = (self.faults.seen(), self.account.faults.seen());
+        let writes: Vec<&String> = api.iter().filter(is_write).chain(&provider).collect();
+        ensure!(writes.is_empty(), "a fresh operator at rest did {writes:?}");
+        Ok(())
+    }
+
+    fn on(&self, side: Side) -> &Faults {
+        match side {
+            Side::Api => &self.faults,
+            Side::Registry => &self.account.faults,
+        }
+    }
 }
 
 async fn prepare(story: &Story, faults: &Faults) -> Result<Scenario> {
@@ -227,21 +279,6 @@ async fn prepare(story: &Story, faults: &Faults) -> Result<Scenario> {
     scenario.arguments.namespace.clone_from(&scenario.namespace);
     scenario.arguments.revocation_grace = SignedDuration::from_mins(1);
     Ok(scenario)
-}
-
-/// A fresh operator that finds everything done writes nothing, and asks the provider for nothing.
-async fn nothing_again(scenario: &mut Scenario, faults: &Faults, account: &Account) -> Result<()> {
-    scenario.kill_operator().await;
-    faults.count();
-    account.faults.count();
-    scenario.start_operator().await?;
-    scenario.until_all_looked_at().await?;
-    at_rest(scenario).await?;
-    let is_write = |words: &&String| !["get ", "list "].iter().any(|verb| words.starts_with(verb));
-    let (api, provider) = (faults.seen(), account.faults.seen());
-    let writes: Vec<&String> = api.iter().filter(is_write).chain(&provider).collect();
-    ensure!(writes.is_empty(), "a fresh operator at rest did {writes:?}");
-    Ok(())
 }
 
 /// One more operator, of which the first one knows nothing. It ends when it is dropped.

@@ -166,7 +166,9 @@ impl Step {
                 drop(scenario.write_secret("api", "Opaque", json!({"token": account.add_token()})).await?);
             }
             Self::Connect => {
-                let spec = json!({"provider": account.spec(), "refreshIntervalMinutes": 1440});
+                let spec = json!({
+                    "provider": account.spec(), "refreshIntervalMinutes": 1440, "renewalPolicy": "NearExpiry",
+                });
                 drop(scenario.connect(CONNECTION, spec).await?);
             }
             Self::Refresh(word) => {
