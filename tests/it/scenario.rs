@@ -24,8 +24,8 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use crate::{closing::Seen, names::Names, refusing::refusing};
 pub use crate::{
     shared::{
-        DEADLINE, PASSWORD, Secure, Shared, WRONG, install, install_crds, loose, loosened, secure, secure_if_used,
-        shared,
+        DEADLINE, PASSWORD, Secure, Shared, WRONG, alone, install, install_crds, loose, loosened, secure,
+        secure_if_used, shared,
     },
     tell::{get, is_ready, tell, tell_all},
 };
@@ -49,6 +49,8 @@ pub struct Scenario {
     pub names: Arc<Names>,
     /// Listeners that operators started from now on take for the API server too.
     pub more_api_servers: Vec<SocketAddr>,
+    /// What operators started from now on see of this namespace only.
+    pub confined: &'static [&'static str],
     /// How long one pass of the operator may take.
     pub pass_limit: Duration,
     /// What the requests of operators started from now on meet with, and which of them count.
@@ -106,6 +108,7 @@ impl Scenario {
             },
             names: Arc::default(),
             more_api_servers: vec![],
+            confined: &testenv::client::CONFINED,
             pass_limit: PASS_LIMIT,
             refuse_statuses: false,
             faults: None,
@@ -134,8 +137,7 @@ impl Scenario {
     /// Starts the operator and waits until it has the whole picture.
     pub async fn start_operator(&mut self) -> Result<()> {
         let config = self.account.clone().unwrap_or_else(|| self.shared.plane.config());
-        let mut client =
-            testenv::client::confined_client(config, &self.namespace, &testenv::client::CONFINED, &self.calls)?;
+        let mut client = testenv::client::confined_client(config, &self.namespace, self.confined, &self.calls)?;
         if let Some((faults, counts)) = &self.faults {
             client = faults.on(client, *counts);
         }

@@ -53,6 +53,17 @@ pub async fn apart() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static
     Ok((shared, guard))
 }
 
+static ALONE: OnceCell<Shared> = OnceCell::const_new();
+
+/// The parts of those whose operator sees the whole cluster, in which there is nothing but theirs. One at a time: hold the guard
+/// as long as they are used, and leave nothing behind.
+pub async fn alone() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static, ()>)> {
+    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let guard = ONE.lock().await;
+    let shared = ALONE.get_or_try_init(with_crds).await?;
+    Ok((shared, guard))
+}
+
 static LOOSE: OnceCell<Shared> = OnceCell::const_new();
 
 /// The same with a schema that lets everything in, as an older, a newer or a foreign one may. Only the tests of objects that

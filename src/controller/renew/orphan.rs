@@ -40,6 +40,9 @@ const HELD: Duration = Duration::from_secs(60);
 /// How soon one is looked at again that cannot be revoked from.
 const SLOW: Duration = Duration::from_secs(30 * 60);
 
+/// How soon one is looked at again of which something was to be told, and the API server did not take the event.
+const UNTOLD: Duration = Duration::from_secs(5 * 60);
+
 /// How long the work on one ledger may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -61,6 +64,16 @@ impl Waits {
     fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Wait>> {
         // Nothing in here panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was to be told of these was not, and is told again at this time.
+    fn tell_again(&self, keys: &[ObjectKey], at: Duration) {
+        let mut waits = self.lock();
+        for key in keys {
+            if let Some(wait) = waits.get_mut(key) {
+                (wait.told, wait.until) = (None, wait.until.min(at));
+            }
+        }
     }
 }
 
@@ -91,7 +104,10 @@ pub async fn round(context: &Context) -> Option<Duration> {
         }
     }
     for (note, keys) in told {
-        publish(context, note, &keys).await;
+        if !publish(context, note, &keys).await {
+            // Nothing else in the cluster tells of these.
+            context.waits.tell_again(&keys, context.clock.uptime().saturating_add(UNTOLD));
+        }
     }
     context.index.orphaned_ledgers().iter().map(|orphan| due_at(context, orphan)).min()
 }
@@ -233,9 +249,9 @@ fn next(ledger: &Ledger, grace: SignedDuration, now: Timestamp) -> Duration {
     revoked.chain(expires).chain(held).min().unwrap_or(HELD).max(Duration::from_secs(1))
 }
 
-/// One event for all ledgers of which the same is to be told.
-async fn publish(context: &Context, text: String, keys: &[ObjectKey]) {
-    let Some(key) = keys.first() else { return };
+/// One event for all ledgers of which the same is to be told. True if the API server took it.
+async fn publish(context: &Context, text: String, keys: &[ObjectKey]) -> bool {
+    let Some(key) = keys.first() else { return true };
     let others = match keys.len() {
         1 => String::new(),
         count => format!(" The same is true of {} more.", count - 1),
@@ -248,5 +264,5 @@ async fn publish(context: &Context, text: String, keys: &[ObjectKey]) {
         ..ObjectReference::default()
     };
     let note = format!("Ledger {}: {text}. What is in it runs out by its expiry.{others}", key.name);
-    tell::not_revoked(context, about, note, context.clock.now()).await;
+    tell::not_revoked(context, about, note, context.clock.now()).await
 }

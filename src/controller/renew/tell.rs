@@ -23,13 +23,13 @@ pub(super) async fn loss(context: &Context, observed: &Observed, book: &Book, no
         book.key
     );
     tracing::warn!(ledger = %book.key, "the ledger is gone or damaged; a new credential is issued");
-    publish(context, events::connection(&observed.object.metadata), Reason::LedgerLost, "Renew", note, now).await;
+    drop(publish(context, events::connection(&observed.object.metadata), Reason::LedgerLost, "Renew", note, now).await);
 }
 
-/// Tells that a replaced credential could not be revoked for a reason that may last.
-pub(super) async fn not_revoked(context: &Context, about: ObjectReference, note: String, now: Timestamp) {
+/// Tells that a replaced credential could not be revoked for a reason that may last. True if the API server took it.
+pub(super) async fn not_revoked(context: &Context, about: ObjectReference, note: String, now: Timestamp) -> bool {
     tracing::warn!(note, "a replaced credential could not be revoked");
-    publish(context, about, Reason::NotRevoked, "Revoke", note, now).await;
+    publish(context, about, Reason::NotRevoked, "Revoke", note, now).await.is_ok()
 }
 
 async fn publish(
@@ -39,10 +39,11 @@ async fn publish(
     action: &str,
     note: String,
     now: Timestamp,
-) {
+) -> Result<(), kube::Error> {
     let announcement = Announcement { is_warning: true, reason, note: shortened(note, MAX_MESSAGE) };
+    let published = context.events.publish(about, action, &announcement, now).await;
     // An event is a courtesy: a cluster that refuses it must not stop the work.
-    if let Err(error) = context.events.publish(about, action, &announcement, now).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "failed to publish an event");
-    }
+    published.inspect_err(|error| {
+        tracing::warn!(error = error as &dyn std::error::Error, "failed to publish an event");
+    })
 }

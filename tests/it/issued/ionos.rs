@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use testenv::{eventually, provider::ionos};
+use testenv::{Fault, Faults, eventually, provider::ionos};
 
 use super::{Cloud, login, revision, trouble};
 use crate::scenario::{DEADLINE, is_ready, tell_all};
@@ -223,7 +223,11 @@ async fn a_deleted_connection_has_its_tokens_deleted_as_long_as_there_is_a_way_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_way_in_a_deleted_connection_leaves_tokens_that_run_out_and_an_event() -> Result<()> {
-    let world = Cloud::start("shut", 240).await?;
+    let mut world = Cloud::start("shut", 240).await?;
+    let faults = Faults::new();
+    world.scenario.stop_operator().await?;
+    world.scenario.faults = Some((faults.clone(), |request| request.resource == "events"));
+    world.scenario.start_operator().await?;
     world
         .connected_with(|spec| {
             spec["refreshIntervalMinutes"] = 5.into();
@@ -231,6 +235,9 @@ async fn without_a_way_in_a_deleted_connection_leaves_tokens_that_run_out_and_an
         })
         .await?;
     world.scenario.delete_secret("api").await?;
+    // The deleted Secret is told, too, and whoever cannot tell something tries again.
+    world.scenario.until_told("SecretNotFound").await?;
+    faults.arm(1, Fault::Answer(500));
     world.scenario.disconnect("images").await?;
     let ledger = world.scenario.ledger().await?.context("no ledger")?.name_any();
     let told = world.scenario.until_told("NotRevoked").await?;
@@ -240,6 +247,7 @@ async fn without_a_way_in_a_deleted_connection_leaves_tokens_that_run_out_and_an
     assert_eq!(world.ionos.alive(), 0, "it ran out");
     assert_eq!(world.ionos.requests().len(), asked, "nothing is asked without a way in");
     assert_eq!(world.scenario.told("NotRevoked").await?.len(), 1);
+    assert_eq!(faults.has_met().as_deref(), Some("create events"));
     Ok(())
 }
 

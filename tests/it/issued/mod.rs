@@ -310,9 +310,9 @@ impl Scenario {
         self.until("images", |now| trouble(now).is_some_and(|trouble| trouble.code.as_str() == code)).await
     }
 
-    /// How often something was told by events, and with which words.
+    /// How often something was told by events in the operator's namespace, and with which words.
     pub async fn told(&self, reason: &str) -> Result<Vec<String>> {
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.arguments.namespace);
         let events = events.list(&Default::default()).await?.items;
         let notes = events.into_iter().filter(|event| event.reason.as_deref() == Some(reason)).flat_map(|event| {
             let count = event.series.map_or(1, |series| usize::try_from(series.count).unwrap_or_default());

@@ -7,13 +7,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::FutureExt;
-use jiff::SignedDuration;
 use regcred::{api::names::LEDGER_PREFIX, run::Outside};
-use testenv::{Fault, Faults, eventually};
-use tokio::{net::TcpListener, task::JoinHandle};
+use testenv::{Fault, Faults, eventually, namespace};
+use tokio::{net::TcpListener, sync::MutexGuard, task::JoinHandle};
 
 use super::{
-    account::{Account, Accounts, Provider},
+    account::{Account, Accounts},
     state::{check_target, state},
     story::{Step, Story},
 };
@@ -25,7 +24,7 @@ use crate::{
         story::CONNECTION,
     },
     issued::revision,
-    scenario::{DEADLINE, Scenario},
+    scenario::{DEADLINE, Scenario, alone, shared},
 };
 
 /// After this time without the request in question it is asked whether the story came to its end without it.
@@ -58,15 +57,23 @@ const FAULTS: [Fault; 4] = [Fault::StopBefore, Fault::StopAfter, Fault::AnswerLo
 
 /// What can happen to a request, in words, that has others before it. Whoever is stopped at one that changes nothing leaves
 /// what the one before it left; and whether no answer comes or one that says nothing is the same to who only asks.
-pub fn faults(provider: Provider, side: Side, requests: &[String], number: usize) -> &'static [Fault] {
+pub fn faults(story: &Story, side: Side, requests: &[String], number: usize) -> &'static [Fault] {
     let words = &requests[number - 1];
     let is_anybody = |words: &str| words.contains("client_id") && !words.ends_with(" login");
     let is_control = is_anybody(words) || requests[..number - 1].last().is_some_and(|before| is_anybody(before));
     let has_effect = match side {
         Side::Api => !["get ", "list ", "create events"].iter().any(|verb| words.starts_with(verb)),
-        Side::Registry => provider.is_mint(words) || !words.starts_with("GET ") || words.contains("client_id"),
+        Side::Registry => story.provider.is_mint(words) || !words.starts_with("GET ") || words.contains("client_id"),
     };
     match (has_effect, number) {
+        // One run at a time takes long, and whoever only asks does so in the story of a deleted connection as well.
+        _ if story.is_alone => {
+            if has_effect {
+                &[Fault::StopAfter, Fault::Answer(500)]
+            } else {
+                &[]
+            }
+        }
         // A control without an answer is never repeated, and leaves a credential that is not proven (src/registry/control.rs).
         _ if side == Side::Registry && is_control => &FAULTS[..2],
         (true, _) => &FAULTS,
@@ -126,7 +133,7 @@ struct Run<'a> {
 pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts) -> Result<Ran> {
     let started = Instant::now();
     let faults = Faults::new();
-    let mut scenario = prepare(story, &faults).await?;
+    let (mut scenario, _turn) = prepare(story, &faults).await?;
     scenario.start_operator().await?;
     let mut others = vec![];
     for _ in 1..story.operators {
@@ -231,6 +238,9 @@ impl Run<'_> {
 
     /// Whether it is as it must be in the end.
     async fn end(&self) -> Result<()> {
+        if self.story.end.is_told {
+            ensure!(!self.scenario.told("NotRevoked").await?.is_empty(), "no event says what could not be revoked");
+        }
         let before = self.before.as_deref();
         let Some((_, clean)) = self.case else {
             return self.story.end.check(&self.scenario, &self.account, before).await;
@@ -271,14 +281,23 @@ impl Run<'_> {
     }
 }
 
-async fn prepare(story: &Story, faults: &Faults) -> Result<Scenario> {
-    let mut scenario = Scenario::prepare(&story.prefix()).await?;
+async fn prepare(story: &Story, faults: &Faults) -> Result<(Scenario, Option<MutexGuard<'static, ()>>)> {
+    let (shared, turn) = match story.is_alone {
+        false => (shared().await?, None),
+        true => alone().await.map(|(shared, turn)| (shared, Some(turn)))?,
+    };
+    let mut scenario = Scenario::prepare_on(shared, &story.prefix()).await?;
     scenario.faults = Some((faults.clone(), is_counted));
     scenario.set_speed(story.provider.speed());
-    // Each operator sees one namespace, so that is where its ledgers are.
-    scenario.arguments.namespace.clone_from(&scenario.namespace);
-    scenario.arguments.revocation_grace = SignedDuration::from_mins(1);
-    Ok(scenario)
+    if story.is_alone {
+        scenario.confined = &[];
+        scenario.arguments.namespace = namespace(&scenario.client, "regcred-system").await?;
+    } else {
+        // Each operator sees one namespace, so that is where its ledgers are.
+        scenario.arguments.namespace.clone_from(&scenario.namespace);
+    }
+    scenario.arguments.revocation_grace = story.grace;
+    Ok((scenario, turn))
 }
 
 /// One more operator, of which the first one knows nothing. It ends when it is dropped.

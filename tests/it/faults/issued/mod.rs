@@ -64,7 +64,7 @@ async fn enumerate(story: &Story) -> Result<()> {
         .into_iter()
         .flat_map(|(side, requests)| {
             (1..=requests.len()).flat_map(move |number| {
-                let faults = faults(story.provider, side, requests, number).iter();
+                let faults = faults(story, side, requests, number).iter();
                 faults.map(move |&fault| Case { side, number, fault })
             })
         })
@@ -156,4 +156,14 @@ async fn a_token_of_ionos_is_renewed_the_same_whatever_request_fails() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_connection_takes_its_token_of_ionos_along_whatever_request_fails() -> Result<()> {
     enumerate(&story::IONOS_DELETED).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_namespace_takes_its_credential_along_whatever_request_fails() -> Result<()> {
+    enumerate(&story::NAMESPACE_DELETED).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_namespace_leaves_a_token_of_ionos_that_is_kept_in_mind_whatever_request_fails() -> Result<()> {
+    enumerate(&story::IONOS_NAMESPACE_DELETED).await
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use regcred::api::names::LEDGER_PREFIX;
 use serde_json::{Value, json};
 use testenv::eventually;
@@ -36,6 +38,8 @@ pub enum Step {
     DeleteLedger,
     /// Somebody deletes the connection.
     DeleteConnection,
+    /// Somebody deletes the namespace, with all that is in it.
+    DeleteNamespace,
     /// Waits for the Ready condition with this value and reason.
     Until(&'static str, &'static str),
     /// Waits until nothing is left to be revoked or looked for.
@@ -57,6 +61,8 @@ pub struct End {
     pub issued: usize,
     /// Whether what is delivered is another credential than before.
     pub is_renewed: bool,
+    /// Whether an event says that something could not be revoked.
+    pub is_told: bool,
 }
 
 /// A story. Faults happen in what follows from `told`.
@@ -66,6 +72,10 @@ pub struct Story {
     pub provider: Provider,
     /// How many operators work on it, none of which knows of the others.
     pub operators: usize,
+    /// Whether the operator sees a whole cluster and has a namespace of its own, where its ledgers are. One run at a time.
+    pub is_alone: bool,
+    /// How long what was replaced works on.
+    pub grace: SignedDuration,
     pub before: &'static [Step],
     /// Whether there is a ledger when the faults begin.
     pub has_ledger: bool,
@@ -76,13 +86,13 @@ pub struct Story {
 }
 
 use Step::{
-    Connect, DeleteConnection, DeleteLedger, DeleteTarget, Refresh, Refuse, Token, Until, UntilOld, UntilRefreshed,
-    UntilSettled,
+    Connect, DeleteConnection, DeleteLedger, DeleteNamespace, DeleteTarget, Refresh, Refuse, Token, Until, UntilOld,
+    UntilRefreshed, UntilSettled,
 };
 
 const CONNECTED: [Step; 4] = [Token, Connect, Until("True", "LoginProven"), UntilSettled];
 const GOOD: Option<(&str, &str)> = Some(("True", "LoginProven"));
-const RENEWED: End = End { ready: GOOD, alive: 1, issued: 1, is_renewed: true };
+const RENEWED: End = End { ready: GOOD, alive: 1, issued: 1, is_renewed: true, is_told: false };
 
 /// A later renewal, at which whatever is nobody's is found.
 const LATER: &[Step] = &[UntilOld, Refresh("later"), UntilRefreshed("later"), UntilSettled];
@@ -91,6 +101,8 @@ pub const FIRST: Story = Story {
     name: "first",
     provider: Provider::DigitalOcean,
     operators: 1,
+    is_alone: false,
+    grace: SignedDuration::from_mins(1),
     before: &[Token],
     has_ledger: false,
     told: &[Connect],
@@ -106,7 +118,7 @@ pub const REFUSED: Story = Story {
     before: &CONNECTED,
     has_ledger: true,
     told: &[Refuse, Refresh("now")],
-    end: End { ready: Some(("False", "InvalidCredentials")), alive: 1, issued: 1, is_renewed: false },
+    end: End { ready: Some(("False", "InvalidCredentials")), alive: 1, issued: 1, is_renewed: false, is_told: false },
     ..FIRST
 };
 
@@ -118,7 +130,7 @@ pub const TARGET_DELETED: Story = Story {
     before: &CONNECTED,
     has_ledger: true,
     told: &[DeleteTarget],
-    end: End { ready: GOOD, alive: 1, issued: 0, is_renewed: false },
+    end: End { ready: GOOD, alive: 1, issued: 0, is_renewed: false, is_told: false },
     ..FIRST
 };
 
@@ -128,7 +140,7 @@ pub const LEDGER_DELETED: Story = Story {
     before: &CONNECTED,
     has_ledger: false,
     told: &[DeleteLedger],
-    end: End { ready: GOOD, alive: 2, issued: 1, is_renewed: true },
+    end: End { ready: GOOD, alive: 2, issued: 1, is_renewed: true, is_told: false },
     ..FIRST
 };
 
@@ -137,8 +149,21 @@ pub const CONNECTION_DELETED: Story = Story {
     before: &CONNECTED,
     has_ledger: true,
     told: &[DeleteConnection],
-    end: End { ready: None, alive: 0, issued: 0, is_renewed: true },
+    end: End { ready: None, alive: 0, issued: 0, is_renewed: true, is_told: false },
     ..FIRST
+};
+
+/// The API token dies with it, which DigitalOcean does not need to revoke a credential.
+pub const NAMESPACE_DELETED: Story =
+    Story { name: "namespace-deleted", is_alone: true, told: &[DeleteNamespace], ..CONNECTION_DELETED };
+
+/// IONOS needs it, and it is surely gone once the grace is over. What was issued is kept in mind until it expires.
+pub const IONOS_NAMESPACE_DELETED: Story = Story {
+    name: "ionos-namespace-deleted",
+    provider: Provider::Ionos,
+    grace: SignedDuration::from_mins(30),
+    end: End { alive: 1, is_told: true, ..CONNECTION_DELETED.end },
+    ..NAMESPACE_DELETED
 };
 
 pub const FIRST_OF_TWO: Story = Story { name: "two-first", operators: 2, ..FIRST };
@@ -182,6 +207,10 @@ impl Step {
                 let name = ledger.metadata.name.context("no name")?;
                 ensure!(name.starts_with(LEDGER_PREFIX), "{name} is no ledger");
                 drop(scenario.secrets().delete(&name, &Default::default()).await?);
+            }
+            Self::DeleteNamespace => {
+                let namespaces: Api<Namespace> = Api::all(scenario.client.clone());
+                drop(namespaces.delete(&scenario.namespace, &Default::default()).await?);
             }
             Self::DeleteConnection => drop(scenario.connections().delete(CONNECTION, &Default::default()).await?),
             Self::Until(status, reason) => drop(scenario.ready(CONNECTION, status, reason).await?),
@@ -231,7 +260,7 @@ impl End {
             }
             (found, wanted) => {
                 ensure!(found.is_none() && wanted.is_none(), "the connection is {found:?}");
-                ensure!(!ledger.exists(), "there is a ledger: {ledger:?}");
+                ensure!(ledger.exists() == (self.alive > 0), "{ledger:?}");
                 let target = scenario.secrets().get_opt(CONNECTION).await?;
                 ensure!(target.is_none(), "there is a target");
             }
