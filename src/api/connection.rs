@@ -127,7 +127,8 @@ pub enum RenewalPolicy {
 
 /// What happens to the Secret once the registry has definitely refused the login in it, twice, at least 30 minutes apart.
 /// `Keep`: it stays. `Remove`: it is deleted, and Pods that name it cannot restart until a login is accepted again; one that
-/// holds an earlier login, which nobody refused, stays. Absent means `Keep`.
+/// holds an earlier login, which nobody refused, stays. Without meaning for credentials that a provider issues: a refused one is
+/// replaced at once, and stays until there is another. Absent means `Keep`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnRejected {
     /// It stays.

@@ -106,7 +106,7 @@ fn refusal(status: &RegistryConnectionStatus) -> Option<&Time> {
 mod tests {
     use super::*;
     use crate::{
-        api::status::LastTest,
+        api::status::{DeliveredCredential, LastTest},
         controller::{
             fixture::{connection, delivered, minutes_later, named, object, observed},
             observe::Observed,
@@ -194,7 +194,22 @@ mod tests {
             status.last_test.as_mut().unwrap().verdict = R::NotTested;
             status.next_refresh_at = None;
         });
+        let issued = |minutes| {
+            with(good(), |status| {
+                let credential = named(&format!("r{minutes}"));
+                status.credential =
+                    Some(DeliveredCredential { issued_at: Some(Time(minutes_later(minutes))), ..credential });
+            })
+        };
+        let expired = with(unreachable(), |status| {
+            let ready = status.conditions.iter_mut().find(|one| one.type_ == "Ready").unwrap();
+            (ready.status, ready.reason) = ("False".into(), R::Expired.to_string());
+        });
         for (name, old, new, expected) in [
+            ("an issued credential is renewed", &issued(1), &issued(2), None),
+            ("one is issued in the place of a given one", &good(), &issued(1), normal(R::LoginProven)),
+            ("it expires while nothing can be issued", &unreachable(), &expired, warning(R::Expired)),
+            ("nothing can be issued yet", &expired, &expired, None),
             ("first delivery", &fresh, &good(), normal(R::LoginProven)),
             ("under way for the first time", &fresh, &told(None, Delivery::Outstanding), None),
             ("nothing changed", &good(), &good(), None),

@@ -50,7 +50,7 @@ async fn what_is_to_be_retained_is_not_revoked_and_runs_out() -> Result<()> {
     let connection = world
         .connected_with(|spec| {
             (spec["refreshIntervalMinutes"], spec["deletionPolicy"]) = (5.into(), "Retain".into());
-            spec["provider"]["digitalocean"]["expirySeconds"] = 1800.into();
+            spec["provider"]["digitalocean"]["expirySeconds"] = 4800.into();
         })
         .await?;
     world.ask_for_refresh("now").await?;
