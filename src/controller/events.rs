@@ -22,7 +22,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::announce::Announcement;
+use super::{announce::Announcement, secret_meta::ObjectKey};
 use crate::api::{RegistryConnection, names::FIELD_MANAGER};
 
 /// A repeat after a longer time is an event of its own, as in kube's recorder and in client-go.
@@ -135,6 +135,17 @@ pub fn connection(metadata: &ObjectMeta) -> ObjectReference {
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone(),
         uid: metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// A Secret, as events refer to it.
+pub fn secret(key: &ObjectKey) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Secret".into()),
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
         ..ObjectReference::default()
     }
 }

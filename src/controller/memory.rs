@@ -37,6 +37,10 @@ pub struct Memory {
     pub spared: Option<Sighting>,
     /// The ledger as it was when it was read last.
     pub ledger: Option<Sighting>,
+    /// The form in which it was told that the ledger is gone or damaged.
+    pub lost: Option<Sighting>,
+    /// The revision that was revoked because it could not be written down, as far as was known.
+    pub ended: Option<String>,
     /// Stands for what gave access to the provider's API when it was read last.
     pub access: Option<Fingerprint>,
     /// The provider was asked for a credential and issued none, for a reason that passes.

@@ -106,7 +106,7 @@ pub struct ChosenName {
 }
 
 /// Where a credential comes from, and how it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Issuer {
     /// DigitalOcean: the credential itself is all it takes.
@@ -147,7 +147,7 @@ impl Issuer {
 }
 
 /// Where an API credential is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretPlace {
     /// The Secret's namespace.
@@ -247,8 +247,10 @@ impl Ledger {
         for retired in self.retired.iter_mut().filter(|retired| retired.succeeded_at.is_none()) {
             retired.succeeded_at = since.map(|since| since.max(retired.at));
         }
-        // At renewals only.
-        self.stray_since = (candidate.issuer.lists() && self.current.is_some()).then_some(now);
+        // At renewals only, or where a ledger was lost.
+        let is_renewal = self.current.is_some();
+        let since = is_renewal.then_some(now).or(self.stray_since);
+        self.stray_since = since.filter(|_| candidate.issuer.lists());
         if let Some(entry) = self.current.replace(candidate) {
             self.retired.push(Retired { entry, at: now, undelivered: false, succeeded_at: None });
         }

@@ -166,6 +166,29 @@ pub async fn access_at(io: &Io<'_>, issuer: &Issuer) -> Result<Option<Access>, E
     access::read_at(io, issuer).await
 }
 
+/// Whether what gives access to the API of a connection's provider now may be sent to the one that issued something: it is the same
+/// one, for the same contract. Whoever bound a Secret to a host did not mean another.
+pub fn is_at(provider: IssuedBy<'_>, issuer: &Issuer) -> bool {
+    match (provider, issuer) {
+        (IssuedBy::Ionos(ionos), Issuer::Ionos { api_url, contract_number, registry_id: _, secret: _ }) => {
+            let url = api(provider, true).ok().map(|api| api_url::text(&api.url));
+            url.as_ref() == Some(api_url) && ionos.contract_number == *contract_number
+        }
+        // The credential itself gives access.
+        (IssuedBy::Digitalocean(_) | IssuedBy::Ionos(_), Issuer::Digitalocean { .. })
+        | (IssuedBy::Digitalocean(_), Issuer::Ionos { .. }) => false,
+    }
+}
+
+/// Whether something was issued with what stands in the Secret that a connection names now.
+pub fn is_from(provider: IssuedBy<'_>, issuer: &Issuer) -> bool {
+    match (provider, issuer) {
+        (IssuedBy::Ionos(ionos), Issuer::Ionos { secret, .. }) => ionos.secret_ref.name == secret.name,
+        (IssuedBy::Digitalocean(_) | IssuedBy::Ionos(_), Issuer::Digitalocean { .. })
+        | (IssuedBy::Digitalocean(_), Issuer::Ionos { .. }) => false,
+    }
+}
+
 /// [`Issues::prepare`] of any provider that issues credentials.
 ///
 /// # Errors

@@ -47,7 +47,15 @@ impl Pass<'_> {
             };
             reason == Reason::RegistryNotReady && self.now >= attempt.not_before
         });
-        let cause = if was_unknown { Cause::Requested } else { Cause::NeverJudged };
+        let cause = match self.due {
+            _ if was_unknown => Cause::Requested,
+            // What was found of it before does not do.
+            Due::Test(cause @ (Cause::TimePassed | Cause::NoVerdict | Cause::Requested)) => cause,
+            Due::Renew(Cause::Requested) => Cause::Requested,
+            Due::Renew(_) | Due::Test(_) | Due::Deliver | Due::Withdraw | Due::Revoke | Due::Nothing => {
+                Cause::NeverJudged
+            }
+        };
         let Some(verified) = self.verify(observed, &candidate, Due::Test(cause)).await? else { return Ok(None) };
         acted_on_requests(self.context, observed);
         let Verified { verdict, test, doubt, unanswered } = verified;
@@ -207,7 +215,7 @@ impl Pass<'_> {
 
     /// What was in the way of a renewal that is overdue: a test of what is there does not put that right.
     fn overdue(&self, observed: &Observed, book: &Book) -> Option<Problem> {
-        if book.ledger.is_full() && self.due == Due::Renew(Cause::TimePassed) {
+        if book.ledger.is_full() && matches!(self.due, Due::Renew(Cause::TimePassed | Cause::Requested)) {
             let message = "so many replaced credentials still work that no further one is issued before it has to be: they could \
                  not be revoked, or no successor was ever proven";
             let problem = Problem::new(Reason::UpstreamError, message)
@@ -216,13 +224,17 @@ impl Pass<'_> {
             self.pause(observed, &problem, None);
             return Some(problem);
         }
-        let is_of_a_test = |problem: &Problem| problem.is_of_a_repository();
-        settled_problem(&observed.status).filter(|problem| {
-            let is_look = matches!(
-                self.due,
-                Due::Deliver | Due::Test(Cause::Requested | Cause::LedgerChanged | Cause::InputChanged)
-            );
-            !is_of_a_test(problem) && is_look
+        settled_problem(&observed.status).filter(|problem| match self.due {
+            // The Secret was read, and is as it was when something was issued last: what was wrong with it is over.
+            Due::Test(Cause::InputChanged) => is_of_the_provider(problem),
+            Due::Deliver | Due::Test(Cause::Requested | Cause::LedgerChanged) => !problem.is_of_a_repository(),
+            Due::Renew(_)
+            | Due::Test(
+                Cause::NeverJudged | Cause::SpecChanged | Cause::NoVerdict | Cause::TimePassed | Cause::NotIssued,
+            )
+            | Due::Withdraw
+            | Due::Revoke
+            | Due::Nothing => false,
         })
     }
 
@@ -269,6 +281,13 @@ fn add(time: Timestamp, duration: SignedDuration) -> Timestamp {
 /// The key in the docker config under which a credential is rendered.
 fn config_key(pass: &Pass<'_>, entry: &Entry) -> Option<String> {
     pass.site(entry).map(|site| site.config_key.as_str().to_owned())
+}
+
+/// Whether a provider said it, and not a look at a Secret or a test at the registry.
+fn is_of_the_provider(problem: &Problem) -> bool {
+    let is_refusal =
+        matches!(problem.reason, Reason::InvalidCredentials | Reason::InsufficientScope | Reason::InvalidSpec);
+    is_refusal && !problem.is_of_a_repository()
 }
 
 /// Whether a verdict says that the registry let this login in and would not have let in another.

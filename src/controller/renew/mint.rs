@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     book::{Book, Obstacle, Saved},
+    revoke::Present,
     strays,
 };
 use crate::{
@@ -39,9 +40,12 @@ const MAX_NAMES: usize = 16;
 /// The shortest life of an issued credential that is of any use.
 const LEAST_LIFE: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 
+/// What the names of all our credentials begin with.
+pub(super) const OURS: &str = "regcred-";
+
 /// What the names of a connection's credentials begin with: nobody else's do.
 pub(super) fn prefix(uid: &str) -> String {
-    format!("regcred-{uid}-")
+    format!("{OURS}{uid}-")
 }
 
 /// Who has a credential issued.
@@ -90,7 +94,9 @@ pub(super) async fn mint(context: &Context, buyer: &Buyer<'_>, book: &mut Book) 
         expires_at = %entry.expires_at,
         "a credential was issued"
     );
-    record(context, book, &io, entry, name.as_deref(), access).await
+    let revision = entry.revision.clone();
+    let recorded = record(context, book, &io, entry, name.as_deref(), access).await;
+    recorded.inspect_err(|_| context.memories.update(uid, |memory| memory.ended = Some(revision)))
 }
 
 fn interval(connection: &Connection) -> Duration {
@@ -107,7 +113,8 @@ async fn announce_name(
     now: Timestamp,
 ) -> Result<(), Obstacle> {
     if book.ledger.names.len() >= MAX_NAMES {
-        strays::account(context, book, (&prepared.issuer, buyer.access), &prefix(buyer.uid), now).await?;
+        let present = Present { provider: buyer.provider, access: buyer.access.clone() };
+        strays::account(context, book, &present, now).await?;
     }
     if book.ledger.names.len() >= MAX_NAMES {
         let message =

@@ -95,7 +95,10 @@ pub async fn renew(
     };
     looked(context, observed, &book);
     let handled = observed.memory.handled.clone();
-    tell::loss(context, observed, &book, now).await;
+    if tell::loss(context, observed, &book, now).await && issuing::ends_by_access(provider) {
+        // The provider lists what the ledger held.
+        book.ledger.stray_since = Some(now);
+    }
     let outcome = pass.steps(observed, &mut book).await;
     looked(context, observed, &book);
     if outcome.is_err() {
@@ -142,6 +145,7 @@ impl Pass<'_> {
                 Err(outcome) => return self.fall_back(observed, book, *outcome).await.map(Some),
             }
         }
+        self.forget_ended(observed, book).await?;
         for _ in 0..MAX_STEPS {
             let Context { clock, .. } = self.context;
             let wanted = (self.due, observed.requests.refresh());
@@ -195,6 +199,19 @@ impl Pass<'_> {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// A candidate that was revoked before it was known to be written down comes to nothing, and nobody is told that it is refused.
+    async fn forget_ended(&self, observed: &mut Observed, book: &mut Book) -> Result<(), Error> {
+        let Some(ended) = &observed.memory.ended else { return Ok(()) };
+        if book.ledger.candidate.as_ref().is_some_and(|candidate| candidate.revision == *ended) {
+            book.ledger.reject(self.now);
+            if self.save(observed, book).await?.is_err() {
+                return Err(Error::Contended);
+            }
+        }
+        self.context.memories.update(observed.uid(), |memory| memory.ended = None);
+        Ok(())
     }
 
     async fn issue(&self, observed: &Observed, book: &mut Book, access: &Access) -> Result<(), Obstacle> {

@@ -12,7 +12,6 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::{
     book::{Book, Obstacle, Owner, Saved},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     api::connection::DeletionPolicy,
     controller::{
-        Context,
+        Context, events,
         index::Orphan,
         policy,
         secret_meta::ObjectKey,
@@ -189,6 +188,10 @@ async fn wind_up(context: &Context, orphan: &Orphan, policy: DeletionPolicy) -> 
         revoke::save(context, &mut book).await?;
     }
     let grace = context.revocation_grace;
+    if book.ledger.revocable().any(|retired| now >= retired.end(None, grace)) {
+        // While it is known where something was issued.
+        strays::of_the_gone(context, &mut book, now).await?;
+    }
     // A pass that the end of the connection cut short may have replaced in the ledger what a Secret still holds.
     let may = |retired: &Retired| now >= retired.end(None, grace) && !is_held(context, orphan, &retired.entry);
     if let Some(Problem { message, .. }) = revoke::end(context, &mut book, None, may, false, now).await? {
@@ -200,7 +203,6 @@ async fn wind_up(context: &Context, orphan: &Orphan, policy: DeletionPolicy) -> 
     if let Some(wait) = strays::unaccounted(context, &mut book, now).await? {
         return Ok(Looked::Later(wait));
     }
-    book.ledger.stray_since = None;
     if book.ledger.is_empty() {
         return Ok(match book.remove(context).await? {
             Saved::Now => {
@@ -256,13 +258,6 @@ async fn publish(context: &Context, text: String, keys: &[ObjectKey]) -> bool {
         1 => String::new(),
         count => format!(" The same is true of {} more.", count - 1),
     };
-    let about = ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Secret".into()),
-        namespace: Some(key.namespace.clone()),
-        name: Some(key.name.clone()),
-        ..ObjectReference::default()
-    };
     let note = format!("Ledger {}: {text}. What is in it runs out by its expiry.{others}", key.name);
-    tell::not_revoked(context, about, note, context.clock.now()).await
+    tell::not_revoked(context, events::secret(key), note, context.clock.now()).await
 }

@@ -17,7 +17,11 @@ use super::{
     tell,
 };
 use crate::{
-    api::provider::Way,
+    api::{
+        Reason,
+        connection::DeletionPolicy,
+        provider::{IssuedBy, Way},
+    },
     controller::{
         Context,
         due::PAUSE_AFTER_REFUSAL,
@@ -30,13 +34,16 @@ use crate::{
         sighting::SecretState,
         validate::Connection,
     },
-    domain::ledger::{Issuer, Retired},
+    domain::ledger::{Entry, Issuer, Retired},
     problem::Problem,
     provider::{Io, access::Access, issuing},
 };
 
 /// How long one attempt to revoke things may take.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the revocation of one credential may take: whoever does not answer keeps nobody else's waiting.
+const LIMIT_OF_ONE: Duration = Duration::from_secs(8);
 
 /// Revokes what was replaced by what the target holds now, if its time has come. While the target can
 /// be brought to it and was not, nothing is revoked.
@@ -77,18 +84,22 @@ pub async fn revoke_replaced(
             save(context, &mut book).await?;
         }
         let since = delivered_since(&observed.status);
-        let may = |retired: &Retired| (is_delivered || retired.undelivered) && now >= retired.end(since, grace);
-        let access = access(context, connection).await?;
+        // What stays behind under another name works on until it expires, or until that Secret goes.
+        let is_kept = |retired: &Retired| is_held(context, connection, &retired.entry);
+        let may = |retired: &Retired| {
+            (is_delivered || retired.undelivered) && now >= retired.end(since, grace) && !is_kept(retired)
+        };
+        let present = access(context, connection).await?;
         // The ledger is written once, for all that is ended.
         let (looked, missed) = match is_delivered {
-            true => match strays(context, &mut book, access.as_ref(), observed.uid(), now).await {
+            true => match strays(context, &mut book, present.as_ref(), observed.uid(), now).await {
                 Ok(looked) => (looked, None),
                 Err(Obstacle::Told(problem)) => (false, Some(problem)),
                 Err(cut @ Obstacle::Cut(_)) => return Err(cut),
             },
             false => (false, None),
         };
-        let trouble = end(context, &mut book, access.as_ref(), may, looked, now).await?.or(missed);
+        let trouble = end(context, &mut book, present.as_ref(), may, looked, now).await?.or(missed);
         if !is_issued && book.ledger.is_empty() && book.remove(context).await? == Saved::Conflict {
             return Err(Obstacle::Cut(Error::Contended));
         }
@@ -102,7 +113,11 @@ pub async fn revoke_replaced(
         Ok(None) => {
             let is_due = revocation(&observed.ledger, &observed.status, grace).is_some_and(|time| now >= time);
             let since = delivered_since(&observed.status);
-            let next = book.ledger.revocable().map(|retired| retired.end(since, grace)).min();
+            let end = |retired: &Retired| match is_held(context, connection, &retired.entry) {
+                true if connection.deletion_policy == DeletionPolicy::Retain => retired.entry.expires_at,
+                true | false => retired.end(since, grace),
+            };
+            let next = book.ledger.revocable().map(end).min();
             match is_due {
                 // Something is left whose time has not come, or that the target may still hold.
                 true => pause_until(context, observed, next, now),
@@ -119,6 +134,13 @@ pub async fn revoke_replaced(
         }
         Err(obstacle) => rest(context, observed, obstacle, now),
     }
+}
+
+/// Whether another Secret of the connection than its target holds a credential.
+fn is_held(context: &Context, connection: &Connection, entry: &Entry) -> bool {
+    let targets = context.index.targets(&connection.reference);
+    let others = targets.iter().filter(|(key, _)| *key != connection.target.key);
+    others.into_iter().any(|(_, other)| other.revision() == Some(entry.revision.as_str()))
 }
 
 /// Takes note that nothing could be revoked now.
@@ -165,12 +187,18 @@ fn pause(context: &Context, observed: &Observed, problem: Option<&Problem>, now:
     is_first
 }
 
-/// What gives access to the API of the connection's provider, as far as that is needed to end something.
-async fn access(context: &Context, connection: &Connection) -> Result<Option<Access>, Obstacle> {
+/// What gives access to the API of a connection's provider now.
+pub(super) struct Present<'a> {
+    pub(super) provider: IssuedBy<'a>,
+    pub(super) access: Access,
+}
+
+/// The same, as far as that is needed to end something.
+async fn access<'a>(context: &Context, connection: &'a Connection) -> Result<Option<Present<'a>>, Obstacle> {
     let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
     match connection.provider.way() {
         Way::Issued(provider) if issuing::ends_by_access(provider) => match issuing::access(&io, provider).await {
-            Ok((access, _)) => Ok(Some(access)),
+            Ok((access, _)) => Ok(Some(Present { provider, access })),
             Err(error) => match obstacle(error) {
                 // The entry knows where it was when it was issued.
                 Obstacle::Told(_) => Ok(None),
@@ -185,7 +213,7 @@ async fn access(context: &Context, connection: &Connection) -> Result<Option<Acc
 pub(super) async fn end(
     context: &Context,
     book: &mut Book,
-    access: Option<&Access>,
+    present: Option<&Present<'_>>,
     may: impl Fn(&Retired) -> bool,
     mut is_changed: bool,
     now: Timestamp,
@@ -194,10 +222,11 @@ pub(super) async fn end(
     let due: Vec<Retired> = book.ledger.revocable().filter(|retired| may(retired)).cloned().collect();
     let mut trouble = None;
     for Retired { entry, .. } in due {
-        let result = match access_for(context, &entry.issuer, access).await? {
+        let result = match access_for(context, &entry.issuer, present).await? {
             Ok(access) => {
                 let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
-                issuing::revoke(&io, &entry, access.as_ref()).await.map_err(obstacle)
+                let revoked = tokio::time::timeout(LIMIT_OF_ONE, issuing::revoke(&io, &entry, access.as_ref())).await;
+                revoked.unwrap_or_else(|_| Err(unanswered().into())).map_err(obstacle)
             }
             Err(problem) => Err(Obstacle::Told(problem)),
         };
@@ -226,25 +255,35 @@ pub(super) async fn end(
     Ok(trouble)
 }
 
-/// What gives access to the API that issued something: what the connection has now, or else what it had then.
+fn unanswered() -> Problem {
+    let message = format!("its provider did not answer within {} s", LIMIT_OF_ONE.as_secs());
+    Problem::new(Reason::Unreachable, message).hint(Reason::Unreachable.fix())
+}
+
+/// What gives access to the API that issued something: what it was issued with, or else what the connection has now for the same
+/// API. What is meant for one API goes to no other.
 pub(super) async fn access_for(
     context: &Context,
     issuer: &Issuer,
-    access: Option<&Access>,
+    present: Option<&Present<'_>>,
 ) -> Result<Result<Option<Access>, Problem>, Obstacle> {
     let secret = match issuer {
         Issuer::Digitalocean { .. } => return Ok(Ok(None)),
-        Issuer::Ionos { .. } if access.is_some() => return Ok(Ok(access.cloned())),
         Issuer::Ionos { secret, .. } => secret,
     };
+    let present = present.filter(|present| issuing::is_at(present.provider, issuer));
+    if let Some(present) = present.filter(|present| issuing::is_from(present.provider, issuer)) {
+        return Ok(Ok(Some(present.access.clone())));
+    }
     let io = Io::new(&context.client, &secret.namespace, &context.http, &context.clock);
     let found = issuing::access_at(&io, issuer).await.map_err(obstacle)?;
+    let found = found.or_else(|| present.map(|present| present.access.clone()));
     Ok(found.map(Some).ok_or_else(|| {
         let message = format!(
             "Secret {:?} in namespace {:?}, which gives access to its provider, is gone or cannot be used",
             secret.name, secret.namespace
         );
-        Problem::new(crate::api::Reason::SecretNotFound, message)
+        Problem::new(Reason::SecretNotFound, message)
     }))
 }
 

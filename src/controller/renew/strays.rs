@@ -1,18 +1,19 @@
 //! Credentials that were issued and are known to nobody, where the provider lists what it issued: this operator, or the API
 //! server, ended between the answer and its record. They are told by their names, which hold the connection's UID. IO.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
     book::{Book, Obstacle},
-    mint::{obstacle, prefix},
-    revoke::{access_for, save},
+    mint::{OURS, obstacle, prefix},
+    revoke::{Present, access_for, save},
+    tell,
 };
 use crate::{
     controller::Context,
-    domain::ledger::{ChosenName, Issuer},
+    domain::ledger::{ChosenName, Entry, Issuer},
     provider::{
         Io,
         access::Access,
@@ -28,7 +29,7 @@ const YOUNG: SignedDuration = SignedDuration::from_mins(15);
 pub(super) async fn strays(
     context: &Context,
     book: &mut Book,
-    access: Option<&Access>,
+    present: Option<&Present<'_>>,
     uid: &str,
     now: Timestamp,
 ) -> Result<bool, Obstacle> {
@@ -38,27 +39,95 @@ pub(super) async fn strays(
         return Ok(false);
     }
     let issuer = current.issuer.clone();
-    let Ok(Some(access)) = access_for(context, &issuer, access).await? else { return Ok(false) };
-    let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
-    let listed = issuing::list(&io, &issuer, &access, &prefix(uid)).await.map_err(obstacle)?;
-    // What another operator wrote down meanwhile is not unknown.
-    book.reopen(context).await?;
-    let is_old = |time: Timestamp| now.duration_since(time) >= YOUNG;
-    let is_stray = |listed: &&Listed| {
-        let is_known = book.ledger.entries().any(|entry| entry.id.as_ref() == Some(&listed.id));
-        let is_chosen_lately = book.ledger.names.iter().any(|name| name.name == listed.name && !is_old(name.at));
-        !is_known
-            && !is_chosen_lately
-            && named_at(uid, listed).is_some_and(is_old)
-            && listed.created_at.is_none_or(is_old)
-    };
-    for stray in listed.iter().filter(is_stray) {
-        let ended = issuing::end(&io, &issuer, &access, stray).await.map_err(obstacle)?;
-        tracing::info!(id = stray.id, ?ended, "a credential that no ledger knows was revoked");
-    }
-    book.ledger.names.retain(|name| !is_old(name.at));
+    let Ok(Some(access)) = access_for(context, &issuer, present).await? else { return Ok(false) };
+    search(context, book, (&issuer, &access), uid, now).await?;
+    let others: Vec<ChosenName> = book.ledger.names.iter().filter(|name| is_old(name, now)).cloned().collect();
+    let unknown = look_up(context, &others, present).await?;
+    book.ledger.names.retain(|name| !is_old(name, now) || unknown.contains(name));
     book.ledger.stray_since = None;
     Ok(true)
+}
+
+/// Ends what an API lists under a connection's UID, is old, and stands neither in the ledger nor among the names that were chosen
+/// lately. Names that the list covers and that are old are forgotten; whoever calls it writes the ledger.
+async fn search(
+    context: &Context,
+    book: &mut Book,
+    (issuer, access): (&Issuer, &Access),
+    uid: &str,
+    now: Timestamp,
+) -> Result<(), Obstacle> {
+    let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+    let prefix = prefix(uid);
+    let listed = issuing::list(&io, issuer, access, &prefix).await.map_err(obstacle)?;
+    // What another operator wrote down meanwhile is not unknown.
+    book.reopen(context).await?;
+    let was_old = |time: Timestamp| now.duration_since(time) >= YOUNG;
+    let is_stray = |listed: &&Listed| {
+        let is_known = book.ledger.entries().any(|entry| entry.id.as_ref() == Some(&listed.id));
+        let is_chosen_lately = book.ledger.names.iter().any(|name| name.name == listed.name && !was_old(name.at));
+        !is_known
+            && !is_chosen_lately
+            && named_at(uid, listed).is_some_and(was_old)
+            && listed.created_at.is_none_or(was_old)
+    };
+    for stray in listed.iter().filter(is_stray) {
+        let ended = issuing::end(&io, issuer, access, stray).await.map_err(obstacle)?;
+        tracing::info!(id = stray.id, ?ended, "a credential that no ledger knows was revoked");
+    }
+    let is_covered = |name: &ChosenName| name.issuer == *issuer && name.name.starts_with(&prefix);
+    book.ledger.names.retain(|name| !(is_covered(name) && is_old(name, now)));
+    Ok(())
+}
+
+/// Ends what may stand behind names, each looked for where it was to be issued. Those for which there is no way in are returned.
+async fn look_up(
+    context: &Context,
+    names: &[ChosenName],
+    present: Option<&Present<'_>>,
+) -> Result<Vec<ChosenName>, Obstacle> {
+    let mut unknown = vec![];
+    let issuers: BTreeSet<&Issuer> = names.iter().map(|name| &name.issuer).collect();
+    for issuer in issuers {
+        let mine = names.iter().filter(|name| name.issuer == *issuer);
+        let Ok(Some(access)) = access_for(context, issuer, present).await? else {
+            unknown.extend(mine.cloned());
+            continue;
+        };
+        let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+        let listed = issuing::list(&io, issuer, &access, OURS).await.map_err(obstacle)?;
+        for stray in listed.iter().filter(|listed| mine.clone().any(|name| name.name == listed.name)) {
+            issuing::end(&io, issuer, &access, stray).await.map_err(obstacle)?;
+            tracing::info!(id = stray.id, "a credential that was never written down was revoked");
+        }
+    }
+    Ok(unknown)
+}
+
+/// The same search for a connection that is gone, if one is outstanding, as long as the ledger says where: the names of what stands in
+/// it hold the UID.
+pub(super) async fn of_the_gone(context: &Context, book: &mut Book, now: Timestamp) -> Result<(), Obstacle> {
+    if book.ledger.stray_since.is_none() {
+        return Ok(());
+    }
+    let places: BTreeSet<(String, Issuer)> = book.ledger.entries().filter_map(place).collect();
+    for (uid, issuer) in &places {
+        if let Ok(Some(access)) = access_for(context, issuer, None).await? {
+            search(context, book, (issuer, &access), uid, now).await?;
+        }
+    }
+    book.ledger.stray_since = None;
+    save(context, book).await
+}
+
+/// Under which UID something was issued, and where.
+fn place(entry: &Entry) -> Option<(String, Issuer)> {
+    let (uid, _) = entry.credential.username().strip_prefix(OURS)?.rsplit_once('-')?;
+    entry.issuer.lists().then(|| (uid.to_owned(), entry.issuer.clone()))
+}
+
+fn is_old(name: &ChosenName, now: Timestamp) -> bool {
+    now.duration_since(name.at) >= YOUNG
 }
 
 /// Ends what may stand behind names in the ledger of a connection that is gone: they were chosen, and it is not known whether
@@ -75,16 +144,9 @@ pub(super) async fn unaccounted(
             return Ok(Some(Duration::try_from(left).unwrap_or_default()));
         }
     }
-    for ChosenName { name, issuer, .. } in &names {
-        // Without access nothing can be asked; what may be there runs out.
-        if let Ok(Some(access)) = access_for(context, issuer, None).await? {
-            let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
-            let listed = issuing::list(&io, issuer, &access, name).await.map_err(obstacle)?;
-            for stray in listed.iter().filter(|listed| listed.name == *name) {
-                issuing::end(&io, issuer, &access, stray).await.map_err(obstacle)?;
-                tracing::info!(id = stray.id, "a credential that was never written down was revoked");
-            }
-        }
+    let unknown = look_up(context, &names, None).await?;
+    if !unknown.is_empty() {
+        tell::unknown(context, &book.key, unknown.len(), now).await;
     }
     if !names.is_empty() {
         book.ledger.names.clear();
@@ -98,20 +160,15 @@ pub(super) async fn unaccounted(
 pub(super) async fn account(
     context: &Context,
     book: &mut Book,
-    (issuer, access): (&Issuer, &Access),
-    prefix: &str,
+    present: &Present<'_>,
     now: Timestamp,
 ) -> Result<(), Obstacle> {
-    let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
-    let listed = issuing::list(&io, issuer, access, prefix).await.map_err(obstacle)?;
-    let is_old = |name: &ChosenName| now.duration_since(name.at) >= YOUNG;
-    for stray in listed.iter().filter(|listed| {
-        book.ledger.names.iter().any(|name| name.name == listed.name && name.issuer == *issuer && is_old(name))
-    }) {
-        issuing::end(&io, issuer, access, stray).await.map_err(obstacle)?;
-        tracing::info!(id = stray.id, "a credential that was never written down was revoked");
+    let old: Vec<ChosenName> = book.ledger.names.iter().filter(|name| is_old(name, now)).cloned().collect();
+    let unknown = look_up(context, &old, Some(present)).await?;
+    if !unknown.is_empty() {
+        tell::unknown(context, &book.key, unknown.len(), now).await;
     }
-    book.ledger.names.retain(|name| !is_old(name));
+    book.ledger.names.retain(|name| !is_old(name, now));
     Ok(())
 }
 

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::{Context, Finding, ObjectKey, Orphan};
 use crate::{
     api::Reason,
-    controller::announce::Announcement,
+    controller::{announce::Announcement, events},
     problem::{MAX_MESSAGE, shortened},
 };
 
@@ -75,14 +74,8 @@ pub(super) fn log(key: &ObjectKey, reference: &str, finding: &Finding) {
 async fn publish(context: &Context, key: &ObjectKey, uid: &str, note: String) {
     let announcement =
         Announcement { is_warning: true, reason: Reason::NotRemoved, note: shortened(note, MAX_MESSAGE) };
-    let secret = ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Secret".into()),
-        namespace: Some(key.namespace.clone()),
-        name: Some(key.name.clone()),
-        uid: Some(uid.to_owned()),
-        ..ObjectReference::default()
-    };
+    let mut secret = events::secret(key);
+    secret.uid = Some(uid.to_owned());
     // An event is a courtesy: a cluster that refuses it must not stop the work.
     if let Err(error) = context.events.publish(secret, "Keep", &announcement, context.clock.now()).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "failed to publish an event");

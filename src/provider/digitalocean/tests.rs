@@ -217,7 +217,7 @@ async fn revoking_says_what_came_of_it() {
         ("200 OK", Ok(Ended::Now)),
         ("204 No Content", Ok(Ended::Now)),
         ("401 Unauthorized", Ok(Ended::Before)),
-        ("404 Not Found", Ok(Ended::Before)),
+        ("404 Not Found", Err(R::ProtocolError)),
         ("403 Forbidden", Err(R::InsufficientScope)),
         ("429 Too Many Requests", Err(R::RateLimited)),
         ("500 Oops", Err(R::UpstreamError)),

@@ -18,7 +18,7 @@ fn options(speed: u32) -> ionos::Options {
 
 impl Cloud {
     /// Creates a token by hand, with the user's own access.
-    async fn create_token(&self, token: &str, name: &str) -> Result<()> {
+    pub async fn create_token(&self, token: &str, name: &str) -> Result<()> {
         let id = self.ionos.id("shop")?;
         let body = json!({"properties": {
             "name": name, "status": "enabled", "scopes": [{"type": "repository", "name": "*", "actions": ["pull"]}],

@@ -1,6 +1,7 @@
 //! Credentials that a provider issues: one after another, each proven before it replaces the one before, and revoked after it
 //! was replaced. The providers are fakes whose credentials a real registry accepts, as long as they are good.
 
+mod changed;
 mod first;
 mod ionos;
 mod ledger;

@@ -174,9 +174,18 @@ pub const IONOS_FIRST: Story = Story { name: "ionos-first", provider: Provider::
 
 pub const IONOS_RENEWAL: Story = Story { name: "ionos-renewal", provider: Provider::Ionos, after: LATER, ..RENEWAL };
 
+/// Whoever lists tokens meets with those of the other, which are not in the ledger yet.
+pub const IONOS_RENEWAL_OF_TWO: Story = Story { name: "ionos-two-renewal", operators: 2, ..IONOS_RENEWAL };
+
 pub const IONOS_DELETED: Story = Story { name: "ionos-deleted", provider: Provider::Ionos, ..CONNECTION_DELETED };
 
 impl Story {
+    /// How many credentials may be issued if nothing goes wrong: each operator may answer the same wish, before it sees what the
+    /// other one did.
+    pub fn most(&self) -> usize {
+        (self.end.issued + usize::from(!self.after.is_empty())) * self.operators
+    }
+
     /// How the names of its namespaces begin.
     pub fn prefix(&self) -> String {
         format!("issued-fault-{}", self.name)
