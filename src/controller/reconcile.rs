@@ -5,8 +5,9 @@
 //! ```
 //!
 //! A problem of the user's ends the recipe early and is reported. An error of the API server ends it without a report
-//! (there would be nowhere to write it) and is tried again. Dropping this future at any await loses nothing: every write
-//! has a precondition, and the next pass begins with what the cluster then shows.
+//! (there would be nowhere to write it) and is tried again. Dropping this future at any await loses nothing but a credential
+//! between the provider's answer and its record: every write has a precondition, and the next pass begins with what the cluster
+//! then shows.
 
 use std::{sync::Arc, time::Duration};
 

@@ -10,6 +10,7 @@ mod orphan;
 mod refused;
 mod scripted;
 mod secrecy;
+mod unanswered;
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
