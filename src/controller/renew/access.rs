@@ -1,12 +1,71 @@
-//! What gives access to the provider's API: read when it is needed, and told from what it was before. IO.
+//! What gives access to the provider's API: read when it is needed, told from what it was before, and sent to no other API. IO.
 
-use super::{Pass, acted_on_requests};
+use super::{Pass, acted_on_requests, book::Obstacle, mint::obstacle};
 use crate::{
-    api::Reason,
-    controller::{deliver::delivery, due::settled_problem, error::Error, observe::Observed, report::Outcome},
-    domain::ledger::Entry,
+    api::{
+        Reason,
+        provider::{IssuedBy, Way},
+    },
+    controller::{
+        Context, deliver::delivery, due::settled_problem, error::Error, observe::Observed, report::Outcome,
+        validate::Connection,
+    },
+    domain::ledger::{Entry, Issuer},
+    problem::Problem,
     provider::{self, Io, access::Access, issuing},
 };
+
+/// What gives access to the API of a connection's provider now.
+pub(super) struct Present<'a> {
+    pub(super) provider: IssuedBy<'a>,
+    pub(super) access: Access,
+}
+
+/// The same, as far as that is needed to end something.
+pub(super) async fn present<'a>(
+    context: &Context,
+    connection: &'a Connection,
+) -> Result<Option<Present<'a>>, Obstacle> {
+    let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
+    match connection.provider.way() {
+        Way::Issued(provider) if issuing::ends_by_access(provider) => match issuing::access(&io, provider).await {
+            Ok((access, _)) => Ok(Some(Present { provider, access })),
+            Err(error) => match obstacle(error) {
+                // The entry knows where it was when it was issued.
+                Obstacle::Told(_) => Ok(None),
+                cut @ Obstacle::Cut(_) => Err(cut),
+            },
+        },
+        Way::Issued(_) | Way::Given(_) => Ok(None),
+    }
+}
+
+/// What gives access to the API that issued something: what it was issued with, or else what the connection has now for the same
+/// API. What is meant for one API goes to no other.
+pub(super) async fn access_for(
+    context: &Context,
+    issuer: &Issuer,
+    present: Option<&Present<'_>>,
+) -> Result<Result<Option<Access>, Problem>, Obstacle> {
+    let secret = match issuer {
+        Issuer::Digitalocean { .. } => return Ok(Ok(None)),
+        Issuer::Ionos { secret, .. } => secret,
+    };
+    let present = present.filter(|present| issuing::is_at(present.provider, issuer));
+    if let Some(present) = present.filter(|present| issuing::is_from(present.provider, issuer)) {
+        return Ok(Ok(Some(present.access.clone())));
+    }
+    let io = Io::new(&context.client, &secret.namespace, &context.http, &context.clock);
+    let found = issuing::access_at(&io, issuer).await.map_err(obstacle)?;
+    let found = found.or_else(|| present.map(|present| present.access.clone()));
+    Ok(found.map(Some).ok_or_else(|| {
+        let message = format!(
+            "Secret {:?} in namespace {:?}, which gives access to its provider, is gone or cannot be used",
+            secret.name, secret.namespace
+        );
+        Problem::new(Reason::SecretNotFound, message)
+    }))
+}
 
 impl Pass<'_> {
     /// Reads what gives access to the API.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    access::Present,
     book::{Book, Obstacle, Saved},
-    revoke::Present,
     strays,
 };
 use crate::{

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    access::{Present, access_for, present},
     book::{Book, Obstacle, Saved},
     due::{delivered_since, revocation},
     mint::obstacle,
@@ -17,11 +18,7 @@ use super::{
     tell,
 };
 use crate::{
-    api::{
-        Reason,
-        connection::DeletionPolicy,
-        provider::{IssuedBy, Way},
-    },
+    api::{Reason, connection::DeletionPolicy, provider::Way},
     controller::{
         Context,
         due::PAUSE_AFTER_REFUSAL,
@@ -34,9 +31,9 @@ use crate::{
         sighting::SecretState,
         validate::Connection,
     },
-    domain::ledger::{Entry, Issuer, Retired},
+    domain::ledger::{Entry, Retired},
     problem::Problem,
-    provider::{Io, access::Access, issuing},
+    provider::{Io, issuing},
 };
 
 /// How long one attempt to revoke things may take.
@@ -89,17 +86,17 @@ pub async fn revoke_replaced(
         let may = |retired: &Retired| {
             (is_delivered || retired.undelivered) && now >= retired.end(since, grace) && !is_kept(retired)
         };
-        let present = access(context, connection).await?;
+        let access = present(context, connection).await?;
         // The ledger is written once, for all that is ended.
         let (looked, missed) = match is_delivered {
-            true => match strays(context, &mut book, present.as_ref(), observed.uid(), now).await {
+            true => match strays(context, &mut book, access.as_ref(), observed.uid(), now).await {
                 Ok(looked) => (looked, None),
                 Err(Obstacle::Told(problem)) => (false, Some(problem)),
                 Err(cut @ Obstacle::Cut(_)) => return Err(cut),
             },
             false => (false, None),
         };
-        let trouble = end(context, &mut book, present.as_ref(), may, looked, now).await?.or(missed);
+        let trouble = end(context, &mut book, access.as_ref(), may, looked, now).await?.or(missed);
         if !is_issued && book.ledger.is_empty() && book.remove(context).await? == Saved::Conflict {
             return Err(Obstacle::Cut(Error::Contended));
         }
@@ -187,28 +184,6 @@ fn pause(context: &Context, observed: &Observed, problem: Option<&Problem>, now:
     is_first
 }
 
-/// What gives access to the API of a connection's provider now.
-pub(super) struct Present<'a> {
-    pub(super) provider: IssuedBy<'a>,
-    pub(super) access: Access,
-}
-
-/// The same, as far as that is needed to end something.
-async fn access<'a>(context: &Context, connection: &'a Connection) -> Result<Option<Present<'a>>, Obstacle> {
-    let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
-    match connection.provider.way() {
-        Way::Issued(provider) if issuing::ends_by_access(provider) => match issuing::access(&io, provider).await {
-            Ok((access, _)) => Ok(Some(Present { provider, access })),
-            Err(error) => match obstacle(error) {
-                // The entry knows where it was when it was issued.
-                Obstacle::Told(_) => Ok(None),
-                cut @ Obstacle::Cut(_) => Err(cut),
-            },
-        },
-        Way::Issued(_) | Way::Given(_) => Ok(None),
-    }
-}
-
 /// Ends what `may` be ended, and writes down what is left; in any case if the ledger `is_changed` already. What kept one from being ended, if anything did.
 pub(super) async fn end(
     context: &Context,
@@ -258,33 +233,6 @@ pub(super) async fn end(
 fn unanswered() -> Problem {
     let message = format!("its provider did not answer within {} s", LIMIT_OF_ONE.as_secs());
     Problem::new(Reason::Unreachable, message).hint(Reason::Unreachable.fix())
-}
-
-/// What gives access to the API that issued something: what it was issued with, or else what the connection has now for the same
-/// API. What is meant for one API goes to no other.
-pub(super) async fn access_for(
-    context: &Context,
-    issuer: &Issuer,
-    present: Option<&Present<'_>>,
-) -> Result<Result<Option<Access>, Problem>, Obstacle> {
-    let secret = match issuer {
-        Issuer::Digitalocean { .. } => return Ok(Ok(None)),
-        Issuer::Ionos { secret, .. } => secret,
-    };
-    let present = present.filter(|present| issuing::is_at(present.provider, issuer));
-    if let Some(present) = present.filter(|present| issuing::is_from(present.provider, issuer)) {
-        return Ok(Ok(Some(present.access.clone())));
-    }
-    let io = Io::new(&context.client, &secret.namespace, &context.http, &context.clock);
-    let found = issuing::access_at(&io, issuer).await.map_err(obstacle)?;
-    let found = found.or_else(|| present.map(|present| present.access.clone()));
-    Ok(found.map(Some).ok_or_else(|| {
-        let message = format!(
-            "Secret {:?} in namespace {:?}, which gives access to its provider, is gone or cannot be used",
-            secret.name, secret.namespace
-        );
-        Problem::new(Reason::SecretNotFound, message)
-    }))
 }
 
 /// Writes a ledger.

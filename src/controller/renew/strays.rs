@@ -6,9 +6,10 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    access::{Present, access_for},
     book::{Book, Obstacle},
     mint::{OURS, obstacle, prefix},
-    revoke::{Present, access_for, save},
+    revoke::save,
     tell,
 };
 use crate::{

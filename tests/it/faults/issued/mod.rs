@@ -8,8 +8,10 @@
 
 mod account;
 mod case;
+mod other;
 mod state;
 mod story;
+mod window;
 
 use std::time::Instant;
 
@@ -18,8 +20,9 @@ use futures::StreamExt;
 
 use self::{
     account::Accounts,
-    case::{Ran, faults, run},
+    case::{Ran, run},
     story::Story,
+    window::faults,
 };
 use super::{
     RUNNING, WIDTH,
