@@ -49,7 +49,8 @@ async fn what_is_to_be_retained_is_not_revoked_and_runs_out() -> Result<()> {
     let world = Ocean::start("retained", FAST).await?;
     let connection = world
         .connected_with(|spec| {
-            (spec["refreshIntervalMinutes"], spec["deletionPolicy"]) = (5.into(), "Retain".into());
+            // Seldom enough that it does not end in the middle of a renewal.
+            (spec["refreshIntervalMinutes"], spec["deletionPolicy"]) = (40.into(), "Retain".into());
             spec["provider"]["digitalocean"]["expirySeconds"] = 4800.into();
         })
         .await?;
