@@ -186,6 +186,13 @@ impl Pass<'_> {
         if let Err(outcome) = self.save(observed, book).await? {
             return Ok(outcome);
         }
+        // What was replaced now is not to wait for what was replaced before and still cannot be revoked.
+        let end = add(now, self.context.revocation_grace);
+        self.context.memories.update(observed.uid(), |memory| {
+            if let Some(last) = &mut memory.revocation {
+                last.not_before = last.not_before.min(end);
+            }
+        });
         let Some(current) = book.ledger.current.clone() else { return Err(Error::Contended) };
         self.deliver(observed, &current, test).await
     }

@@ -188,13 +188,18 @@ async fn wind_up(context: &Context, orphan: &Orphan, policy: DeletionPolicy) -> 
         revoke::save(context, &mut book).await?;
     }
     let grace = context.revocation_grace;
+    let mut missed = None;
     if book.ledger.revocable().any(|retired| now >= retired.end(None, grace)) {
-        // While it is known where something was issued.
-        strays::of_the_gone(context, &mut book, now).await?;
+        // While it is known where something was issued. Whoever may not list may still revoke.
+        match strays::of_the_gone(context, &mut book, now).await {
+            Ok(()) => {}
+            Err(Obstacle::Told(problem)) => missed = Some(problem),
+            Err(cut @ Obstacle::Cut(_)) => return Err(cut),
+        }
     }
     // A pass that the end of the connection cut short may have replaced in the ledger what a Secret still holds.
     let may = |retired: &Retired| now >= retired.end(None, grace) && !is_held(context, orphan, &retired.entry);
-    if let Some(Problem { message, .. }) = revoke::end(context, &mut book, None, may, false, now).await? {
+    if let Some(Problem { message, .. }) = revoke::end(context, &mut book, None, may, false, now).await?.or(missed) {
         return Ok(Looked::Told(
             SLOW,
             format!("its connection is gone, and a credential in it cannot be revoked: {message}"),

@@ -43,7 +43,12 @@ pub(super) async fn strays(
     let Ok(Some(access)) = access_for(context, &issuer, present).await? else { return Ok(false) };
     search(context, book, (&issuer, &access), uid, now).await?;
     let others: Vec<ChosenName> = book.ledger.names.iter().filter(|name| is_old(name, now)).cloned().collect();
-    let unknown = look_up(context, &others, present).await?;
+    let unknown = match look_up(context, &others, present).await {
+        Ok(unknown) => unknown,
+        // Another API that fails is asked again at the next renewal.
+        Err(Obstacle::Told(_)) => others,
+        Err(cut @ Obstacle::Cut(_)) => return Err(cut),
+    };
     book.ledger.names.retain(|name| !is_old(name, now) || unknown.contains(name));
     book.ledger.stray_since = None;
     Ok(true)

@@ -56,6 +56,8 @@ async fn what_stays_behind_under_another_name_works_on() -> Result<()> {
     eventually("the other name", DEADLINE, async || Ok(world.scenario.secrets().get_opt("pictures").await?)).await?;
     world.ask_for_refresh("now").await?;
     world.renewed(revision(&before).unwrap_or_default()).await?;
+    // By then it is known that what the other one holds stays.
+    world.scenario.minutes(4).await?;
     world.ask_for_refresh("again").await?;
     // What only the target held is revoked; what the other one holds is not.
     eventually("three, of which two work", DEADLINE, async || {
