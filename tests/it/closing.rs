@@ -105,16 +105,27 @@ impl Scenario {
     /// The closing checks; see the module.
     pub async fn finish(mut self) -> Result<()> {
         let kinds = [ApiResource::erase::<RegistryConnection>(&())];
-        let before = Snapshot::take(&self.client, &self.namespace, &kinds).await?;
+        let (before, told) = (Snapshot::take(&self.client, &self.namespace, &kinds).await?, self.statuses().await?);
         self.stop_operator().await?;
         self.calls.clear();
         self.start_operator().await?;
         self.until_all_looked_at().await?;
         let after = Snapshot::take(&self.client, &self.namespace, &kinds).await?;
         let differences = before.differences(&after);
-        ensure!(differences.is_empty(), "a second pass wrote something: {differences:?}");
+        if !differences.is_empty() {
+            bail!("a second pass wrote something: {differences:?}; before: {told}; after: {}", self.statuses().await?);
+        }
         self.judge().await?;
         self.stop_operator().await
+    }
+
+    /// What the connections say, for messages.
+    async fn statuses(&self) -> Result<String> {
+        let kind = ApiResource::erase::<RegistryConnection>(&());
+        let connections: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+        let connections = connections.list(&Default::default()).await?;
+        let statuses = connections.items.iter().map(|connection| connection.data["status"].to_string());
+        Ok(statuses.collect::<Vec<_>>().join(" "))
     }
 
     /// Waits until a fresh operator has looked at every connection: its metrics count the passes.

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, CustomResourceExt, ResourceExt,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
     client::ClientBuilder,
 };
 use regcred::api::RegistryConnection;
@@ -29,8 +29,12 @@ const FAST: u32 = 120;
 pub async fn uninstall(shared: &Shared) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(shared.plane.client()?);
     definitions.delete(RegistryConnection::crd_name(), &DeleteParams::default()).await?;
+    // The API server serves the kind for a moment longer than its definition is there.
+    let connections: Api<RegistryConnection> = Api::all(shared.plane.client()?);
     eventually("the kind to go", DEADLINE, async || {
-        Ok(definitions.get_opt(RegistryConnection::crd_name()).await?.is_none().then_some(()))
+        let is_defined = definitions.get_opt(RegistryConnection::crd_name()).await?.is_some();
+        let is_served = connections.list_metadata(&ListParams::default()).await.is_ok();
+        Ok((!is_defined && !is_served).then_some(()))
     })
     .await
 }

@@ -13,7 +13,7 @@ use testenv::{
 use tokio::sync::OnceCell;
 
 /// How long anything may take before a test gives up.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A password that must never show up anywhere.
 pub const PASSWORD: &str = "right-password-1";

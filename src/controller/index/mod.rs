@@ -132,12 +132,12 @@ impl Index {
 
     /// Takes in a connection as the API server returned it from a write of ours, ahead of the watch.
     ///
-    /// One whose spec changed meanwhile is left to the watch, which also wakes those who have to act on it.
+    /// One that somebody changed meanwhile is left to the watch, which also wakes those who have to act on it.
     pub fn put_connection(&self, connection: Stored) {
         let inner = &mut *self.lock();
         let known = inner.store.get(&ObjectRef::from_obj(&connection));
-        let same_spec = known.is_some_and(|known| known.meta().generation == connection.meta().generation);
-        if same_spec && !inner.is_outdated(connection.meta()) {
+        let is_same = known.is_some_and(|known| has_same_wishes(known.meta(), connection.meta()));
+        if is_same && !inner.is_outdated(connection.meta()) {
             inner.connections.apply_watcher_event(&Event::Apply(connection));
         }
     }
@@ -285,6 +285,13 @@ impl Inner {
     fn awake(&self, woken: Vec<Wake>) -> Vec<Wake> {
         if self.is_listed() { woken } else { vec![] }
     }
+}
+
+/// Whether two forms of a connection ask for the same: by spec, by annotation, or by their end.
+fn has_same_wishes(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    one.generation == other.generation
+        && one.annotations == other.annotations
+        && one.deletion_timestamp.is_some() == other.deletion_timestamp.is_some()
 }
 
 fn is_stored(store: &Store<Stored>, reference: &ConnectionReference) -> bool {
@@ -594,12 +601,20 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_brought_a_new_spec_along_is_left_to_the_watch() {
-        let index = listed(&[]);
-        index.put_connection(stored("12", |object| object["metadata"]["generation"] = 2.into()));
-        let woken =
-            index.apply_connection(Event::Apply(stored("12", |object| object["metadata"]["generation"] = 2.into())));
-        assert_eq!(woken.len(), 1);
+    fn a_write_that_brought_a_wish_along_is_left_to_the_watch() {
+        let changes: [(&str, fn(&mut Value)); 3] = [
+            ("another spec", |object| object["metadata"]["generation"] = 2.into()),
+            ("a request", |object| {
+                object["metadata"]["annotations"] = json!({"regcred.dev/test-requested-at": "now"});
+            }),
+            ("its end", |object| object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into()),
+        ];
+        for (name, change) in changes {
+            let index = listed(&[]);
+            // The answer to a write of a status comes after the wish, and may be seen before it.
+            index.put_connection(stored("12", change));
+            assert_eq!(index.apply_connection(Event::Apply(stored("11", change))).len(), 1, "{name}");
+        }
     }
 
     #[test]

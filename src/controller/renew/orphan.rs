@@ -122,10 +122,8 @@ fn note(context: &Context, key: &ObjectKey, looked: Looked) -> Option<String> {
     let mut waits = context.waits.lock();
     let wait = waits.entry(key.clone()).or_default();
     let (pause, news) = match looked {
-        Looked::Removed => {
-            waits.remove(key);
-            return None;
-        }
+        // The watch will show it soon; until then there is nothing to ask about it.
+        Looked::Removed => (GRACE, None),
         Looked::Later(pause) => (pause, None),
         Looked::Told(pause, text) => (pause, Some(text)),
         Looked::Unanswered => {

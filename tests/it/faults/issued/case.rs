@@ -28,7 +28,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the end may take to come.
-const END: Duration = Duration::from_secs(45);
+const END: Duration = Duration::from_secs(150);
 
 /// What a run came to.
 pub struct Ran {
