@@ -602,7 +602,8 @@ mod tests {
 
     #[test]
     fn a_write_that_brought_a_wish_along_is_left_to_the_watch() {
-        let changes: [(&str, fn(&mut Value)); 3] = [
+        type Change = fn(&mut Value);
+        let changes: [(&str, Change); 3] = [
             ("another spec", |object| object["metadata"]["generation"] = 2.into()),
             ("a request", |object| {
                 object["metadata"]["annotations"] = json!({"regcred.dev/test-requested-at": "now"});
