@@ -39,8 +39,6 @@ lint: need-rust need-cargo-deny ## Check format, lints, documentation, generated
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc $(CARGO_FLAGS) --workspace --no-deps --document-private-items
 	cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
-	@'$(CARGO_TARGET_DIR)/debug/regcred' crd | diff -u - crds/regcred.dev_registryconnections.yaml \
-		|| { echo 'crds/ is not what regcred prints: run make generate' >&2; exit 1; }
 	'$(CARGO_DENY)' check licenses bans sources
 
 fuzz: need-rust need-cargo-fuzz ## Look for inputs that break the properties of a parser: TARGET=host SECONDS=300

@@ -101,6 +101,11 @@ pub struct RunArguments {
     #[arg(long, env = "REGCRED_REVOCATION_GRACE", value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
     pub revocation_grace: SignedDuration,
 
+    /// Write at most so many Secrets in a second. Absent means as many as the API server takes, 32 at the same time: for
+    /// clusters in which others watch all Secrets and cannot keep up.
+    #[arg(long, env = "REGCRED_MAX_WRITES_PER_SECOND", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_writes_per_second: Option<u32>,
+
     /// Where to serve /livez, /readyz and /metrics. Port 0 takes a free one; the log names it.
     #[arg(long, env = "REGCRED_METRICS_ADDR", default_value = "0.0.0.0:8080", value_parser = parse_address)]
     pub metrics_addr: SocketAddr,
@@ -154,7 +159,7 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
             run::from_environment(arguments).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Crd => {
-            print!("{}", crate::api::connection::crds_yaml()?);
+            print!("{}", crate::api::crd::crds_yaml()?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(arguments) => Ok(check(&arguments)),

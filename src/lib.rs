@@ -5,6 +5,7 @@
 //! ```text
 //! watch ─▶ connection ─▶ reconcile
 //!   observe    the object, and what the watches know of the Secrets it reads and writes
+//!   select     the namespaces that a cluster's connection serves; one in a namespace serves that
 //!   validate   a spec that later steps can trust, or the field to change
 //!   due        what there is to do: nothing, deliver, test, renew, revoke
 //!   resolve    the credential, from the Secret that a user wrote
@@ -13,7 +14,7 @@
 //!   plan       the writes, as finished objects and patches
 //!   apply      carries them out
 //!   report     conditions, status, events; written only if they say something new
-//!   retire     takes away the Secrets that the connection wrote under other names
+//!   retire     takes away the Secrets that the connection wrote under other names, or where it serves nobody any more
 //!   wake       when to look again
 //! ```
 //!

@@ -80,8 +80,20 @@ pub mod field {
     pub const SECRET_ANNOTATIONS: &str = "spec.secret.annotations";
     /// How often a refresh happens.
     pub const REFRESH_INTERVAL: &str = "spec.refreshIntervalMinutes";
+    /// The connection's own name.
+    pub const NAME: &str = "metadata.name";
+    /// Which namespaces are served.
+    pub const VISIBILITY: &str = "spec.visibility";
+    /// Which labels they have.
+    pub const NAMESPACE_SELECTOR: &str = "spec.namespaceSelector";
+    /// Which names they have.
+    pub const NAMESPACES: &str = "spec.namespaces";
+    /// Which are not served.
+    pub const EXCLUDE_NAMESPACES: &str = "spec.excludeNamespaces";
+    /// How many are served.
+    pub const MAX_TARGETS: &str = "spec.maxTargets";
     /// All paths, so that one read back from a status is known again.
-    pub const ALL: [&str; 25] = [
+    pub const ALL: [&str; 31] = [
         REGISTRY_URL,
         SECRET_REF,
         DOCKERHUB_SECRET_REF,
@@ -107,6 +119,12 @@ pub mod field {
         SECRET_LABELS,
         SECRET_ANNOTATIONS,
         REFRESH_INTERVAL,
+        NAME,
+        VISIBILITY,
+        NAMESPACE_SELECTOR,
+        NAMESPACES,
+        EXCLUDE_NAMESPACES,
+        MAX_TARGETS,
     ];
 }
 

@@ -109,6 +109,7 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
         namespace: arguments.namespace.clone(),
         revocation_grace: arguments.revocation_grace,
         pass_limit: controller::PASS_LIMIT,
+        pace: controller::Pace::new(arguments.max_writes_per_second),
     })
 }
 

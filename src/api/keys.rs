@@ -15,6 +15,9 @@ pub const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// The key of a label or annotation in words, for those who have to correct one.
 pub const QUALIFIED_NAME_IN_WORDS: &str = "use at most 63 letters, digits, -, _ and ., with a letter or digit at both ends; before that may stand the name of a domain and a slash, such as example.com/team";
 
+/// The key of a label, as a regular expression for the schema.
+pub const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+
 /// The value of a label, as a regular expression for the schema.
 pub const LABEL_VALUE: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 

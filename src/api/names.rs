@@ -66,6 +66,25 @@ pub const TEST_REQUESTED_ANNOTATION: &str = "regcred.dev/test-requested-at";
 /// Annotation a user may put on a source Secret: the credential in it is used for this registry host only.
 pub const REGISTRY_HOST_ANNOTATION: &str = "regcred.dev/registry-host";
 
+/// Label on a source Secret of a cluster's connection, with the value `true`: it may be read for such connections.
+pub const SOURCE_LABEL: &str = "regcred.dev/source";
+
+/// What the label begins with, with the value `true`, by which a namespace asks for the Secret of a connection with visibility
+/// `OptIn`; the connection's name follows.
+pub const IMPORT_LABEL_PREFIX: &str = "regcred.dev/import.";
+
+/// Label on a namespace, with the value `true`: no cluster's connection delivers here.
+pub const EXCLUDE_LABEL: &str = "regcred.dev/exclude";
+
+/// Annotation a user may put on a cluster's connection: an edit may take the Secret from so many namespaces.
+pub const ALLOW_REMOVAL_ANNOTATION: &str = "regcred.dev/allow-removal-of";
+
+/// The label that Kubernetes itself puts on every namespace, with its name.
+pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Namespaces of Kubernetes itself: served only if they are named.
+pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
 /// The Secret type of every target, and one of the accepted types of a source.
 pub const DOCKER_CONFIG_JSON_TYPE: &str = "kubernetes.io/dockerconfigjson";
 
@@ -77,6 +96,9 @@ pub const DEFAULT_OPERATOR_NAMESPACE: &str = "regcred-system";
 
 /// What the name of a Secret looks like (RFC 1123 subdomain), as a regular expression for the schema.
 pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// What the name of a namespace looks like (RFC 1123 label), as a regular expression for the schema.
+pub const NAMESPACE_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// The same in words, for those who have to correct one.
 pub const OBJECT_NAME_IN_WORDS: &str = "use at most 253 lower-case letters, digits, - and ., with a letter or digit at both ends and on both sides of each dot";

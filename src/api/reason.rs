@@ -99,6 +99,9 @@ reasons! {
     Delivered: Good,
         "The Secret holds the current credential.",
         "Nothing to do.";
+    SelectsNothing: Good,
+        "A cluster's connection selects no namespace that exists, so there is nowhere to deliver to.",
+        "Nothing to do if that is meant; else correct the selection, or label the namespaces.";
     Suspended: Good,
         "`spec.suspend` is true: nothing is tested or written, and what exists stays.",
         "Set `spec.suspend` to false to go on.";
@@ -144,6 +147,15 @@ reasons! {
     TargetConflict: UsersTurn,
         "A Secret of the wanted name exists and does not belong to this connection.",
         "Delete that Secret, or choose another name in `spec.secret.name`.";
+    SourceNotAllowed: UsersTurn,
+        "A cluster's connection refers to a Secret that is not meant for such connections: it lacks the label `regcred.dev/source`, names no host, or is one that regcred writes itself.",
+        "Label the Secret `regcred.dev/source: \"true\"`, and name its host in the annotation `regcred.dev/registry-host`, if everybody who may create such connections may use it.";
+    TooManyTargets: UsersTurn,
+        "More namespaces are selected than `spec.maxTargets` allows; those that are served already stay so.",
+        "Raise `spec.maxTargets`, or select fewer namespaces.";
+    RemovalBlocked: UsersTurn,
+        "An edit of the selection would take the Secret from more than a fifth of its namespaces; it stays there until that is allowed.",
+        "If that is meant, set the annotation `regcred.dev/allow-removal-of` on the connection to the count in the message; else select the namespaces again.";
     NotRemoved: UsersTurn,
         "A Secret was left in place that no connection writes any more: it cannot be told for sure that it may go, or the operator has no right to remove it. Only in Events.",
         "Read the message; if nothing needs that Secret, delete it with `kubectl delete secret`.";

@@ -230,6 +230,9 @@ pub struct Targets {
     pub current: i32,
     /// Secrets that could not be written.
     pub failed: i32,
+    /// Secrets that are kept until somebody allows their removal, see `RemovalBlocked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<i32>,
     /// Where they could not be written, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]

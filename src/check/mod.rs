@@ -18,12 +18,13 @@ use std::path::PathBuf;
 
 pub use report::Report;
 
+use crate::domain::reference::Kind;
 use together::Together;
 
 /// Checks files, and the manifests right in folders; `-` is the standard input. Beside the report stands why files could
 /// not be read.
 pub fn check(arguments: &[PathBuf], allow_loopback: bool) -> (Report, Vec<anyhow::Error>) {
-    let schema = schema::connection();
+    let schemas = Kind::ALL.map(schema::of);
     let (mut report, mut errors) = (Report::default(), vec![]);
     for argument in arguments {
         let files = input::files(argument).unwrap_or_else(|error| {
@@ -34,7 +35,7 @@ pub fn check(arguments: &[PathBuf], allow_loopback: bool) -> (Report, Vec<anyhow
             // A file is applied as one; several may be for several clusters.
             match input::read(&file) {
                 Ok(text) => {
-                    report.add(&file.to_string_lossy(), &text, &schema, allow_loopback, &mut Together::default())
+                    report.add(&file.to_string_lossy(), &text, &schemas, allow_loopback, &mut Together::default())
                 }
                 Err(error) => errors.push(error),
             }

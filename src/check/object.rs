@@ -9,16 +9,17 @@ use super::{
     tree::{Node, Value},
 };
 use crate::{
-    api::{RegistryConnection, connection::one_provider, names::GROUP},
+    api::{ClusterRegistryConnection, Declared, RegistryConnection, crd::one_provider, names::GROUP},
     controller::validate::validate,
+    domain::reference::Kind,
     problem::Problem,
 };
 
 /// What an object in a file is.
 #[derive(Debug, PartialEq)]
 pub enum Class<'a> {
-    /// A RegistryConnection, or what must have been meant as one.
-    Connection,
+    /// A connection of this kind, or what must have been meant as one.
+    Connection(Kind),
     /// A list of objects.
     List(&'a [Node]),
     /// Something else, which is not looked at.
@@ -30,22 +31,27 @@ pub fn class(object: &Node) -> Class<'_> {
     let group = object.text("apiVersion").unwrap_or_default().split('/').next();
     match (object.text("kind"), object.get("items").map(|items| &items.value)) {
         (Some(kind), Some(Value::List(items))) if kind.ends_with("List") => Class::List(items),
-        (Some(kind), _) if kind == RegistryConnection::kind(&()) || group == Some(GROUP) => Class::Connection,
-        (_, _) => Class::Other,
+        (Some(kind), _) => match Kind::parse(kind) {
+            Some(kind) => Class::Connection(kind),
+            None if group == Some(GROUP) && kind.starts_with("Cluster") => Class::Connection(Kind::Cluster),
+            None if group == Some(GROUP) => Class::Connection(Kind::Namespaced),
+            None => Class::Other,
+        },
+        (None, _) => Class::Other,
     }
 }
 
-/// All faults of a RegistryConnection, in the order of the file: of its shape, and the first that the operator would find.
-pub fn faults(object: &Node, schema: &JSONSchemaProps, allow_loopback: bool) -> Vec<Fault> {
+/// All faults of a connection, in the order of the file: of its shape, and the first that the operator would find.
+pub fn faults(object: &Node, kind: Kind, schema: &JSONSchemaProps, allow_loopback: bool) -> Vec<Fault> {
     if object.mentions("{{") {
         let (message, remedy) = document::template();
         return vec![Fault { path: String::new(), line: object.line, message, remedy }];
     }
-    let mut faults: Vec<Fault> = type_faults(object).collect();
+    let mut faults: Vec<Fault> = type_faults(object, kind).collect();
     faults.extend(shape::faults(object, schema));
     faults.extend(metadata::faults(object));
     faults.extend(provider_fault(object, schema, &faults));
-    faults.extend(operators_fault(object, allow_loopback, &faults));
+    faults.extend(operators_fault(object, kind, allow_loopback, &faults));
     faults.sort_by_key(|fault| fault.line);
     if faults.len() > MAX_FAULTS {
         faults.truncate(MAX_FAULTS);
@@ -57,16 +63,15 @@ pub fn faults(object: &Node, schema: &JSONSchemaProps, allow_loopback: bool) -> 
 }
 
 /// An `apiVersion` or `kind` that the API server does not know.
-fn type_faults(object: &Node) -> impl Iterator<Item = Fault> {
-    let (version, kind) = (RegistryConnection::api_version(&()), RegistryConnection::kind(&()));
-    [("apiVersion", version), ("kind", kind)].into_iter().filter(|(key, known)| object.text(key) != Some(known)).map(
-        |(key, known)| Fault {
-            path: key.to_owned(),
-            line: object.line_of(key),
-            message: format!("this is not the {key} of a RegistryConnection"),
-            remedy: format!("write {key}: {known}"),
-        },
-    )
+fn type_faults(object: &Node, kind: Kind) -> impl Iterator<Item = Fault> {
+    let version = RegistryConnection::api_version(&());
+    let wanted = [("apiVersion", version), ("kind", kind.as_str().into())].into_iter();
+    wanted.filter(|(key, known)| object.text(key) != Some(known)).map(move |(key, known)| Fault {
+        path: key.to_owned(),
+        line: object.line_of(key),
+        message: format!("this is not the {key} of a {kind}"),
+        remedy: format!("write {key}: {known}"),
+    })
 }
 
 /// Not exactly one provider. The schema says it with a rule, because it names the field so.
@@ -86,12 +91,16 @@ fn provider_fault(object: &Node, schema: &JSONSchemaProps, others: &[Fault]) -> 
 }
 
 /// What the operator would say, unless it has been said of the same field.
-fn operators_fault(object: &Node, allow_loopback: bool, others: &[Fault]) -> Option<Fault> {
+fn operators_fault(object: &Node, kind: Kind, allow_loopback: bool, others: &[Fault]) -> Option<Fault> {
     let mut json = object.to_json();
     if let Some(fields) = json.as_object_mut() {
         fields.remove("status");
     }
-    let Ok(mut connection) = serde_json::from_value::<RegistryConnection>(json) else {
+    let connection = match kind {
+        Kind::Namespaced => serde_json::from_value::<RegistryConnection>(json).map(Declared::from),
+        Kind::Cluster => serde_json::from_value::<ClusterRegistryConnection>(json).map(Declared::from),
+    };
+    let Ok(mut connection) = connection else {
         let (message, remedy) = ("the operator cannot read this object", "compare it with the reference of its fields");
         let fault = Fault { path: String::new(), line: object.line, message: message.into(), remedy: remedy.into() };
         return others.is_empty().then_some(fault);
@@ -122,7 +131,10 @@ mod tests {
     }
 
     fn found(text: &str) -> Vec<String> {
-        faults(&object(text), &schema::connection(), false).into_iter().map(|fault| fault.path).collect()
+        faults(&object(text), Kind::Namespaced, &schema::of(Kind::Namespaced), false)
+            .into_iter()
+            .map(|fault| fault.path)
+            .collect()
     }
 
     const GOOD: &str = "apiVersion: regcred.dev/v1alpha1\nkind: RegistryConnection\nmetadata:\n  name: a\n\
@@ -131,9 +143,9 @@ mod tests {
     #[test]
     fn knows_connections_and_lists_from_other_objects() {
         for (text, expected) in [
-            (GOOD, Class::Connection),
-            ("kind: RegistryConnection", Class::Connection),
-            ("{apiVersion: regcred.dev/v1alpha1, kind: RegistryConnections}", Class::Connection),
+            (GOOD, Class::Connection(Kind::Namespaced)),
+            ("kind: RegistryConnection", Class::Connection(Kind::Namespaced)),
+            ("{apiVersion: regcred.dev/v1alpha1, kind: RegistryConnections}", Class::Connection(Kind::Namespaced)),
             ("{apiVersion: v1, kind: List, items: []}", Class::List(&[])),
             ("{apiVersion: regcred.dev/v1alpha1, kind: RegistryConnectionList, items: []}", Class::List(&[])),
             ("{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition}", Class::Other),

@@ -1,7 +1,6 @@
 //! What was found in all files, and how it is told. Pure.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
-use kube::Resource;
 use serde::Serialize;
 
 use super::{
@@ -11,10 +10,7 @@ use super::{
     together::Together,
     tree::Node,
 };
-use crate::{
-    api::{Reason, RegistryConnection},
-    problem::shortened,
-};
+use crate::{api::Reason, domain::reference::Kind, problem::shortened};
 
 /// The longest name or field that is shown, in bytes.
 const MAX_SHOWN: usize = 300;
@@ -65,12 +61,12 @@ pub struct Finding {
 }
 
 impl Report {
-    /// Looks at the text of one more file, with the schema of connections and those that it is applied together with.
+    /// Looks at the text of one more file, with the schemas of both kinds and those that it is applied together with.
     pub fn add(
         &mut self,
         file: &str,
         text: &str,
-        schema: &JSONSchemaProps,
+        [namespaced, cluster]: &[JSONSchemaProps; 2],
         allow_loopback: bool,
         together: &mut Together,
     ) {
@@ -82,10 +78,14 @@ impl Report {
                     let fault = Fault { path: String::new(), line, message, remedy };
                     findings.push(finding(file, index, None, fault));
                 }
-                Ok(document) => self.visit(&document, &mut |object| {
-                    let mut faults = object::faults(object, schema, allow_loopback);
-                    faults.extend(together.fault(file, object));
-                    findings.extend(faults.into_iter().map(|fault| finding(file, index, Some(object), fault)));
+                Ok(document) => self.visit(&document, &mut |object, kind| {
+                    let schema = match kind {
+                        Kind::Namespaced => namespaced,
+                        Kind::Cluster => cluster,
+                    };
+                    let mut faults = object::faults(object, kind, schema, allow_loopback);
+                    faults.extend(together.fault(file, kind, object));
+                    findings.extend(faults.into_iter().map(|fault| finding(file, index, Some((object, kind)), fault)));
                 }),
             }
             self.findings.append(&mut findings);
@@ -95,11 +95,11 @@ impl Report {
         }
     }
 
-    fn visit(&mut self, object: &Node, look: &mut impl FnMut(&Node)) {
+    fn visit(&mut self, object: &Node, look: &mut impl FnMut(&Node, Kind)) {
         match object::class(object) {
-            Class::Connection => {
+            Class::Connection(kind) => {
                 self.checked += 1;
-                look(object);
+                look(object, kind);
             }
             Class::List(items) => items.iter().for_each(|item| self.visit(item, look)),
             Class::Other => self.skipped += 1,
@@ -145,15 +145,15 @@ impl Finding {
     }
 }
 
-fn finding(file: &str, index: usize, object: Option<&Node>, fault: Fault) -> Finding {
-    let metadata = |key: &str| object.and_then(|object| object.get("metadata")?.text(key));
+fn finding(file: &str, index: usize, object: Option<(&Node, Kind)>, fault: Fault) -> Finding {
+    let metadata = |key: &str| object.and_then(|(object, _)| object.get("metadata")?.text(key));
     let shown = |text: &str| shortened(text.to_owned(), MAX_SHOWN);
     let Fault { path, line, message, remedy } = fault;
     Finding {
         file: file.to_owned(),
         document: index + 1,
         line: (line > 0).then_some(line),
-        kind: object.map(|_| RegistryConnection::kind(&()).into_owned()),
+        kind: object.map(|(_, kind)| kind.to_string()),
         namespace: metadata("namespace").map(shown),
         name: metadata("name").or_else(|| metadata("generateName")).map(shown),
         field: (!path.is_empty()).then(|| shown(&path)),
@@ -179,7 +179,7 @@ mod tests {
 
     fn report(text: &str) -> Report {
         let mut report = Report::default();
-        report.add("a.yaml", text, &schema::connection(), false, &mut Together::default());
+        report.add("a.yaml", text, &Kind::ALL.map(schema::of), false, &mut Together::default());
         report
     }
 

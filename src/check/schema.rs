@@ -7,13 +7,16 @@ use k8s_openapi::{
 use kube::{Resource, core::schema::StructuralSchemaRewriter};
 use schemars::generate::SchemaSettings;
 
-use crate::api::{RegistryConnection, crds};
+use crate::{
+    api::{RegistryConnection, crd::crd},
+    domain::reference::Kind,
+};
 
-/// The schema of a RegistryConnection in a file. The status may be anything: the API server does not take it from there.
-pub fn connection() -> JSONSchemaProps {
+/// The schema of a connection of a kind in a file. The status may be anything: the API server does not take it from there.
+pub fn of(kind: Kind) -> JSONSchemaProps {
     let version = RegistryConnection::version(&());
-    let versions = crds().into_iter().flat_map(|crd| crd.spec.versions);
-    let schema = versions.filter(|served| served.name == version).find_map(|served| served.schema?.open_api_v3_schema);
+    let mut versions = crd(kind).spec.versions.into_iter().filter(|served| served.name == version);
+    let schema = versions.find_map(|served| served.schema?.open_api_v3_schema);
     let mut schema = schema.unwrap_or_default();
     let text = JSONSchemaProps { type_: Some("string".to_owned()), ..JSONSchemaProps::default() };
     schema.properties.get_or_insert_default().extend([
@@ -53,7 +56,7 @@ mod tests {
 
     #[test]
     fn holds_spec_and_metadata() {
-        let schema = connection();
+        let schema = of(Kind::Namespaced);
         let properties = schema.properties.unwrap();
         assert!(properties["spec"].properties.as_ref().unwrap().contains_key("provider"));
         let metadata = properties["metadata"].properties.as_ref().unwrap();

@@ -168,6 +168,7 @@ fn place_of(name: &str, schema: &JSONSchemaProps, path: &str) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::reference::Kind;
     use std::collections::BTreeSet;
 
     use super::*;
@@ -195,7 +196,7 @@ mod tests {
             "title description format x-kubernetes-list-type x-kubernetes-list-map-keys x-kubernetes-map-type",
         ];
         let mut found = BTreeSet::new();
-        keywords(&serde_json::to_value(schema::connection()).unwrap(), &mut found);
+        keywords(&serde_json::to_value(schema::of(Kind::Namespaced)).unwrap(), &mut found);
         for word in known.iter().flat_map(|words| words.split(' ')) {
             found.remove(word);
         }
@@ -215,13 +216,13 @@ mod tests {
                 visit(each);
             }
         }
-        visit(&schema::connection());
+        visit(&schema::of(Kind::Namespaced));
     }
 
     fn found(spec: &str) -> Vec<(String, u64, String)> {
         let text = format!("apiVersion: regcred.dev/v1alpha1\nkind: RegistryConnection\nmetadata:\n  name: x\n{spec}");
         let object = document::documents(&text).next().unwrap().unwrap();
-        let faults = faults(&object, &schema::connection());
+        let faults = faults(&object, &schema::of(Kind::Namespaced));
         faults
             .into_iter()
             .map(|fault| (fault.path, fault.line, format!("{}; {}", fault.message, fault.remedy)))

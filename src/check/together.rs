@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{shape::Fault, tree::Node, words};
+use crate::domain::reference::Kind;
 
-/// A namespace, empty if the file leaves it to whoever applies it, and a name in it.
-type Key = (String, String);
+/// A kind, a namespace, empty if the file leaves it to whoever applies it, and a name in it.
+type Key = (Kind, String, String);
 
 /// The connections of one file so far, and where each stands.
 #[derive(Debug, Default)]
@@ -18,18 +19,22 @@ pub struct Together {
 impl Together {
     /// What is wrong with one more connection in view of those before it: it is one of them once more, or writes a Secret
     /// that one of them writes.
-    pub fn fault(&mut self, file: &str, object: &Node) -> Option<Fault> {
+    pub fn fault(&mut self, file: &str, kind: Kind, object: &Node) -> Option<Fault> {
         let metadata = object.get("metadata")?;
         let namespace = metadata.text("namespace").unwrap_or_default();
         let name = metadata.text("name")?;
         let secret = object.get("spec").and_then(|spec| spec.get("secret")?.text("name"));
         let place = format!("{file}, line {}", object.line);
-        let key = |name: &str| (namespace.to_owned(), name.to_owned());
+        let key = |name: &str| (kind, namespace.to_owned(), name.to_owned());
         if let Some(first) = self.connections.get(&key(name)) {
             let message = format!("a connection of this name in this namespace stands already in {first}");
             return Some(fault(object, "metadata.name", message, "remove one of the two, or give it another name"));
         }
         self.connections.insert(key(name), place.clone());
+        // Which namespaces another one selects a file does not say.
+        if kind == Kind::Cluster {
+            return None;
+        }
         if let Some(first) = self.targets.get(&key(secret.unwrap_or(name))) {
             let shown = words::name(secret.unwrap_or(name));
             let message =
@@ -55,7 +60,9 @@ mod tests {
     fn found(text: &str) -> Vec<(usize, String, u64)> {
         let mut together = Together::default();
         let objects = document::documents(text).map(|object| object.unwrap());
-        let faults = objects.enumerate().filter_map(|(index, object)| Some((index, together.fault("a", &object)?)));
+        let faults = objects
+            .enumerate()
+            .filter_map(|(index, object)| Some((index, together.fault("a", Kind::Namespaced, &object)?)));
         faults.map(|(index, fault)| (index, fault.path, fault.line)).collect()
     }
 

@@ -108,7 +108,7 @@ mod tests {
     use crate::{
         api::status::{DeliveredCredential, LastTest},
         controller::{
-            fixture::{connection, delivered, minutes_later, named, object, observed},
+            fixture::{connection, delivered, minutes_later, named, object, observed, standing},
             observe::Observed,
             policy::Delivery,
             report::{Outcome, status, suspended_status},
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn told(reason: Option<Reason>, delivery: Delivery) -> RegistryConnectionStatus {
-        let outcome = Outcome::unchanged(reason.map(|reason| Problem::new(reason, "why")), delivery);
+        let outcome = Outcome::unchanged(reason.map(|reason| Problem::new(reason, "why")), standing(delivery));
         after(&observed(delivered(|_| {})), &outcome)
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let conflict = || told(None, Delivery::Impossible(Problem::new(R::TargetConflict, "taken")));
         let replacing = {
             let before = observed(delivered(|_| {}));
-            let outcome = Outcome::unchanged(None, Delivery::Outstanding);
+            let outcome = Outcome::unchanged(None, standing(Delivery::Outstanding));
             after(&before, &Outcome { credential: Some(named("r2")), ..outcome })
         };
         let replaced = with(good(), |status| status.credential = Some(named("r2")));
@@ -187,7 +187,7 @@ mod tests {
         let other_words = with(unreachable(), |status| status.last_error.as_mut().unwrap().message = "else".into());
         let asleep = {
             let mut new = observed(object(|_| {}));
-            new.target = SecretState::Absent;
+            new.targets.learn("shop", SecretState::Absent);
             suspended_status(&new, minutes_later(1))
         };
         let untested = with(good(), |status| {
@@ -277,7 +277,7 @@ mod tests {
     fn the_longest_event_fits_into_one() {
         let long = "ü".repeat(5000);
         let problem = Problem::new(Reason::SecretMalformed, long.clone()).hint(long);
-        let outcome = Outcome::unchanged(Some(problem), Delivery::Current);
+        let outcome = Outcome::unchanged(Some(problem), standing(Delivery::Current));
         let status = after(&observed(delivered(|_| {})), &outcome);
         let event = announcement(&RegistryConnectionStatus::default(), &status).unwrap();
         assert!(event.note.len() <= 1024, "{}", event.note.len());

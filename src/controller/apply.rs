@@ -1,15 +1,20 @@
 //! Seventh step: carries out a plan. IO; decides nothing and builds no object.
 
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
     core::Status,
 };
+use tokio::time::Instant;
 
 use super::{
     api_failure::ApiFailure,
-    plan::{Plan, PlannedWrite, Write},
+    pace::Pace,
+    plan::{PlannedWrite, Write},
     secret_meta::{ObjectKey, SecretMeta},
     sighting::SecretState,
 };
@@ -19,18 +24,27 @@ use crate::{
     problem::{Problem, field},
 };
 
+/// After this time no further write is begun: what is missing by then comes before what is outdated.
+const SLICE: Duration = Duration::from_millis(150);
+
+/// How many writes of one plan are under way at the same time.
+const CONCURRENCY: usize = 32;
+
 /// What a pass of writes came to. Only [`apply`] makes one.
 #[derive(Default)]
 pub struct Applied {
-    written: Vec<(ObjectKey, SecretState)>,
-    learned: Vec<(ObjectKey, SecretState)>,
+    known: Vec<(Arc<str>, SecretState)>,
+    surprised: Vec<Arc<str>>,
     denied: Vec<Denied>,
+    is_cut: bool,
 }
 
 /// A write that the API server decided against.
 pub struct Denied {
-    /// The Secret.
-    pub key: ObjectKey,
+    /// The namespace of the Secret.
+    pub namespace: Arc<str>,
+    /// What was known of the Secret.
+    pub known: SecretState,
     /// The server's words. They may quote the object, password and all.
     pub words: String,
     /// What to do, and in which field, as far as that is known.
@@ -40,85 +54,131 @@ pub struct Denied {
 }
 
 impl Applied {
-    /// What is now known of the Secrets that were written, and of those that turned out to be other than was thought.
-    pub fn known(&self) -> impl Iterator<Item = &(ObjectKey, SecretState)> {
-        self.written.iter().chain(&self.learned)
+    /// What is now known of the Secrets that were written, and of those that turned out to be other than was thought, by namespace.
+    pub fn known(&self) -> impl Iterator<Item = &(Arc<str>, SecretState)> {
+        self.known.iter()
     }
 
-    /// True if something was other than was thought, so that another plan may do better.
-    pub fn is_surprised(&self) -> bool {
-        !self.learned.is_empty()
+    /// Where something was other than was thought, so that another plan may do better.
+    pub fn surprised(&self) -> &[Arc<str>] {
+        &self.surprised
     }
 
     /// The writes the API server refused.
     pub fn denied(&self) -> &[Denied] {
         &self.denied
     }
+
+    /// True if the time was over before the plan was carried out.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
 }
 
-/// Carries out the writes of a plan.
+/// What one write came to.
+enum Done {
+    Written(SecretState),
+    Surprised(SecretState),
+    Denied(Denied),
+}
+
+/// Carries out the writes of a plan, as far as they fit into a slice of time; at least one.
 ///
 /// # Errors
-/// The first answer of the API server that is no decision about the write; trying again may help.
-pub async fn apply(client: &Client, metrics: &Metrics, plan: Plan) -> Result<Applied, ApiFailure> {
+/// An answer of the API server that is no decision about a write; trying again may help. No write is begun after it.
+pub async fn apply(
+    client: &Client,
+    metrics: &Metrics,
+    pace: &Pace,
+    plan: impl Iterator<Item = PlannedWrite>,
+) -> Result<Applied, ApiFailure> {
     let mut applied = Applied::default();
-    for PlannedWrite { key, known, write } in plan.writes {
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-        let op = match &write {
-            Write::Create(_) => WriteOp::Create,
-            Write::Update(_) => WriteOp::Update,
-        };
-        let result = match write {
-            Write::Create(secret) => {
-                let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-                secrets.create(&parameters, &secret).await
+    let end = Instant::now() + SLICE;
+    let mut plan = plan.peekable();
+    let mut failure = None;
+    let mut under_way = stream::FuturesUnordered::new();
+    loop {
+        while under_way.len() < CONCURRENCY
+            && failure.is_none()
+            && (Instant::now() < end || under_way.is_empty() && applied.known.is_empty())
+        {
+            let Some(planned) = plan.next() else { break };
+            let namespace = Arc::clone(&planned.namespace);
+            under_way.push(async move {
+                let _turn = pace.turn().await;
+                (namespace, write(client, metrics, planned).await)
+            });
+        }
+        match under_way.next().await {
+            None => break,
+            Some((namespace, Ok(Done::Written(state)))) => applied.known.push((namespace, state)),
+            Some((namespace, Ok(Done::Surprised(state)))) => {
+                applied.surprised.push(Arc::clone(&namespace));
+                applied.known.push((namespace, state));
             }
-            Write::Update(patch) => {
-                let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-                secrets.patch(&key.name, &parameters, &Patch::<Secret>::Json(patch)).await
-            }
-        };
-        match result {
-            Ok(secret) => {
-                metrics.target_write(op, WriteResult::Written);
-                // This very resourceVersion is ours, whoever else owns a field of the same value.
-                let meta = SecretMeta { data_trusted: true, ..SecretMeta::from_secret(&secret) };
-                applied.written.push((key, SecretState::Present(meta.into())));
-            }
-            Err(kube::Error::Api(status)) => {
-                if let Some(problem) = refusal(&key, &status) {
-                    metrics.target_write(op, WriteResult::Denied);
-                    // A 500 is a webhook that could not be asked; it may be back any moment.
-                    let pause_like = (status.code == 500).then_some(Reason::UpstreamError);
-                    applied.denied.push(Denied { key, words: status.message, problem, pause_like });
-                    continue;
-                }
-                if !is_surprise(&status) {
-                    metrics.target_write(op, WriteResult::Failed);
-                    return Err(ApiFailure::from(kube::Error::Api(status)));
-                }
-                let found = secrets.get_opt(&key.name).await;
-                let found = match found.inspect_err(|_| metrics.target_write(op, WriteResult::Failed))? {
-                    Some(secret) => SecretState::Present(SecretMeta::from_secret(&secret).into()),
-                    None => SecretState::Absent,
-                };
-                // An "invalid" that nothing in the cluster explains is a decision, as policies make it.
-                if status.is_invalid() && found.is_no_news_after(&known) {
-                    metrics.target_write(op, WriteResult::Denied);
-                    let problem = denied(&key);
-                    applied.denied.push(Denied { key, words: status.message, problem, pause_like: None });
-                } else {
-                    metrics.target_write(op, WriteResult::Conflict);
-                    applied.learned.push((key, found));
-                }
-            }
-            Err(error) => {
-                metrics.target_write(op, WriteResult::Failed);
-                return Err(ApiFailure::from(error));
-            }
+            Some((_, Ok(Done::Denied(denied)))) => applied.denied.push(denied),
+            Some((_, Err(error))) => failure = Some(error),
         }
     }
-    Ok(applied)
+    applied.is_cut = plan.peek().is_some();
+    failure.map_or(Ok(applied), Err)
+}
+
+async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Result<Done, ApiFailure> {
+    let PlannedWrite { namespace, key, known, write } = planned;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    let op = match &write {
+        Write::Create(_) => WriteOp::Create,
+        Write::Update(_) => WriteOp::Update,
+    };
+    let result = match write {
+        Write::Create(secret) => {
+            let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+            secrets.create(&parameters, &secret).await
+        }
+        Write::Update(patch) => {
+            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            secrets.patch(&key.name, &parameters, &Patch::<Secret>::Json(patch)).await
+        }
+    };
+    let status = match result {
+        Ok(secret) => {
+            metrics.target_write(op, WriteResult::Written);
+            // This very resourceVersion is ours, whoever else owns a field of the same value.
+            let meta = SecretMeta { data_trusted: true, ..SecretMeta::from_secret(&secret) };
+            return Ok(Done::Written(SecretState::Present(meta.into())));
+        }
+        Err(kube::Error::Api(status)) => status,
+        Err(error) => {
+            metrics.target_write(op, WriteResult::Failed);
+            return Err(ApiFailure::from(error));
+        }
+    };
+    if let Some(problem) = refusal(&key, &status) {
+        metrics.target_write(op, WriteResult::Denied);
+        // A 500 is a webhook that could not be asked; it may be back any moment.
+        let pause_like = (status.code == 500).then_some(Reason::UpstreamError);
+        return Ok(Done::Denied(Denied { namespace, known, words: status.message, problem, pause_like }));
+    }
+    if !is_surprise(&status) {
+        metrics.target_write(op, WriteResult::Failed);
+        return Err(ApiFailure::from(kube::Error::Api(status)));
+    }
+    let found = secrets.get_opt(&key.name).await;
+    let found = match found.inspect_err(|_| metrics.target_write(op, WriteResult::Failed))? {
+        Some(secret) => SecretState::Present(SecretMeta::from_secret(&secret).into()),
+        None => SecretState::Absent,
+    };
+    // The namespace may be gone, which the watch will show.
+    let is_decision = status.is_invalid() || status.is_not_found();
+    // An "invalid" that nothing in the cluster explains is a decision, as policies make it.
+    if is_decision && found.is_no_news_after(&known) {
+        metrics.target_write(op, WriteResult::Denied);
+        let problem = denied(&key);
+        return Ok(Done::Denied(Denied { namespace, known, words: status.message, problem, pause_like: None }));
+    }
+    metrics.target_write(op, WriteResult::Conflict);
+    Ok(Done::Surprised(found))
 }
 
 /// The name is taken, the Secret is gone, newer than we know, or not what we think: worth a look.

@@ -6,17 +6,10 @@ use std::{
 };
 
 use futures::FutureExt;
-use kube::{Resource, runtime::controller::Action};
+use kube::runtime::controller::Action;
 
 use super::{
-    Context,
-    error::Error,
-    mapper,
-    memory::Trouble,
-    observe::observe,
-    publish::publish,
-    report::{Outcome, delivery_as_told},
-    stored::Stored,
+    Context, error::Error, observe::observe, publish::publish, report::Outcome, stored::Stored, tally,
     validate::validate,
 };
 use crate::{api::Reason, problem::Problem};
@@ -36,7 +29,7 @@ pub async fn contained(pass: impl Future<Output = Result<Action, Error>>) -> Res
 /// [`Error`] if the API server did not take the status, or if there is nothing to report it in.
 pub async fn report(object: &Stored, context: &Context) -> Result<Action, Error> {
     // The pass may have written a status before.
-    let newest = context.index.connection(&mapper::wake_of(object.meta()));
+    let newest = context.index.connection(&object.reference());
     let Some(connection) = newest.as_ref().and_then(|newest| newest.readable()) else { return Err(Error::Panicked) };
     let now = context.clock.now();
     let mut observed = observe(context, Arc::clone(connection));
@@ -50,12 +43,12 @@ pub async fn report(object: &Stored, context: &Context) -> Result<Action, Error>
     if let Some(connection) = &connection {
         observed.narrow_to(connection);
     }
-    context.failed(&observed, None, Trouble::Credential(problem.clone()), &problem, now);
+    context.failed(&observed, None, problem.clone(), &problem, now);
     observed.memory = context.memories.recall(observed.uid());
     let outcome = match &connection {
         // The same that the next pass will say while it pauses.
         Some(connection) => Outcome::nothing_due(connection, &observed, now),
-        None => Outcome::unchanged(Some(problem), delivery_as_told(&observed)),
+        None => Outcome::unchanged(Some(problem), tally::as_told(&observed)),
     };
     publish(context, &mut observed, connection.as_ref(), &outcome, now).await?;
     let again = observed.memory.attempt.as_ref().map(|attempt| context.clock.wait_until(attempt.not_before));

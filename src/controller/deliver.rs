@@ -1,31 +1,46 @@
 //! Brings the target to a credential that may be delivered: `plan` and `apply`, until the cluster is as planned. IO.
 
-use jiff::Timestamp;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::time::Instant;
 
 use super::{
     Context,
-    apply::{Denied, apply},
+    apply::{Applied, Denied, apply},
     error::Error,
-    memory::Trouble,
+    memory::{Denial, DenialBasis},
     observe::Observed,
-    plan::{plan, standing},
-    policy::Delivery,
+    plan::plan,
+    policy::{self, Delivery},
     publish::publish,
     report::Outcome,
     revision::revision,
+    sighting::SecretState,
+    tally::{Tally, tally},
     validate::Connection,
     verify::Accepted,
 };
 use crate::{
-    api::status::{DeliveredCredential, LastTest},
+    api::{
+        Reason,
+        status::{DeliveredCredential, LastTest},
+    },
     clock::whole_seconds,
     domain::credential::Credential,
     problem::{MAX_MESSAGE, Problem, shortened},
 };
 
-/// How often a pass plans anew when the cluster turns out to be other than was thought.
+/// How often in one pass a target that turns out to be other than was thought is planned anew.
 const MAX_PLANS: usize = 3;
+
+/// A pass that has written for this long comes back at once, so that nothing it rests on gets old.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Keeps in place what was delivered before, if it may be.
 ///
@@ -40,7 +55,7 @@ pub(super) async fn keep(
 ) -> Result<Outcome, Error> {
     match accepted_before {
         Some(accepted) => deliver(context, observed, connection, accepted, None, now).await,
-        None => Ok(Outcome::unchanged(None, delivery(connection, observed))),
+        None => Ok(Outcome::unchanged(None, delivery(connection, observed, now))),
     }
 }
 
@@ -70,16 +85,16 @@ pub(super) async fn deliver(
     // read from would look outdated to the next process.
     let is_worth_recording = is_new || test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
     let mut outcome = Outcome {
-        problem: None,
         test,
         judged: if is_worth_recording { accepted.inputs.clone() } else { vec![] },
         credential: Some(credential.clone()),
-        delivery: Delivery::Outstanding,
-        is_refused: false,
+        ..Outcome::unchanged(None, tally(connection, observed, Some(&credential), now))
     };
     if is_new {
         // If the answer is lost, only the status can tell whether this revision is on record.
         context.memories.update(observed.uid(), |memory| memory.accepted = None);
+        // Nothing holds it yet, whatever nobody lets us write.
+        outcome.tally.delivery = Delivery::Outstanding;
         publish(context, observed, Some(connection), &outcome, now).await?;
     }
     context.memories.update(observed.uid(), |memory| {
@@ -87,31 +102,114 @@ pub(super) async fn deliver(
         memory.accepted = Some(accepted.rendered);
         memory.attempt = None;
     });
+    outcome.is_unfinished = !write_all(context, observed, connection, &accepted, &credential, now).await?;
+    outcome.tally = tally(connection, observed, Some(&credential), now);
+    if let Delivery::Impossible(problem) | Delivery::Partial(problem) = &outcome.tally.delivery {
+        context.metrics.met(problem.reason);
+    }
+    Ok(outcome)
+}
 
-    for _ in 0..MAX_PLANS {
-        let plan = plan(connection, &accepted.site, &accepted.proven, &credential, &observed.target);
-        let applied = apply(&context.client, &context.metrics, plan).await.map_err(Error::Write)?;
-        for (key, state) in applied.known() {
-            context.index.learn(key, state.clone());
-            observed.target = state.clone();
+/// Writes the credential into all targets that need it; false if there is more to do than one pass should. New namespaces are
+/// served meanwhile, before what only has to be renewed.
+async fn write_all(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    accepted: &Accepted,
+    credential: &DeliveredCredential,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let end = Instant::now() + LONGEST;
+    let revision = Some(credential.revision.as_str());
+    // How often each was other than was thought, and what it is if only the watch may say so.
+    let mut surprises: HashMap<Arc<str>, usize> = HashMap::new();
+    let mut absent: BTreeMap<Arc<str>, SecretState> = BTreeMap::new();
+    loop {
+        let applied = {
+            let is_resting = |namespace: &str, state: &SecretState| {
+                surprises.get(namespace).is_some_and(|count| *count >= MAX_PLANS)
+                    || observed.denial(namespace, state, revision, now).is_some()
+            };
+            let plan = plan(connection, &accepted.proven, credential, &observed.targets, is_resting);
+            apply(&context.client, &context.metrics, &context.pace, plan).await.map_err(Error::Write)?
+        };
+        for (namespace, state) in applied.known() {
+            context.index.learn(&observed.targets.key(namespace), state.clone());
+            observed.targets.learn(namespace, state.clone());
+            match state {
+                SecretState::Absent => absent.insert(Arc::clone(namespace), state.clone()),
+                SecretState::Present(_) | SecretState::Unknown => absent.remove(namespace),
+            };
         }
-        if let Some(denied) = applied.denied().first() {
-            let problem = told(denied, accepted.proven.credential());
-            context.metrics.met(problem.reason);
-            let cause = denied.pause_like.map_or_else(|| problem.clone(), |reason| Problem::new(reason, ""));
-            context.failed(observed, None, Trouble::Delivery(problem.clone()), &cause, now);
-            outcome.delivery = Delivery::Impossible(problem);
-            return Ok(outcome);
+        for namespace in applied.surprised() {
+            *surprises.entry(Arc::clone(namespace)).or_default() += 1;
         }
-        if !applied.is_surprised() {
-            outcome.delivery = Delivery::from(standing(connection, &observed.target, Some(&credential)));
-            if let Delivery::Impossible(problem) = &outcome.delivery {
-                context.metrics.met(problem.reason);
-            }
-            return Ok(outcome);
+        note(context, observed, credential, accepted, &applied);
+        if !applied.is_cut() && applied.surprised().is_empty() {
+            break;
+        }
+        if Instant::now() >= end || !is_still_wanted(context, observed) {
+            return Ok(false);
+        }
+        observed.targets = context.index.targets(&observed.object);
+        for (namespace, state) in &absent {
+            observed.targets.learn(namespace, state.clone());
         }
     }
-    Err(Error::Contended)
+    let contended = surprises.values().filter(|count| **count >= MAX_PLANS).count();
+    // One that is fought over must not keep the others waiting.
+    if contended > 0 && contended == observed.targets.len() { Err(Error::Contended) } else { Ok(contended == 0) }
+}
+
+/// Whether a pass may go on writing: what it works on is still what there is.
+fn is_still_wanted(context: &Context, observed: &Observed) -> bool {
+    let newest = context.index.connection(&observed.object.reference());
+    let is_same = newest.as_deref().and_then(|newest| newest.readable()).is_some_and(|newest| {
+        let (newest, known) = (&newest.metadata, &observed.object.metadata);
+        (&newest.uid, newest.generation, &newest.annotations) == (&known.uid, known.generation, &known.annotations)
+            && newest.deletion_timestamp.is_none()
+    });
+    is_same && context.index.secret(&observed.source_key).sighting() == observed.source.sighting()
+}
+
+/// Takes note of what the API server decided against, and forgets what it decided for.
+fn note(
+    context: &Context,
+    observed: &mut Observed,
+    credential: &DeliveredCredential,
+    accepted: &Accepted,
+    applied: &Applied,
+) {
+    let now = context.clock.now();
+    let is_forgotten = |namespace: &Arc<str>| observed.memory.denials.contains_key(namespace);
+    let forgotten: Vec<&Arc<str>> =
+        applied.known().map(|(namespace, _)| namespace).filter(|namespace| is_forgotten(namespace)).collect();
+    if applied.denied().is_empty() && forgotten.is_empty() {
+        return;
+    }
+    let mut denials = BTreeMap::clone(&observed.memory.denials);
+    denials.retain(|namespace, _| observed.targets.state(namespace).is_some() && !forgotten.contains(&namespace));
+    for denied in applied.denied() {
+        let problem = told(denied, accepted.proven.credential());
+        let basis = observed.denial_basis(Some(&credential.revision), &denied.known);
+        let count = denials.get(&denied.namespace).map_or(0, |before| before.count.saturating_add(1));
+        denials.insert(Arc::clone(&denied.namespace), denial(problem, denied.pause_like, count, basis, now));
+    }
+    observed.memory.denials = Arc::new(denials);
+    let denials = Arc::clone(&observed.memory.denials);
+    context.memories.update(observed.uid(), |memory| memory.denials = denials);
+}
+
+fn denial(problem: Problem, pause_like: Option<Reason>, count: u32, basis: DenialBasis, now: Timestamp) -> Denial {
+    let pause = match pause_like {
+        Some(reason) => policy::retry(&Problem::new(reason, ""), count, fastrand::f64()),
+        None => policy::retry(&problem, count, fastrand::f64()),
+    };
+    let pause =
+        pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
+    let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+    Denial { count, since: now, not_before, basis, problem }
 }
 
 /// What to tell of a denied write: the API server's words, unless they contain the credential, as those of a policy may
@@ -125,7 +223,7 @@ fn told(denied: &Denied, credential: &Credential) -> Problem {
     Problem { message, ..denied.problem.clone() }
 }
 
-/// How the target stands to the credential the status names.
-pub(super) fn delivery(connection: &Connection, observed: &Observed) -> Delivery {
-    Delivery::from(standing(connection, &observed.target, observed.status.credential.as_ref()))
+/// How the targets stand to the credential the status names.
+pub(super) fn delivery(connection: &Connection, observed: &Observed, now: Timestamp) -> Tally {
+    tally(connection, observed, observed.status.credential.as_ref(), now)
 }

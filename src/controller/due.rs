@@ -3,13 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    memory::Trouble,
-    observe::Observed,
-    plan::{Standing, standing},
-    renew,
-    sighting::Sighting,
-    validate::Connection,
-    withdraw,
+    observe::Observed, policy::Delivery, renew, sighting::Sighting, tally::tally, validate::Connection, withdraw,
 };
 use crate::{
     api::{
@@ -76,10 +70,8 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
         return Due::Test(Cause::Requested);
     }
     let time_passed = next_test(connection, status, started, now).is_some_and(|time| now >= time);
-    match pausing_trouble(observed, now) {
-        Some(Trouble::Delivery(_)) if time_passed => return Due::Test(Cause::TimePassed),
-        Some(Trouble::Delivery(_) | Trouble::Credential(_)) => return Due::Nothing,
-        None => {}
+    if pausing_trouble(observed, now).is_some() {
+        return Due::Nothing;
     }
     let causes = [
         (Cause::NeverJudged, status.last_test.is_none() && settled_problem(status).is_none()),
@@ -99,9 +91,9 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
         Some(_) => return Due::Nothing,
         None => {}
     }
-    match standing(connection, &observed.target, status.credential.as_ref()) {
-        Standing::Missing | Standing::Outdated(_) => Due::Deliver,
-        Standing::Current | Standing::Foreign(_) => Due::Nothing,
+    match tally(connection, observed, status.credential.as_ref(), now).delivery {
+        Delivery::Outstanding => Due::Deliver,
+        Delivery::Current | Delivery::Partial(_) | Delivery::Impossible(_) => Due::Nothing,
     }
 }
 
@@ -191,6 +183,7 @@ fn is_settled(code: Reason) -> bool {
         | Reason::RepositoryNotFound
         | Reason::InsufficientScope
         | Reason::Expired
+        | Reason::SourceNotAllowed
         | Reason::HostMismatch => true,
         Reason::LoginProven
         | Reason::RepositoriesProven
@@ -203,6 +196,9 @@ fn is_settled(code: Reason) -> bool {
         | Reason::InvalidSpec
         | Reason::AddressNotAllowed
         | Reason::TargetConflict
+        | Reason::TooManyTargets
+        | Reason::RemovalBlocked
+        | Reason::SelectsNothing
         | Reason::NotRemoved
         | Reason::NotRevoked
         | Reason::LedgerLost
@@ -229,7 +225,7 @@ pub(super) fn unsettled(status: &RegistryConnectionStatus) -> bool {
     status.last_error.as_ref().is_some_and(|error| {
         is_unknown
             && settled_problem(status).is_none()
-            && error.code != Reason::TargetConflict
+            && !matches!(error.code, Reason::TargetConflict | Reason::TooManyTargets | Reason::RemovalBlocked)
             && error.code.class() != Class::Good
     })
 }
@@ -242,7 +238,7 @@ fn is_pausing(observed: &Observed, now: Timestamp) -> bool {
 }
 
 /// What the paused pass had in its way, if it is still pausing.
-pub fn pausing_trouble(observed: &Observed, now: Timestamp) -> Option<Trouble> {
+pub fn pausing_trouble(observed: &Observed, now: Timestamp) -> Option<Problem> {
     observed.memory.attempt.as_ref().filter(|_| is_pausing(observed, now)).map(|attempt| attempt.trouble.clone())
 }
 
@@ -267,6 +263,7 @@ pub(super) fn input_changed(observed: &Observed) -> bool {
                 Reason::SecretKeyMissing,
                 Reason::SecretMalformed,
                 Reason::HostMismatch,
+                Reason::SourceNotAllowed,
                 Reason::Expired,
             ],
         )
@@ -277,9 +274,9 @@ pub(super) fn input_changed(observed: &Observed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::RegistryConnection;
+    use crate::api::Declared;
     use crate::controller::{
-        fixture::{connection, created, delivered, minutes_later, object, observed, present, target},
+        fixture::{connection, created, delivered, deny, minutes_later, object, observed, present, target},
         memory::Attempt,
         request::Requests,
         sighting::SecretState,
@@ -398,7 +395,7 @@ mod tests {
             since: minutes_later(60),
             not_before: minutes_later(65),
             basis: waiting.basis(),
-            trouble: Trouble::Credential(Problem::new(Reason::Unreachable, "m")),
+            trouble: Problem::new(Reason::Unreachable, "m"),
             question: None,
         });
         assert_eq!(due_at(&waiting, minutes_later(61)), Due::Nothing);
@@ -444,9 +441,10 @@ mod tests {
         assert_eq!(due_now(&refused("Keep", second)), Due::Nothing);
         let mut outstanding = refused("Remove", second);
         assert_eq!(due_now(&outstanding), Due::Withdraw);
-        outstanding.memory.spared = Some(outstanding.target.sighting());
+        let target = outstanding.targets.state("shop").unwrap().sighting();
+        outstanding.memory.spared = std::sync::Arc::new([(std::sync::Arc::from("shop"), target)].into());
         assert_eq!(due_now(&outstanding), Due::Nothing, "it holds another login");
-        outstanding.target = SecretState::Absent;
+        outstanding.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_now(&outstanding), Due::Nothing);
     }
 
@@ -486,7 +484,7 @@ mod tests {
     }
 
     /// Lets connections be tested whenever that is due, without anything going wrong, and notes when.
-    fn tests_of(connections: &[RegistryConnection], started: Timestamp, end: Timestamp) -> Vec<Timestamp> {
+    fn tests_of(connections: &[Declared], started: Timestamp, end: Timestamp) -> Vec<Timestamp> {
         let mut tests = vec![];
         for object in connections {
             let connection = connection(object);
@@ -504,7 +502,7 @@ mod tests {
         tests
     }
 
-    fn ten_thousand() -> Vec<RegistryConnection> {
+    fn ten_thousand() -> Vec<Declared> {
         let mut random = fastrand::Rng::with_seed(5);
         let one = || {
             delivered(|object| {
@@ -560,7 +558,7 @@ mod tests {
     fn what_came_to_no_verdict_is_due_again_unless_it_pauses() {
         let mut waiting = with_error("Unreachable");
         assert_eq!(due_now(&waiting), Due::Test(Cause::NoVerdict), "after a restart");
-        let trouble = Trouble::Credential(Problem::new(Reason::Unreachable, "m"));
+        let trouble = Problem::new(Reason::Unreachable, "m");
         let attempt = Attempt {
             count: 0,
             since: minutes_later(0),
@@ -582,7 +580,7 @@ mod tests {
         let mut denied = observed(delivered(|object| {
             object["status"]["lastError"] = json!({"code": "Forbidden", "message": "m"});
         }));
-        denied.target = SecretState::Absent;
+        denied.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_now(&denied), Due::Deliver);
     }
 
@@ -594,24 +592,15 @@ mod tests {
             object["status"]["conditions"][1]["status"] = "Unknown".into();
             object["status"]["conditions"][1]["reason"] = "Unverified".into();
         }));
-        denied.target = SecretState::Absent;
+        denied.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_now(&denied), Due::Deliver);
     }
 
     #[test]
     fn a_target_that_cannot_be_written_does_not_keep_the_login_from_being_tested() {
         let mut denied = observed(delivered(|_| {}));
-        denied.target = SecretState::Absent;
-        let trouble = Trouble::Delivery(Problem::new(Reason::InvalidSpec, "m"));
-        let attempt = Attempt {
-            count: 0,
-            since: minutes_later(0),
-            not_before: Timestamp::MAX,
-            basis: denied.basis(),
-            trouble,
-            question: None,
-        };
-        denied.memory.attempt = Some(attempt);
+        denied.targets.learn("shop", SecretState::Absent);
+        deny(&mut denied, Timestamp::MAX);
         assert_eq!(due_at(&denied, minutes_later(1)), Due::Nothing);
         assert_eq!(due_at(&denied, minutes_later(60)), Due::Test(Cause::TimePassed));
     }
@@ -625,14 +614,14 @@ mod tests {
             ("another revision", target(&connection, "r0"), Due::Deliver),
             ("foreign", present("x", "1"), Due::Nothing),
         ] {
-            observed.target = state;
+            observed.targets.learn("shop", state);
             assert_eq!(due_now(&observed), expected, "{name}");
         }
         let mut failing = with_error("InsufficientScope");
-        failing.target = SecretState::Absent;
+        failing.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_now(&failing), Due::Deliver, "what was delivered is kept in place while a repository fails");
         let mut refused = with_error("InvalidCredentials");
-        refused.target = SecretState::Absent;
+        refused.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_now(&refused), Due::Nothing, "a lost Secret is not restored from a refused login");
     }
 }

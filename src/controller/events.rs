@@ -23,7 +23,10 @@ use kube::{
 use serde_json::json;
 
 use super::{announce::Announcement, secret_meta::ObjectKey};
-use crate::api::{RegistryConnection, names::FIELD_MANAGER};
+use crate::{
+    api::{RegistryConnection, names::FIELD_MANAGER},
+    domain::reference::Kind,
+};
 
 /// A repeat after a longer time is an event of its own, as in kube's recorder and in client-go.
 const SERIES_ENDS_AFTER: SignedDuration = SignedDuration::from_mins(6);
@@ -69,7 +72,7 @@ impl Events {
         announcement: &Announcement,
         now: Timestamp,
     ) -> Result<(), kube::Error> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or_default());
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace_of(&about));
         let key = Key { uid: about.uid.clone().unwrap_or_default(), announcement: announcement.clone() };
         let repeated = self.recent(now).get(&key).cloned();
         if let Some(before) = repeated {
@@ -96,7 +99,7 @@ impl Events {
         let name = about.name.as_deref().unwrap_or_default();
         Event {
             metadata: ObjectMeta {
-                namespace: about.namespace.clone(),
+                namespace: Some(namespace_of(&about).to_owned()),
                 name: Some(event_name(name, now)),
                 ..ObjectMeta::default()
             },
@@ -127,11 +130,11 @@ fn is_repeatable(last: Timestamp, now: Timestamp) -> bool {
     now.duration_since(last).abs() < SERIES_ENDS_AFTER
 }
 
-/// A connection with these metadata, as events refer to it.
-pub fn connection(metadata: &ObjectMeta) -> ObjectReference {
+/// A connection of a kind with these metadata, as events refer to it.
+pub fn connection(kind: Kind, metadata: &ObjectMeta) -> ObjectReference {
     ObjectReference {
         api_version: Some(RegistryConnection::api_version(&()).into_owned()),
-        kind: Some(RegistryConnection::kind(&()).into_owned()),
+        kind: Some(kind.as_str().to_owned()),
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone(),
         uid: metadata.uid.clone(),
@@ -148,6 +151,11 @@ pub fn secret(key: &ObjectKey) -> ObjectReference {
         name: Some(key.name.clone()),
         ..ObjectReference::default()
     }
+}
+
+/// Where an event about an object is: beside it, and for one of the cluster where `kubectl describe` looks.
+fn namespace_of(about: &ObjectReference) -> &str {
+    about.namespace.as_deref().unwrap_or("default")
 }
 
 /// A name for an event about an object: as much of the object's as fits, and the time, which tells it from others.

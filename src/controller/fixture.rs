@@ -7,23 +7,32 @@ use serde_json::{Value, json};
 
 use super::{
     Context, mapper,
-    memory::Memory,
+    memory::{Denial, Memory},
     observe::Observed,
     plan::{Write, plan},
+    policy::Delivery,
     request::Requests,
     secret_meta::SecretMeta,
+    select::Served,
     sighting::SecretState,
+    stored::{Sent, Stored},
+    tally::Tally,
+    targets::Targets,
     validate::{Connection, Site, validate},
     verify::Proven,
 };
 use crate::{
-    api::{RegistryConnection, status::DeliveredCredential},
+    api::{
+        Declared, Reason, RegistryConnection,
+        status::{self, DeliveredCredential},
+    },
     cli::{LogFormat, RunArguments},
     clock::Clock,
     domain::{
         credential::Credential,
         ledger::{Entry, Issuer},
     },
+    problem::Problem,
     run::{self, Outside},
 };
 
@@ -38,7 +47,7 @@ pub(super) fn minutes_later(minutes: i64) -> Timestamp {
 }
 
 /// A fresh connection to `r.example`, changed as a test wants.
-pub(crate) fn object(change: impl FnOnce(&mut Value)) -> RegistryConnection {
+pub(crate) fn object_json(change: impl FnOnce(&mut Value)) -> Value {
     let mut object = json!({
         "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
         "metadata": {
@@ -48,12 +57,12 @@ pub(crate) fn object(change: impl FnOnce(&mut Value)) -> RegistryConnection {
         "spec": {"provider": {"generic": {"registryUrl": "https://r.example", "secretRef": {"name": "login"}}}},
     });
     change(&mut object);
-    serde_json::from_value(object).unwrap()
+    object
 }
 
 /// The same after it was proven and delivered.
-pub(crate) fn delivered(change: impl FnOnce(&mut Value)) -> RegistryConnection {
-    object(|object| {
+pub(crate) fn delivered_json(change: impl FnOnce(&mut Value)) -> Value {
+    object_json(|object| {
         let condition = |kind: &str, reason: &str| {
             json!({
                 "type": kind, "status": "True", "reason": reason, "message": "m", "observedGeneration": 1,
@@ -75,8 +84,27 @@ pub(crate) fn delivered(change: impl FnOnce(&mut Value)) -> RegistryConnection {
     })
 }
 
+/// The same, as the later steps see them.
+pub(crate) fn object(change: impl FnOnce(&mut Value)) -> Declared {
+    declared(object_json(change))
+}
+
+/// The same after it was proven and delivered.
+pub(crate) fn delivered(change: impl FnOnce(&mut Value)) -> Declared {
+    declared(delivered_json(change))
+}
+
+fn declared(object: Value) -> Declared {
+    serde_json::from_value::<RegistryConnection>(object).unwrap().into()
+}
+
+/// An object as the API server stores it.
+pub(crate) fn stored(object: Value) -> Stored {
+    serde_json::from_value::<Sent<RegistryConnection>>(object).unwrap().stored
+}
+
 /// The connection as the later steps see it.
-pub(super) fn connection(object: &RegistryConnection) -> Connection {
+pub(super) fn connection(object: &Declared) -> Connection {
     validate(object, false).unwrap_or_else(|problem| panic!("{problem:?}"))
 }
 
@@ -104,6 +132,31 @@ pub(super) fn named(revision: &str) -> DeliveredCredential {
     DeliveredCredential { revision: revision.into(), id: None, issued_at: None, expires_at: None }
 }
 
+/// The only target of a connection, in this state.
+pub(super) fn one(connection: &Connection, state: SecretState) -> Targets {
+    let namespaces = connection.reference.namespace().map(Arc::from).into_iter().collect();
+    Targets::new(&connection.target.name, Served { namespaces, ..Served::default() }, |_| state.clone())
+}
+
+/// How it stands if that follows for the connection.
+pub(super) fn standing(delivery: Delivery) -> Tally {
+    Tally { delivery, targets: status::Targets::default() }
+}
+
+/// The API server does not let its target be written until then.
+pub(super) fn deny(observed: &mut Observed, until: Timestamp) {
+    let revision = observed.status.credential.as_ref().map(|credential| credential.revision.clone());
+    let state = observed.targets.state("shop").cloned().unwrap();
+    let denial = Denial {
+        count: 0,
+        since: created(),
+        not_before: until,
+        basis: observed.denial_basis(revision.as_deref(), &state),
+        problem: Problem::new(Reason::Forbidden, "m"),
+    };
+    observed.memory.denials = Arc::new([(Arc::from("shop"), denial)].into());
+}
+
 /// The target as a plan would make it for a revision.
 pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
     holding(connection, &named(revision))
@@ -111,16 +164,22 @@ pub(super) fn target(connection: &Connection, revision: &str) -> SecretState {
 
 /// The target as a plan would make it for this credential.
 pub(super) fn holding(connection: &Connection, credential: &DeliveredCredential) -> SecretState {
-    let plan = plan(connection, &site(connection), &proven(), credential, &SecretState::Absent);
-    let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
-    let mut secret = (**secret).clone();
+    holding_in(connection, connection.reference.namespace().unwrap_or_default(), credential)
+}
+
+/// The same in one of many namespaces.
+pub(super) fn holding_in(connection: &Connection, namespace: &str, credential: &DeliveredCredential) -> SecretState {
+    let served = Served { namespaces: vec![Arc::from(namespace)], ..Served::default() };
+    let targets = Targets::new(&connection.target.name, served, |_| SecretState::Absent);
+    let mut plan = plan(connection, &proven(), credential, &targets, |_, _| false);
+    let Some(Write::Create(mut secret)) = plan.next().map(|planned| planned.write) else { panic!("not a creation") };
     secret.metadata.uid = Some("t".into());
     secret.metadata.resource_version = Some("5".into());
     SecretState::Present(Arc::new(SecretMeta { data_trusted: true, ..SecretMeta::from_secret(&secret) }))
 }
 
 /// The same connection if DigitalOcean issued its credentials, for the same registry.
-pub(super) fn issuing(object: &RegistryConnection) -> Connection {
+pub(super) fn issuing(object: &Declared) -> Connection {
     let provider = json!({"digitalocean": {"registryName": "team", "secretRef": {"name": "login"}}});
     Connection { provider: serde_json::from_value(provider).unwrap(), ..connection(object) }
 }
@@ -146,16 +205,17 @@ pub(super) fn entry(connection: &Connection, revision: &str, minute: i64, life: 
 }
 
 /// Everything as it should be around an object: its source as it was judged, its target as it was delivered.
-pub(super) fn observed(object: RegistryConnection) -> Observed {
+pub(super) fn observed(object: Declared) -> Observed {
     Observed {
         status: object.status.clone().unwrap_or_default(),
         source: present("s", "1"),
         authority: None,
-        target: holding(
-            &connection(&object),
-            object.status.as_ref().and_then(|status| status.credential.as_ref()).unwrap_or(&named("r1")),
-        ),
-        target_key: mapper::target(&object),
+        source_key: mapper::source(&object, "regcred-system"),
+        targets: {
+            let (connection, delivered) = (connection(&object), object.status.as_ref());
+            let delivered = delivered.and_then(|status| status.credential.clone());
+            one(&connection, holding(&connection, &delivered.unwrap_or(named("r1"))))
+        },
         ledger: SecretState::Unknown,
         memory: Memory::default(),
         requests: Requests::default(),
@@ -174,6 +234,7 @@ pub(super) fn nowhere() -> Context {
         revocation_grace: jiff::SignedDuration::from_mins(10),
         metrics_addr: ([127, 0, 0, 1], 0).into(),
         log_format: LogFormat::Text,
+        max_writes_per_second: None,
         namespace: "regcred-system".into(),
     };
     let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();

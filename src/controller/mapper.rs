@@ -6,87 +6,104 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 
 use super::{
     secret_meta::ObjectKey,
     stored::{Stored, Unreadable},
 };
 use crate::{
-    api::{RegistryConnection, provider::CaKind},
-    domain::reference::ConnectionReference,
+    api::{Declared, provider::CaKind},
+    domain::reference::{ConnectionReference, Kind},
 };
 
 /// A connection that should be looked at.
 pub type Wake = ObjectRef<Stored>;
 
-/// The Secret the connection reads.
-pub fn source(connection: &RegistryConnection) -> ObjectKey {
-    ObjectKey {
-        namespace: connection.namespace().unwrap_or_default(),
-        name: connection.spec.provider.source_secret().name.clone(),
+/// The namespace in which a connection reads: its own, or the operator's, `home`.
+pub fn reads_from<'a>(connection: &'a Declared, home: &'a str) -> &'a str {
+    match connection.selection {
+        None => connection.metadata.namespace.as_deref().unwrap_or_default(),
+        Some(_) => home,
     }
 }
 
-/// The Secret the connection writes.
-pub fn target(connection: &RegistryConnection) -> ObjectKey {
-    let named = connection.spec.secret.as_ref().and_then(|secret| secret.name.clone());
-    ObjectKey {
-        namespace: connection.namespace().unwrap_or_default(),
-        name: named.unwrap_or_else(|| connection.name_any()),
-    }
+/// The Secret the connection reads.
+pub fn source(connection: &Declared, home: &str) -> ObjectKey {
+    let name = connection.spec.provider.source_secret().name.clone();
+    ObjectKey { namespace: reads_from(connection, home).to_owned(), name }
+}
+
+/// The name of the Secrets the connection writes.
+pub fn target_name(connection: &Declared) -> &str {
+    let named = connection.spec.secret.as_ref().and_then(|secret| secret.name.as_deref());
+    named.unwrap_or(connection.name())
 }
 
 /// The object with the registry's certificate authority.
-pub fn authority(connection: &RegistryConnection) -> Option<(CaKind, ObjectKey)> {
+pub fn authority(connection: &Declared, home: &str) -> Option<(CaKind, ObjectKey)> {
     let reference = connection.spec.provider.authorities()?;
-    let key = ObjectKey { namespace: connection.namespace().unwrap_or_default(), name: reference.name.clone() };
+    let key = ObjectKey { namespace: reads_from(connection, home).to_owned(), name: reference.name.clone() };
     Some((reference.kind, key))
 }
 
-/// All Secrets the connection is about.
-pub fn secrets(connection: &RegistryConnection) -> Vec<ObjectKey> {
-    let authority = authority(connection).filter(|(kind, _)| *kind == CaKind::Secret).map(|(_, key)| key);
-    [source(connection), target(connection)].into_iter().chain(authority).collect()
+/// The Secrets the connection reads.
+pub fn sources(connection: &Declared, home: &str) -> Vec<ObjectKey> {
+    let authority = authority(connection, home).filter(|(kind, _)| *kind == CaKind::Secret).map(|(_, key)| key);
+    [source(connection, home)].into_iter().chain(authority).collect()
 }
 
 /// All ConfigMaps the connection is about.
-pub fn config_maps(connection: &RegistryConnection) -> Vec<ObjectKey> {
-    authority(connection).filter(|(kind, _)| *kind == CaKind::ConfigMap).map(|(_, key)| key).into_iter().collect()
+pub fn config_maps(connection: &Declared, home: &str) -> Vec<ObjectKey> {
+    authority(connection, home).filter(|(kind, _)| *kind == CaKind::ConfigMap).map(|(_, key)| key).into_iter().collect()
+}
+
+/// The Secret that a connection in a namespace writes.
+pub fn target(connection: &Declared) -> Option<ObjectKey> {
+    let namespace = connection.metadata.namespace.clone()?;
+    Some(ObjectKey { namespace, name: target_name(connection).to_owned() })
+}
+
+/// The name of the Secrets that a connection of a cluster writes, or wrote before it could not be read any more.
+pub fn name_everywhere(connection: &Stored) -> Option<&str> {
+    match connection {
+        Stored::Readable(connection) => connection.selection.as_ref().map(|_| target_name(connection)),
+        Stored::Unreadable(object) if object.kind == Kind::Cluster => object.status.as_ref()?.secret_name.as_deref(),
+        Stored::Unreadable(_) => None,
+    }
 }
 
 /// The Secret that a connection wrote before it could not be read any more, as its status tells.
 pub fn delivered(object: &Unreadable) -> Option<ObjectKey> {
     let name = object.status.as_ref()?.secret_name.clone()?;
-    Some(ObjectKey { namespace: object.metadata.namespace.clone().unwrap_or_default(), name })
+    Some(ObjectKey { namespace: object.metadata.namespace.clone()?, name })
 }
 
-/// The ledger of a connection, which only those have whose provider issues credentials.
-pub fn ledger(connection: &RegistryConnection, namespace: &str) -> ObjectKey {
-    let reference = ConnectionReference::namespaced(connection.namespace().unwrap_or_default(), connection.name_any());
-    ObjectKey::of_ledger(namespace, &reference)
-}
-
-/// All Secrets to follow for a connection; ledgers are in the namespace `ledgers`.
-pub fn followed_secrets(stored: &Stored, ledgers: &str) -> Vec<ObjectKey> {
+/// All Secrets to follow for a connection, but for those that it writes into many namespaces; `home` is the operator's, where
+/// ledgers are.
+pub fn followed_secrets(stored: &Stored, home: &str) -> Vec<ObjectKey> {
     match stored {
         Stored::Readable(connection) => {
-            let ledger = connection.spec.provider.issues().then(|| ledger(connection, ledgers));
-            secrets(connection).into_iter().chain(ledger).collect()
+            let issues = connection.spec.provider.issues();
+            let ledger = issues.then(|| ObjectKey::of_ledger(home, &connection.reference()));
+            sources(connection, home).into_iter().chain(target(connection)).chain(ledger).collect()
         }
         Stored::Unreadable(object) => delivered(object).into_iter().collect(),
     }
 }
 
 /// All ConfigMaps to follow for a connection.
-pub fn followed_config_maps(stored: &Stored, _: &str) -> Vec<ObjectKey> {
-    stored.readable().map(|connection| config_maps(connection)).unwrap_or_default()
+pub fn followed_config_maps(stored: &Stored, home: &str) -> Vec<ObjectKey> {
+    stored.readable().map(|connection| config_maps(connection, home)).unwrap_or_default()
 }
 
-/// The reference of a connection with these metadata.
-pub fn wake_of(metadata: &ObjectMeta) -> Wake {
-    ObjectRef::new(metadata.name.as_deref().unwrap_or_default())
-        .within(metadata.namespace.as_deref().unwrap_or_default())
+/// A connection of this reference, for the run loop.
+pub fn wake_of(reference: &ConnectionReference) -> Wake {
+    let wake = ObjectRef::new(reference.name());
+    match reference.namespace() {
+        Some(namespace) => wake.within(namespace),
+        None => wake,
+    }
 }
 
 /// The key of an object with these metadata.
@@ -105,7 +122,7 @@ pub struct Concerned {
     about: About,
     /// The operator's namespace.
     home: String,
-    ids: HashMap<ObjectKey, BTreeSet<(String, String)>>,
+    ids: HashMap<ObjectKey, BTreeSet<ConnectionReference>>,
 }
 
 impl Concerned {
@@ -130,7 +147,7 @@ impl Concerned {
     /// Adds what a connection is about.
     pub fn add(&mut self, connection: &Stored) {
         for key in self.about(connection) {
-            self.ids.entry(key).or_default().insert(id(connection));
+            self.ids.entry(key).or_default().insert(connection.reference());
         }
     }
 
@@ -141,7 +158,7 @@ impl Concerned {
         let mut unconcerned = vec![];
         for key in self.about(connection).into_iter().filter(|key| !kept.contains(key)) {
             let Some(ids) = self.ids.get_mut(&key) else { continue };
-            ids.remove(&id(connection));
+            ids.remove(&connection.reference());
             if ids.is_empty() {
                 self.ids.remove(&key);
                 unconcerned.push(key);
@@ -163,10 +180,6 @@ impl Concerned {
     /// The connections an object concerns.
     pub fn wakes(&self, key: &ObjectKey) -> Vec<Wake> {
         let ids = self.ids.get(key).into_iter().flatten();
-        ids.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+        ids.map(wake_of).collect()
     }
-}
-
-fn id(connection: &Stored) -> (String, String) {
-    (connection.namespace().unwrap_or_default(), connection.name_any())
 }

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{Patch, PatchParams},
 };
 
@@ -31,6 +32,9 @@ use crate::{
     metrics::{WriteOp, WriteResult},
 };
 
+/// How many Secrets are written at the same time.
+const CONCURRENCY: usize = 32;
+
 /// Writes the deletionPolicy to the Secrets that surely are this connection's and say something else; one write each.
 ///
 /// To be called at the end of a pass: a delivery brings the policy along.
@@ -39,21 +43,8 @@ use crate::{
 /// [`Error::Write`] if the API server did not answer as expected; trying again may help.
 pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), Error> {
     let object = &observed.object;
-    let reference = ConnectionReference::namespaced(object.namespace().unwrap_or_default(), object.name_any());
+    let reference = object.reference();
     let policy = object.spec.deletion_policy.unwrap_or_default();
-    if let SecretState::Present(target) = &observed.target
-        && is_behind(&reference, &observed.target_key, target, policy)
-        && let Some(written) = write(context, &observed.target_key, target, DOCKER_CONFIG_JSON_TYPE, policy).await?
-    {
-        // Nothing changed that a pause could rest on.
-        context.memories.update(observed.uid(), |memory| {
-            if let Some(attempt) = &mut memory.attempt
-                && attempt.basis.target == observed.target.sighting()
-            {
-                attempt.basis.target = written.sighting();
-            }
-        });
-    }
     let key = ObjectKey::of_ledger(&context.namespace, &reference);
     if let SecretState::Present(ledger) = &observed.ledger
         && ledger.ledger_of(&key, &context.namespace).as_ref() == Some(&reference)
@@ -70,15 +61,45 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), 
             memory.ledger = Some(after);
         });
     }
+    let behind = observed.targets.iter().filter_map(|(namespace, state)| match state {
+        SecretState::Present(target) => Some((observed.targets.key(namespace), target)),
+        SecretState::Absent | SecretState::Unknown => None,
+    });
+    let mut behind: Vec<(ObjectKey, Arc<SecretMeta>)> = behind
+        .filter(|(key, target)| is_behind(&reference, key, target, policy))
+        .map(|(key, target)| (key, Arc::clone(target)))
+        .collect();
+    let present = behind.len();
     match policy {
-        DeletionPolicy::Delete => return Ok(()),
-        DeletionPolicy::Retain => {}
-    }
-    for (key, seen) in context.index.stale(&reference, &observed.target_key) {
-        if is_behind(&reference, &key, &seen, policy) {
-            write(context, &key, &seen, DOCKER_CONFIG_JSON_TYPE, policy).await?;
+        DeletionPolicy::Delete => {}
+        DeletionPolicy::Retain => {
+            let written = context.index.written_for(&reference).into_iter();
+            behind.extend(
+                written
+                    .filter(|(key, seen)| !observed.targets.contains(key) && is_behind(&reference, key, seen, policy)),
+            );
         }
     }
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let before = observed.targets.sighting();
+    let written = behind.iter().enumerate().map(|(number, (key, seen))| async move {
+        let _turn = context.pace.turn().await;
+        let written = write(context, key, seen, DOCKER_CONFIG_JSON_TYPE, policy).await;
+        written.map(|written| written.filter(|_| number < present).map(|state| (key.namespace.clone(), state)))
+    });
+    let written: Vec<_> = stream::iter(written.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY).try_collect().await?;
+    let mut targets = observed.targets.clone();
+    written.into_iter().flatten().for_each(|(namespace, state)| targets.learn(&namespace, state));
+    // Nothing changed that a pause could rest on.
+    context.memories.update(observed.uid(), |memory| {
+        if let Some(attempt) = &mut memory.attempt
+            && attempt.basis.targets == before
+        {
+            attempt.basis.targets = targets.sighting();
+        }
+    });
     Ok(())
 }
 
@@ -132,14 +153,15 @@ mod tests {
     #[test]
     fn only_a_secret_that_surely_is_ours_and_says_something_else_is_behind() {
         let connection = connection(&object(|_| {}));
-        let (key, reference) = (&connection.target.key, &connection.reference);
+        let key = &ObjectKey { namespace: "shop".into(), name: connection.target.name.clone() };
+        let reference = &connection.reference;
         let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
         let ours = SecretMeta { touched_by_us: true, ..SecretMeta::clone(&meta) };
         assert!(is_behind(reference, key, &ours, Retain));
         assert!(!is_behind(reference, key, &ours, Delete), "it says so");
 
         let mut silent = ours.clone();
-        silent.marks.annotations.remove(crate::api::names::DELETION_POLICY_ANNOTATION);
+        Arc::make_mut(&mut silent.marks).annotations.remove(crate::api::names::DELETION_POLICY_ANNOTATION);
         assert!(is_behind(reference, key, &silent, Delete), "nobody knows what it says");
 
         let copy = SecretMeta { touched_by_us: false, ..ours.clone() };

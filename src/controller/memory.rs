@@ -2,14 +2,15 @@
 //! more read and one more login.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{request::Requested, sighting::Sighting};
+use super::{request::Requested, sighting::Sighting, targets::TargetsSighting};
 use crate::{
     api::status::{LastTest, ObservedInput},
     domain::{credential::Fingerprint, host::RegistryUrl},
@@ -33,8 +34,14 @@ pub struct Memory {
     pub handled: Requested,
     /// The account whose login it came back to later, because others were before it.
     pub crowded: Option<Fingerprint>,
-    /// The target that was to be taken back and stays: it holds another login, or may not be removed.
-    pub spared: Option<Sighting>,
+    /// What the API server decided against, by namespace.
+    pub denials: Arc<BTreeMap<Arc<str>, Denial>>,
+    /// The targets that were to be taken back and stay: they hold another login, or may not be removed. By namespace.
+    pub spared: Arc<BTreeMap<Arc<str>, Sighting>>,
+    /// When the status was written last, as uptime.
+    pub told: Option<Duration>,
+    /// This pass found something that is to be told later.
+    pub is_untold: bool,
     /// The ledger as it was when it was read last.
     pub ledger: Option<Sighting>,
     /// The form in which it was told that the ledger is gone or damaged.
@@ -81,8 +88,8 @@ pub struct Attempt {
     pub not_before: Timestamp,
     /// What it was about. While that stays as it is, nothing but time can help.
     pub basis: Basis,
-    /// What was in the way.
-    pub trouble: Trouble,
+    /// What kept a proven credential from being had.
+    pub trouble: Problem,
     /// The question that got no answer. It is not asked again before its time, whatever is touched around it.
     pub question: Option<Fingerprint>,
 }
@@ -98,6 +105,34 @@ pub struct Revocation {
     pub since: Timestamp,
 }
 
+/// A write of a target that the API server decided against.
+#[derive(Clone)]
+pub struct Denial {
+    /// How many in a row.
+    pub count: u32,
+    /// When it was.
+    pub since: Timestamp,
+    /// When to try again, unless something changes before.
+    pub not_before: Timestamp,
+    /// What was to be written, over what, and for which spec.
+    pub basis: DenialBasis,
+    /// What to tell.
+    pub problem: Problem,
+}
+
+/// What a denied write was about. While that stays as it is, nothing but time can help.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DenialBasis {
+    /// The spec.
+    pub generation: i64,
+    /// What the user asks for.
+    pub asked: Requested,
+    /// The revision that was to be written.
+    pub revision: Option<String>,
+    /// The target as it was.
+    pub target: Sighting,
+}
+
 /// What a pass works on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Basis {
@@ -107,21 +142,12 @@ pub struct Basis {
     pub source: Sighting,
     /// The object with the certificate authority.
     pub authority: Option<Sighting>,
-    /// The Secret that is written.
-    pub target: Sighting,
+    /// The Secrets that are written.
+    pub targets: TargetsSighting,
     /// The ledger.
     pub ledger: Sighting,
     /// What the user asks for.
     pub asked: Requested,
-}
-
-/// On which side a pass came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// No proven credential could be had.
-    Credential(Problem),
-    /// The credential is proven, but the target could not be written.
-    Delivery(Problem),
 }
 
 /// The memories of all connections, by UID.

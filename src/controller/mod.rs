@@ -18,6 +18,7 @@ pub mod mapper;
 mod mark;
 pub mod memory;
 pub mod observe;
+mod pace;
 pub mod plan;
 pub mod policy;
 pub mod publish;
@@ -31,10 +32,13 @@ pub mod resolve;
 pub mod revision;
 pub mod schedule;
 pub mod secret_meta;
+pub mod select;
 pub mod sighting;
 pub mod situation;
 pub mod stored;
 pub mod sweep;
+mod tally;
+pub mod targets;
 pub mod unreadable;
 pub mod validate;
 pub mod verify;
@@ -46,18 +50,21 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, future};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Client, Resource,
+    Client,
     runtime::controller::{Action, Config, applier},
 };
 
 use crate::{
     clock::Clock,
-    domain::credential::{Fingerprint, Fingerprints},
+    domain::{
+        credential::{Fingerprint, Fingerprints},
+        reference::{ConnectionReference, Kind},
+    },
     metrics::Metrics,
     net::Http,
     problem::Problem,
+    provider::{Io, Sources},
     registry::Habits,
 };
 use error::Error;
@@ -65,8 +72,9 @@ use events::Events;
 use flight::Flights;
 use index::Index;
 use mapper::Wake;
-use memory::{Attempt, Memories, Trouble};
+use memory::{Attempt, Memories};
 use observe::Observed;
+pub use pace::Pace;
 use reconcile::reconcile;
 use stored::Stored;
 
@@ -111,16 +119,42 @@ pub struct Context {
     pub revocation_grace: SignedDuration,
     /// How long one pass may take.
     pub pass_limit: Duration,
+    /// How fast targets are written.
+    pub pace: Pace,
 }
 
 impl Context {
+    /// What a provider may use for a connection: it reads from the connection's namespace, or, for one of a cluster, from the
+    /// operator's, and there only what is meant for that.
+    pub fn io(&self, connection: &ConnectionReference) -> Io<'_> {
+        let sources = match connection.namespace() {
+            Some(namespace) => Sources::Any { namespace: namespace.to_owned() },
+            None => Sources::Marked { namespace: self.namespace.clone() },
+        };
+        Io::new(&self.client, sources, &self.http, &self.clock)
+    }
+
+    /// Whether a registry that a connection of this kind names may be in a private network: whoever declares one of a cluster may
+    /// reach what the operator can reach.
+    pub fn may_reach_private(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Namespaced => !self.http.forbids_private(),
+            Kind::Cluster => true,
+        }
+    }
+
+    /// What a provider may use to end something, with access that was read in this namespace before.
+    pub fn io_in(&self, namespace: &str) -> Io<'_> {
+        Io::new(&self.client, Sources::Any { namespace: namespace.to_owned() }, &self.http, &self.clock)
+    }
+
     /// Remembers that a pass came to nothing: it is tried again after the pause that `cause` calls for, or at once when
     /// something changes. `trouble` is what is told until then.
     fn failed(
         &self,
         observed: &Observed,
         question: Option<Fingerprint>,
-        trouble: Trouble,
+        trouble: Problem,
         cause: &Problem,
         now: Timestamp,
     ) {
@@ -137,27 +171,19 @@ impl Context {
 
     /// Drops what is kept of a connection if it is gone. A pass that was under way when it went may have left something
     /// behind, so this is asked after every pass too.
-    fn forget_if_gone(&self, connection: &ObjectMeta) {
+    fn forget_if_gone(&self, connection: &Stored) {
         if self.index.is_alive(connection) {
             return;
         }
-        self.memories.forget(connection.uid.as_deref().unwrap_or_default());
+        self.memories.forget(connection.meta().uid.as_deref().unwrap_or_default());
     }
 }
 
 /// Works on connections until `shutdown` completes, then lets the passes under way finish.
 pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clone + Send + 'static) {
-    let queue = watch::wakes(Arc::clone(&context)).take_until(shutdown.clone());
-    // The run loop waits for the first list before it notices an end; without that list nothing is under way.
-    let nothing_began = async {
-        shutdown.await;
-        if context.index.is_synced() {
-            future::pending::<()>().await;
-        }
-    };
+    let queue = watch::wakes(Arc::clone(&context)).take_until(shutdown);
     tokio::select! {
         () = work(Arc::clone(&context), queue) => {}
-        () = nothing_began => {}
         () = sweep::run(Arc::clone(&context)) => {}
     }
 }
@@ -175,7 +201,7 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
             if result.is_ok() {
                 context.memories.completed(object.meta().uid.as_deref().unwrap_or_default());
             }
-            context.forget_if_gone(object.meta());
+            context.forget_if_gone(&object);
             context.metrics.reconciled(started.elapsed(), &result);
             result
         })
@@ -219,7 +245,7 @@ fn come_back(object: Arc<Stored>, error: &Error, context: Arc<Context>) -> Actio
         count = memory.cut_short;
         memory.cut_short = memory.cut_short.saturating_add(1);
     });
-    context.forget_if_gone(metadata);
+    context.forget_if_gone(&object);
     let pause = policy::backoff(count, fastrand::f64());
     tracing::warn!(
         namespace = metadata.namespace,

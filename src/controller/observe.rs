@@ -2,32 +2,36 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{
     Context,
+    due::is_ahead,
     index::Index,
     mapper,
-    memory::{Basis, Memory, Tested},
+    memory::{Basis, Denial, DenialBasis, Memory, Tested},
     request::Requests,
     secret_meta::ObjectKey,
     sighting::{SecretState, Sighting},
+    targets::Targets,
     validate::{Connection, Site},
 };
-use crate::api::{Reason, RegistryConnection, RegistryConnectionStatus, provider::CaKind, status::ObservedInput};
+use crate::api::{Declared, Reason, RegistryConnectionStatus, provider::CaKind, status::ObservedInput};
 
 /// A connection and what surrounds it.
 pub struct Observed {
     /// The connection.
-    pub object: Arc<RegistryConnection>,
+    pub object: Arc<Declared>,
     /// Its status, empty before the first pass.
     pub status: RegistryConnectionStatus,
     /// The Secret it reads.
     pub source: SecretState,
     /// The object with the registry's certificate authority, if it refers to one.
     pub authority: Option<Authority>,
-    /// The name of the Secret it writes.
-    pub target_key: ObjectKey,
-    /// The Secret it writes.
-    pub target: SecretState,
+    /// Which Secret that is.
+    pub source_key: ObjectKey,
+    /// The Secrets it writes.
+    pub targets: Targets,
     /// Its ledger, if its provider issues credentials, or one did for an earlier connection of its name.
     pub ledger: SecretState,
     /// What this process remembers of it.
@@ -62,7 +66,7 @@ impl Observed {
             generation: self.generation(),
             source: self.source.sighting(),
             authority: self.authority.as_ref().map(|authority| authority.sighting.clone()),
-            target: self.target.sighting(),
+            targets: self.targets.sighting(),
             ledger: self.ledger.sighting(),
             asked: self.requests.asked().clone(),
         }
@@ -129,7 +133,7 @@ impl Observed {
                 resource_version: input.resource_version.clone(),
             })
         };
-        let source = mapper::source(&self.object);
+        let source = self.source_key.clone();
         let sighting = seen("Secret", &source.name).or((reason == Reason::SecretNotFound).then_some(Sighting::Absent));
         if let Some(sighting) = sighting {
             let state = SecretState::from(sighting);
@@ -150,6 +154,31 @@ impl Observed {
         }
     }
 
+    /// What a denied write of the target in this state was about, or would be.
+    pub fn denial_basis(&self, revision: Option<&str>, state: &SecretState) -> DenialBasis {
+        DenialBasis {
+            generation: self.generation(),
+            asked: self.requests.asked().clone(),
+            revision: revision.map(str::to_owned),
+            target: state.sighting(),
+        }
+    }
+
+    /// Why the target in a namespace is not written now: the API server decided against it, and nothing has changed since.
+    pub fn denial(
+        &self,
+        namespace: &str,
+        state: &SecretState,
+        revision: Option<&str>,
+        now: Timestamp,
+    ) -> Option<&Denial> {
+        self.memory.denials.get(namespace).filter(|denial| {
+            now < denial.not_before
+                && !is_ahead(denial.since, now)
+                && denial.basis == self.denial_basis(revision, state)
+        })
+    }
+
     /// True if no pass was ever completed.
     pub fn is_new(&self) -> bool {
         self.status.conditions.is_empty()
@@ -157,23 +186,24 @@ impl Observed {
 }
 
 /// Gathers what is known of a connection.
-pub fn observe(context: &Context, object: Arc<RegistryConnection>) -> Observed {
-    let target_key = mapper::target(&object);
+pub fn observe(context: &Context, object: Arc<Declared>) -> Observed {
+    let home = &context.namespace;
+    let source_key = mapper::source(&object, home);
     let memory = context.memories.recall(object.metadata.uid.as_deref().unwrap_or_default());
     let status = object.status.clone().unwrap_or_default();
     Observed {
         requests: Requests::of(&object, &status, &memory.handled),
         status,
-        source: context.index.secret(&mapper::source(&object)),
-        target: context.index.secret(&target_key),
-        ledger: context.index.secret(&mapper::ledger(&object, &context.namespace)),
-        authority: mapper::authority(&object).map(|(kind, key)| Authority {
+        source: context.index.secret(&source_key),
+        source_key,
+        targets: context.index.targets(&object),
+        ledger: context.index.secret(&ObjectKey::of_ledger(home, &object.reference())),
+        authority: mapper::authority(&object, home).map(|(kind, key)| Authority {
             kind,
             sighting: context.index.authority(kind, &key),
             key,
         }),
         memory,
-        target_key,
         object,
     }
 }

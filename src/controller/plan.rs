@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::{
     secret_meta::{Marks, ObjectKey, Ownership, SecretMeta},
     sighting::SecretState,
-    validate::{Connection, Site, Target},
+    targets::Targets,
+    validate::{Connection, Target},
     verify::Proven,
 };
 use crate::{
@@ -52,15 +53,11 @@ pub enum Write {
     Update(Patch),
 }
 
-/// The writes of one pass.
-pub struct Plan {
-    /// What to write where.
-    pub writes: Vec<PlannedWrite>,
-}
-
 /// A write and what it rests on.
 pub struct PlannedWrite {
-    /// The Secret.
+    /// The namespace of the Secret.
+    pub namespace: Arc<str>,
+    /// Its namespace and name.
     pub key: ObjectKey,
     /// What is known of it.
     pub known: SecretState,
@@ -68,53 +65,70 @@ pub struct PlannedWrite {
     pub write: Write,
 }
 
-/// How the target stands, known without its data. Without a credential nothing was ever delivered, so nothing is current.
-pub fn standing(connection: &Connection, state: &SecretState, delivered: Option<&DeliveredCredential>) -> Standing {
-    let meta = match state {
-        SecretState::Unknown | SecretState::Absent => return Standing::Missing,
-        SecretState::Present(meta) => meta,
-    };
-    let key = &connection.target.key;
-    match meta.ownership(key, &connection.reference) {
-        Ownership::Foreign(clause) => Standing::Foreign(
-            Problem::new(
-                Reason::TargetConflict,
-                format!(
-                    "Secret {:?} in namespace {:?} exists and {clause}; it was not touched",
-                    key.name, key.namespace
-                ),
-            )
-            .at(field::SECRET_NAME)
-            .hint("delete that Secret, or choose another name in spec.secret.name"),
-        ),
-        Ownership::Ours => match (delivered, &connection.site) {
-            (Some(credential), Some(site))
-                if meta.data_trusted && meta.marks == marks(connection, site, credential) =>
-            {
-                Standing::Current
-            }
-            (Some(_) | None, _) => Standing::Outdated(Arc::clone(meta)),
-        },
+/// What all targets of a connection should look like, but for the namespace that each is meant for. Without a credential
+/// nothing was ever delivered, so nothing is current.
+pub struct Pattern<'a> {
+    connection: &'a Connection,
+    marks: Option<Marks>,
+}
+
+impl<'a> Pattern<'a> {
+    /// With this credential.
+    pub fn new(connection: &'a Connection, delivered: Option<&DeliveredCredential>) -> Self {
+        Self { connection, marks: delivered.and_then(|credential| marks(connection, credential)) }
+    }
+
+    /// How the target in a namespace stands, known without its data.
+    pub fn standing(&self, namespace: &str, state: &SecretState) -> Standing {
+        let meta = match state {
+            SecretState::Unknown | SecretState::Absent => return Standing::Missing,
+            SecretState::Present(meta) => meta,
+        };
+        let Target { name, .. } = &self.connection.target;
+        match meta.ownership(namespace, &self.connection.reference) {
+            Ownership::Foreign(clause) => Standing::Foreign(
+                Problem::new(
+                    Reason::TargetConflict,
+                    format!("Secret {name:?} in namespace {namespace:?} exists and {clause}; it was not touched"),
+                )
+                .at(field::SECRET_NAME)
+                .hint("delete that Secret, or choose another name in spec.secret.name"),
+            ),
+            Ownership::Ours if meta.data_trusted && self.marks.as_ref() == Some(&*meta.marks) => Standing::Current,
+            Ownership::Ours => Standing::Outdated(Arc::clone(meta)),
+        }
     }
 }
 
-/// The writes that bring the target to a proven credential, which the status calls `credential`.
-pub fn plan(
-    connection: &Connection,
-    site: &Site,
+/// The writes that bring the targets to a proven credential, which the status calls `credential`: missing ones first. Those that
+/// rest after a denial are left alone. Each is built when it is asked for.
+pub fn plan<'a>(
+    connection: &'a Connection,
     proven: &Proven,
     credential: &DeliveredCredential,
-    state: &SecretState,
-) -> Plan {
-    let config = DockerConfig::new(&site.config_key, proven.credential());
-    let wanted = marks(connection, site, credential);
-    let write = match standing(connection, state, Some(credential)) {
-        Standing::Missing => Some(Write::Create(Box::new(secret(&connection.target, wanted, &config)))),
-        Standing::Outdated(meta) => Some(Write::Update(patch(&meta, &wanted, &config))),
-        Standing::Current | Standing::Foreign(_) => None,
-    };
-    let planned = |write| PlannedWrite { key: connection.target.key.clone(), known: state.clone(), write };
-    Plan { writes: write.map(planned).into_iter().collect() }
+    targets: &'a Targets,
+    is_resting: impl Fn(&str, &SecretState) -> bool,
+) -> Box<dyn Iterator<Item = PlannedWrite> + Send + 'a> {
+    let pattern = Pattern::new(connection, Some(credential));
+    let (mut missing, mut outdated) = (vec![], vec![]);
+    for (namespace, state) in targets.iter().filter(|(namespace, state)| !is_resting(namespace, state)) {
+        match pattern.standing(namespace, state) {
+            Standing::Missing => missing.push((namespace, state, None)),
+            Standing::Outdated(meta) => outdated.push((namespace, state, Some(meta))),
+            Standing::Current | Standing::Foreign(_) => {}
+        }
+    }
+    let config = connection.site.as_ref().map(|site| DockerConfig::new(&site.config_key, proven.credential()));
+    let wanted = pattern.marks.zip(config);
+    Box::new(missing.into_iter().chain(outdated).filter_map(move |(namespace, known, meta)| {
+        let (wanted, config) = wanted.as_ref()?;
+        let key = targets.key(namespace);
+        let write = match meta {
+            None => Write::Create(Box::new(secret(&key, wanted.clone(), config))),
+            Some(meta) => Write::Update(patch(&meta, wanted, config)),
+        };
+        Some(PlannedWrite { namespace: Arc::clone(namespace), key, known: known.clone(), write })
+    }))
 }
 
 /// The change of nothing but what a Secret of ours says of the end of its connection.
@@ -138,16 +152,16 @@ pub fn ledger_patch(before: &Secret, after: &Secret) -> Patch {
     ])
 }
 
-/// The labels and annotations of the target.
-fn marks(connection: &Connection, site: &Site, credential: &DeliveredCredential) -> Marks {
-    let Target { key, labels: extra_labels, annotations: extra_annotations } = &connection.target;
+/// The labels and annotations of the targets, but for the namespace that each is meant for.
+fn marks(connection: &Connection, credential: &DeliveredCredential) -> Option<Marks> {
+    let site = connection.site.as_ref()?;
+    let Target { name: _, labels: extra_labels, annotations: extra_annotations } = &connection.target;
     let mut labels = extra_labels.clone();
     labels.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
     labels.insert(CONNECTION_LABEL.into(), connection.reference.label_value());
 
     let mut annotations = extra_annotations.clone();
     annotations.insert(CONNECTION_ANNOTATION.into(), connection.reference.to_string());
-    annotations.insert(NAMESPACE_ANNOTATION.into(), key.namespace.clone());
     annotations.insert(REVISION_ANNOTATION.into(), credential.revision.clone());
     annotations.insert(CONFIG_KEY_ANNOTATION.into(), site.config_key.as_str().into());
     annotations.insert(DELETION_POLICY_ANNOTATION.into(), connection.deletion_policy.as_str().into());
@@ -160,14 +174,15 @@ fn marks(connection: &Connection, site: &Site, credential: &DeliveredCredential)
             annotations.insert(list.into(), extra.keys().cloned().collect::<Vec<_>>().join(","));
         }
     }
-    Marks { labels, annotations }
+    Some(Marks { labels, annotations })
 }
 
-fn secret(target: &Target, marks: Marks, config: &DockerConfig) -> Secret {
+fn secret(key: &ObjectKey, mut marks: Marks, config: &DockerConfig) -> Secret {
+    marks.annotations.insert(NAMESPACE_ANNOTATION.into(), key.namespace.clone());
     Secret {
         metadata: ObjectMeta {
-            namespace: Some(target.key.namespace.clone()),
-            name: Some(target.key.name.clone()),
+            namespace: Some(key.namespace.clone()),
+            name: Some(key.name.clone()),
             labels: Some(marks.labels),
             annotations: Some(marks.annotations),
             ..ObjectMeta::default()
@@ -225,13 +240,22 @@ fn pointer(path: &[&str]) -> PointerBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::fixture::{connection, named, object, proven, site, target};
+    use crate::controller::fixture::{connection, named, object, one, proven, target};
 
-    fn update(plan: Plan) -> Value {
-        match plan.writes.into_iter().next() {
+    fn planned(connection: &Connection, revision: &str, state: &SecretState) -> Vec<PlannedWrite> {
+        let targets = one(connection, state.clone());
+        plan(connection, &proven(), &named(revision), &targets, |_, _| false).collect()
+    }
+
+    fn update(connection: &Connection, revision: &str, state: &SecretState) -> Value {
+        match planned(connection, revision, state).into_iter().next() {
             Some(PlannedWrite { write: Write::Update(patch), .. }) => serde_json::to_value(patch).unwrap(),
             Some(PlannedWrite { write: Write::Create(_), .. }) | None => panic!("not an update"),
         }
+    }
+
+    fn standing(connection: &Connection, state: &SecretState, revision: Option<&str>) -> Standing {
+        Pattern::new(connection, revision.map(named).as_ref()).standing("shop", state)
     }
 
     #[test]
@@ -240,10 +264,8 @@ mod tests {
             object["spec"]["secret"] = json!({"labels": {"team": "shop"}, "annotations": {"note": "x"}});
         }));
         for state in [SecretState::Absent, SecretState::Unknown] {
-            let plan = plan(&connection, &site(&connection), &proven(), &named("r1"), &state);
-            let PlannedWrite { key, write: Write::Create(secret), .. } = &plan.writes[0] else {
-                panic!("not a creation")
-            };
+            let plan = planned(&connection, "r1", &state);
+            let PlannedWrite { key, write: Write::Create(secret), .. } = &plan[0] else { panic!("not a creation") };
             assert_eq!(key.to_string(), "shop/images");
             let labels = secret.metadata.labels.clone().unwrap();
             assert_eq!((labels["team"].as_str(), labels[MANAGED_BY_LABEL].as_str()), ("shop", "regcred"));
@@ -259,8 +281,8 @@ mod tests {
     fn a_target_that_is_right_is_not_written() {
         let connection = connection(&object(|_| {}));
         let current = target(&connection, "r1");
-        assert_eq!(standing(&connection, &current, Some(&named("r1"))), Standing::Current);
-        assert!(plan(&connection, &site(&connection), &proven(), &named("r1"), &current).writes.is_empty());
+        assert_eq!(standing(&connection, &current, Some("r1")), Standing::Current);
+        assert!(planned(&connection, "r1", &current).is_empty());
         assert!(matches!(standing(&connection, &current, None), Standing::Outdated(_)));
     }
 
@@ -271,10 +293,7 @@ mod tests {
             [json!({"repositoryPrefix": "team"}), json!({"provider": {"generic": {"imageHost": "i.example"}}})]
         {
             let after = connection(&object(|object| json_patch::merge(&mut object["spec"], &change)));
-            assert!(
-                matches!(standing(&after, &target(&before, "r1"), Some(&named("r1"))), Standing::Outdated(_)),
-                "{change}"
-            );
+            assert!(matches!(standing(&after, &target(&before, "r1"), Some("r1")), Standing::Outdated(_)), "{change}");
         }
     }
 
@@ -283,7 +302,7 @@ mod tests {
         let before =
             connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"a/b": "1", "keep": "2"}})));
         let after = connection(&object(|object| object["spec"]["secret"] = json!({"labels": {"keep": "2"}})));
-        let patch = update(plan(&after, &site(&after), &proven(), &named("r2"), &target(&before, "r1")));
+        let patch = update(&after, "r2", &target(&before, "r1"));
         let operations: Vec<(String, String)> = patch
             .as_array()
             .unwrap()
@@ -307,14 +326,8 @@ mod tests {
         let connection = connection(&object(|_| {}));
         let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
         let mut wiped = SecretMeta { has_labels: false, touched_by_us: true, ..SecretMeta::clone(&meta) };
-        wiped.marks.labels.clear();
-        let patch = update(plan(
-            &connection,
-            &site(&connection),
-            &proven(),
-            &named("r1"),
-            &SecretState::Present(Arc::new(wiped)),
-        ));
+        Arc::make_mut(&mut wiped.marks).labels.clear();
+        let patch = update(&connection, "r1", &SecretState::Present(Arc::new(wiped)));
         assert_eq!(patch[3]["path"], "/metadata/labels");
         assert_eq!(patch[3]["value"][MANAGED_BY_LABEL], "regcred");
     }
@@ -336,13 +349,7 @@ mod tests {
         let connection = connection(&object(|_| {}));
         let SecretState::Present(meta) = target(&connection, "r1") else { panic!("absent") };
         let touched = SecretMeta { data_trusted: false, ..SecretMeta::clone(&meta) };
-        let patch = update(plan(
-            &connection,
-            &site(&connection),
-            &proven(),
-            &named("r1"),
-            &SecretState::Present(Arc::new(touched)),
-        ));
+        let patch = update(&connection, "r1", &SecretState::Present(Arc::new(touched)));
         assert_eq!(patch.as_array().unwrap().len(), 3, "{patch}");
     }
 }

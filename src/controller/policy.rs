@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::Standing;
 use crate::{
     api::{
         ConditionType, Reason,
@@ -44,6 +43,8 @@ pub struct Facts<'a> {
     pub delivery: &'a Delivery,
     /// The registry's host and the Secret's name, for messages.
     pub subject: (&'a str, &'a str),
+    /// Of a cluster's connection: in how many namespaces the Secret holds the credential, and in how many it should.
+    pub places: Option<(i32, i32)>,
     /// Something missing has been missing for longer than [`MISSING_BECOMES_STALLED`].
     pub missing_for_long: bool,
     /// The Ready condition as it was for this very spec.
@@ -57,27 +58,32 @@ pub enum Delivery {
     Current,
     /// It is not there or not current.
     Outstanding,
+    /// It cannot be written in single namespaces, mostly for this cause; in the others it holds the current credential.
+    Partial(Problem),
     /// It cannot be written.
     Impossible(Problem),
 }
 
-impl From<Standing> for Delivery {
-    fn from(standing: Standing) -> Self {
-        match standing {
-            Standing::Current => Self::Current,
-            Standing::Missing | Standing::Outdated(_) => Self::Outstanding,
-            Standing::Foreign(problem) => Self::Impossible(problem),
-        }
-    }
-}
-
 /// The conditions that tell the facts.
 pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
-    let Facts { problem, expired, verdict, delivery, subject: (host, secret), missing_for_long, ready_before } = facts;
-    let is_delivered = **delivery == Delivery::Current;
+    let Facts { problem, expired, verdict, delivery, subject: (host, secret), places, missing_for_long, ready_before } =
+        facts;
+    let is_delivered = matches!(delivery, Delivery::Current | Delivery::Partial(_));
+    let secret = match places {
+        None => format!("Secret {secret}"),
+        Some((current, desired)) => format!("Secret {secret} in {current} of {desired} namespaces"),
+    };
     let delivered = |otherwise: (Reason, String)| match (delivery, otherwise) {
+        (Delivery::Current, _) if matches!(places, Some((_, 0))) => {
+            let text = format!("{}: no namespace that exists is selected", Reason::SelectsNothing);
+            desired(ConditionType::Delivered, True, Reason::SelectsNothing, text)
+        }
         (Delivery::Current, _) => {
-            desired(ConditionType::Delivered, True, Reason::Delivered, format!("Secret {secret} holds the credential"))
+            desired(ConditionType::Delivered, True, Reason::Delivered, format!("{secret} holds the credential"))
+        }
+        (Delivery::Partial(problem), _) => {
+            let text = format!("{secret} holds the credential; {}", problem.message);
+            desired(ConditionType::Delivered, False, problem.reason, text)
         }
         (Delivery::Impossible(problem), _) => {
             desired(ConditionType::Delivered, False, problem.reason, problem.message.clone())
@@ -85,10 +91,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
         (Delivery::Outstanding, (reason, message)) => desired(ConditionType::Delivered, False, reason, message),
     };
     let not_delivered = |problem: &Problem| {
-        (
-            problem.reason,
-            format!("Secret {secret} does not hold a credential that may be delivered: {}", problem.message),
-        )
+        (problem.reason, format!("{secret} does not hold a credential that may be delivered: {}", problem.message))
     };
     let all = |ready: (ConditionStatus, Reason, &str),
                valid: (ConditionStatus, Reason, &str),
@@ -115,7 +118,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             return all(bad, bad, delivered, Some(ConditionType::Stalled));
         }
         if let Some(end) = expired {
-            let text = format!("{}; {message}", self::expired(secret, *end).message);
+            let text = format!("{}; {message}", self::expired(&secret, *end).message);
             let bad = (False, Reason::Expired, text.as_str());
             match reason.class() {
                 _ if problem.is_of_a_repository() => return all(bad, bad, delivered, Some(waits)),
@@ -143,7 +146,7 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
             Class::Wait if is_delivered && verdict.is_some_and(is_worth_keeping) => {
                 let proof = verdict.unwrap_or(Reason::Unverified);
                 let text = format!(
-                    "Secret {secret} holds the credential that {host} accepted last; it could not be tested again now"
+                    "{secret} holds the credential that {host} accepted last; it could not be tested again now"
                 );
                 all((True, proof, &text), (Unknown, reason, message), delivered, None)
             }
@@ -167,8 +170,11 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
                 None => all((False, Reason::Progressing, text), valid, delivered, Some(ConditionType::Reconciling)),
             }
         }
-        Delivery::Current => {
-            let text = format!("Secret {secret} holds a login for {host}");
+        Delivery::Current | Delivery::Partial(_) => {
+            let text = match places {
+                Some((_, 0)) => format!("{}: no namespace that exists is selected", Reason::SelectsNothing),
+                Some(_) | None => format!("{secret} holds a login for {host}"),
+            };
             let proof = verdict.unwrap_or(Reason::Unverified);
             let delivered = delivered((Reason::Delivered, String::new()));
             all((True, proof, &text), valid, delivered, None)
@@ -176,20 +182,25 @@ pub fn conditions(facts: &Facts<'_>) -> Vec<Desired> {
     }
 }
 
-/// The problem of a delivered credential whose end has come.
+/// The problem of a delivered credential whose end has come; `secret` is the Secret in words.
 pub fn expired(secret: &str, end: Timestamp) -> Problem {
-    Problem::new(Reason::Expired, format!("the credential in Secret {secret} expired at {end}"))
-        .hint(Reason::Expired.fix())
+    Problem::new(Reason::Expired, format!("the credential in {secret} expired at {end}")).hint(Reason::Expired.fix())
 }
 
 /// The conditions of a suspended connection whose delivered credential expired.
-pub fn expired_conditions(problem: &Problem, delivery: &Delivery, secret: &str) -> Vec<Desired> {
+pub fn expired_conditions(
+    problem: &Problem,
+    delivery: &Delivery,
+    secret: &str,
+    places: Option<(i32, i32)>,
+) -> Vec<Desired> {
     conditions(&Facts {
         problem: Some(problem),
         expired: None,
         verdict: None,
         delivery,
         subject: ("", secret),
+        places,
         missing_for_long: false,
         ready_before: None,
     })
@@ -281,6 +292,7 @@ mod tests {
             verdict,
             delivery: &delivery,
             subject: ("r.example", "images"),
+            places: None,
             missing_for_long: long,
             ready_before: was_ready.then(|| desired(ConditionType::Ready, True, Reason::LoginProven, "good".into())),
         })
@@ -445,6 +457,7 @@ mod tests {
                 verdict: Some(R::LoginProven),
                 delivery: &Delivery::Current,
                 subject: ("r.example", "images"),
+                places: None,
                 missing_for_long: long,
                 ready_before: None,
             });

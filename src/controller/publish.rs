@@ -1,8 +1,10 @@
 //! Writes what `report` says: the status if it differs, and the event that tells the change. IO.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation, TestOperation, jsonptr::PointerBuf};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -17,10 +19,17 @@ use super::{
     events,
     observe::Observed,
     report::{self, Outcome},
-    stored::Stored,
+    stored::{OfKind, Sent},
     validate::Connection,
 };
-use crate::api::{RegistryConnectionStatus, names::FIELD_MANAGER};
+use crate::{
+    api::{
+        ClusterRegistryConnection, ConditionType, Reason, RegistryConnection, RegistryConnectionStatus,
+        condition::{self, reason_of},
+        names::FIELD_MANAGER,
+    },
+    domain::reference::Kind,
+};
 
 /// Reports an outcome. `connection` is none if the spec makes no sense.
 ///
@@ -54,16 +63,61 @@ async fn record(
 ) -> Result<(), Error> {
     let object = &observed.object;
     let before = object.status.clone().unwrap_or_default();
-    if before == status {
+    observed.memory.is_untold = before != status && may_wait(context, observed, &before, &status);
+    if before == status || observed.memory.is_untold {
         return Ok(());
     }
-    write(context, &Subject { metadata: &object.metadata, before: &before }, &status, now).await?;
+    write(context, &Subject { kind: object.kind(), metadata: &object.metadata, before: &before }, &status, now).await?;
+    let told = Some(context.clock.uptime());
+    context.memories.update(observed.uid(), |memory| memory.told = told);
+    observed.memory.told = told;
     observed.recorded(status);
     Ok(())
 }
 
+/// How often it is told what became of single namespaces of a connection of the cluster.
+const COUNTS: Duration = Duration::from_secs(10);
+
+/// Whether a status says nothing new but how many targets there are and where they fail, and such was told a moment ago: a
+/// thousand new namespaces are not worth a thousand statuses, nor is a tenant who makes the Secret and deletes it again.
+fn may_wait(
+    context: &Context,
+    observed: &Observed,
+    before: &RegistryConnectionStatus,
+    after: &RegistryConnectionStatus,
+) -> bool {
+    let is_recent = observed.memory.told.is_some_and(|told| context.clock.uptime() < told.saturating_add(COUNTS));
+    is_recent && observed.object.kind() == Kind::Cluster && without_places(before) == without_places(after)
+}
+
+/// A status without what it says of single namespaces, as long as the light is green.
+fn without_places(status: &RegistryConnectionStatus) -> RegistryConnectionStatus {
+    let mut status = RegistryConnectionStatus { targets: None, ..status.clone() };
+    let is_ready = condition::is_true(&status.conditions, ConditionType::Ready);
+    for condition in &mut status.conditions {
+        condition.message.clear();
+        // That a delivery begins or ends is news.
+        if condition.type_ == ConditionType::Delivered.as_str() && reason_of(condition) != Some(Reason::Progressing) {
+            condition.status.clear();
+            condition.reason.clear();
+            condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+        }
+    }
+    if is_ready {
+        status.last_error = None;
+    }
+    status
+}
+
+/// When what was not told yet may be, as uptime.
+pub(super) fn next_telling(observed: &Observed) -> Option<Duration> {
+    observed.memory.told.filter(|_| observed.memory.is_untold).map(|told| told.saturating_add(COUNTS))
+}
+
 /// A connection that something is said of.
 pub(super) struct Subject<'a> {
+    /// Its kind.
+    pub(super) kind: Kind,
     /// Its metadata.
     pub(super) metadata: &'a ObjectMeta,
     /// Its status until now.
@@ -75,7 +129,7 @@ impl Subject<'_> {
     pub(super) async fn announce(&self, context: &Context, announcement: &Announcement, now: Timestamp) {
         tracing::info!(reason = %announcement.reason, note = announcement.note, "the connection changed");
         if let Err(error) =
-            context.events.publish(events::connection(self.metadata), "Reconcile", announcement, now).await
+            context.events.publish(events::connection(self.kind, self.metadata), "Reconcile", announcement, now).await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "failed to publish an event");
         }
@@ -93,14 +147,44 @@ pub(super) async fn write(
     status: &RegistryConnectionStatus,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Subject { metadata, before } = subject;
-    let (namespace, name) =
-        (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
-    let connections: Api<Stored> = Api::namespaced(context.client.clone(), namespace);
+    match subject.kind {
+        Kind::Namespaced => {
+            let namespace = subject.metadata.namespace.as_deref().unwrap_or_default();
+            write_to(
+                &Api::<Sent<RegistryConnection>>::namespaced(context.client.clone(), namespace),
+                context,
+                subject,
+                status,
+                now,
+            )
+            .await
+        }
+        Kind::Cluster => {
+            write_to(
+                &Api::<Sent<ClusterRegistryConnection>>::all(context.client.clone()),
+                context,
+                subject,
+                status,
+                now,
+            )
+            .await
+        }
+    }
+}
+
+async fn write_to<K: OfKind>(
+    connections: &Api<Sent<K>>,
+    context: &Context,
+    subject: &Subject<'_>,
+    status: &RegistryConnectionStatus,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Subject { metadata, before, .. } = subject;
+    let name = metadata.name.as_deref().unwrap_or_default();
     let patch = Patch::<()>::Json(status_patch(metadata.uid.as_deref().unwrap_or_default(), status));
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     match connections.patch_status(name, &parameters, &patch).await {
-        Ok(written) => context.index.put_connection(written),
+        Ok(written) => context.index.put_connection(written.stored),
         Err(kube::Error::Api(answer)) if answer.code == 404 => return Err(Error::Gone),
         // Another UID fails the test in the patch, and so may other things fail.
         Err(kube::Error::Api(answer)) if answer.is_invalid() => {

@@ -21,14 +21,14 @@ use super::{
     due::{Due, due, pausing_trouble},
     error::Error,
     mark::bring_policy,
-    memory::{Attempt, Trouble},
+    memory::Attempt,
     observe::{Observed, observe},
-    policy::Delivery,
     publish::{publish, publish_suspended},
     renew,
-    report::{Outcome, delivery_as_told},
+    report::Outcome,
     resolve::resolve,
     sweep::retire::retire,
+    tally,
     validate::{Connection, Site, validate},
     verify::{Verdict, verify},
     wake::{next_wake, wake_at_expiry},
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     api::{
-        Reason, RegistryConnection,
+        Declared, Reason,
         provider::{GivenBy, Way},
         status::{LastTest, ObservedInput},
     },
@@ -50,7 +50,7 @@ const CROWDED: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// [`Error`] if the API server did not answer as expected; trying again may help.
-pub async fn reconcile(object: Arc<RegistryConnection>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(object: Arc<Declared>, context: Arc<Context>) -> Result<Action, Error> {
     match bring_home(object, context).await {
         // Whoever took its place is shown by the watch.
         Err(Error::Gone) => Ok(Action::await_change()),
@@ -58,7 +58,7 @@ pub async fn reconcile(object: Arc<RegistryConnection>, context: Arc<Context>) -
     }
 }
 
-async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> Result<Action, Error> {
+async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Action, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
@@ -76,7 +76,7 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
             if observed.is_edited() {
                 context.metrics.met(problem.reason);
             }
-            let outcome = Outcome::unchanged(Some(problem), delivery_as_told(&observed));
+            let outcome = Outcome::unchanged(Some(problem), tally::as_told(&observed));
             publish(&context, &mut observed, None, &outcome, now).await?;
             bring_policy(&context, &observed).await?;
             return Ok(Action::await_change());
@@ -92,12 +92,13 @@ async fn bring_home(object: Arc<RegistryConnection>, context: Arc<Context>) -> R
     // What is revoked later counts from when this pass has come to its end.
     let now = if connection.api.is_some() { context.clock.now() } else { now };
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
-    if outcome.delivery == Delivery::Current {
-        retire(&context, &observed, &connection).await?;
+    let is_cut = retire(&context, &observed, &connection).await?;
+    if outcome.is_unfinished || is_cut {
+        return Ok(Action::requeue(Duration::ZERO));
     }
-    renew::revoke::revoke_replaced(&context, &mut observed, &connection, &outcome.delivery).await?;
+    renew::revoke::revoke_replaced(&context, &mut observed, &connection, &outcome.tally.delivery).await?;
     bring_policy(&context, &observed).await?;
-    Ok(next_wake(&context, &connection, &observed))
+    Ok(next_wake(&context, &connection, &observed, &outcome))
 }
 
 /// One pass over a connection that is valid and not suspended; none if it had better come back a little later.
@@ -165,14 +166,14 @@ async fn judge_and_deliver(
             context.memories.update(observed.uid(), |memory| {
                 (memory.judged, memory.attempt) = (inputs.clone(), None);
             });
-            let outcome = Outcome::unchanged(Some(*problem), delivery(connection, observed));
+            let outcome = Outcome::unchanged(Some(*problem), delivery(connection, observed, now));
             return Ok(Some(Outcome { judged: inputs, ..outcome }));
         }
         Err(provider::Error::Denied(problem) | provider::Error::Provider(problem)) => {
             acted_on_requests(context, observed);
             context.metrics.met(problem.reason);
-            context.failed(observed, None, Trouble::Credential((*problem).clone()), &problem, now);
-            return Ok(Some(Outcome::unchanged(Some(*problem), delivery(connection, observed))));
+            context.failed(observed, None, (*problem).clone(), &problem, now);
+            return Ok(Some(Outcome::unchanged(Some(*problem), delivery(connection, observed, now))));
         }
         Err(provider::Error::Api(error)) => return Err(Error::Read(ApiFailure::from(error))),
     };
@@ -193,7 +194,7 @@ async fn judge_and_deliver(
             if withdraw::is_due(connection, last) {
                 withdraw::withdraw(context, observed, connection, site, &refused).await?;
             }
-            let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
+            let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed, now));
             judged(context, observed, outcome, verified.test, &inputs)
         }
         Verdict::Unfit(problem, accepted_before) => {
@@ -212,7 +213,7 @@ async fn judge_and_deliver(
         }
     };
     if let (Some(doubt), Some(problem)) = (&verified.doubt, &outcome.problem) {
-        context.failed(observed, verified.unanswered, Trouble::Credential(problem.clone()), doubt, now);
+        context.failed(observed, verified.unanswered, problem.clone(), doubt, now);
     }
     Ok(Some(outcome))
 }

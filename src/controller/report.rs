@@ -6,12 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     due::{expires_at, is_ahead, next_refresh_at, pausing_trouble, settled_problem},
-    memory::Trouble,
     observe::Observed,
-    plan::standing,
     policy::{self, Delivery, Facts, MISSING_BECOMES_STALLED},
     request::Requested,
-    sighting::SecretState,
+    tally::{self, Tally, tally},
     validate::Connection,
 };
 use crate::{
@@ -19,23 +17,15 @@ use crate::{
         ConditionType, Reason, RegistryConnectionStatus,
         condition::{self, ConditionStatus, Desired, reason_of, transition},
         reason::Class,
-        status::{DeliveredCredential, LastTest, ObservedInput, TargetFailure, Targets},
+        status::{DeliveredCredential, LastTest, ObservedInput, Targets},
     },
     clock::whole_seconds,
+    domain::reference::Kind,
     problem::{Problem, shortened},
 };
 
 /// The longest status, in bytes: etcd keeps every version of it for a while, and every watcher gets each.
 pub(super) const MAX_STATUS: usize = 4 * 1024;
-
-/// How the target stands as far as the status tells: all that is known while the spec makes no sense.
-pub fn delivery_as_told(observed: &Observed) -> Delivery {
-    let was_delivered = condition::is_true(&observed.status.conditions, ConditionType::Delivered);
-    match &observed.target {
-        SecretState::Present(_) if was_delivered => Delivery::Current,
-        SecretState::Present(_) | SecretState::Absent | SecretState::Unknown => Delivery::Outstanding,
-    }
-}
 
 /// What a pass found out.
 pub struct Outcome {
@@ -47,26 +37,26 @@ pub struct Outcome {
     pub judged: Vec<ObservedInput>,
     /// The credential that the target holds or is about to hold; none if it stays as it was.
     pub credential: Option<DeliveredCredential>,
-    /// How the target stands.
-    pub delivery: Delivery,
+    /// How the targets stand.
+    pub tally: Tally,
+    /// There is more to write than fits into one pass.
+    pub is_unfinished: bool,
     /// The provider refused to issue a credential: a refresh came to its end without a test.
     pub is_refused: bool,
 }
 
 impl Outcome {
     /// A pass that changed nothing.
-    pub fn unchanged(problem: Option<Problem>, delivery: Delivery) -> Self {
-        Self { problem, test: None, judged: vec![], credential: None, delivery, is_refused: false }
+    pub fn unchanged(problem: Option<Problem>, tally: Tally) -> Self {
+        let (test, judged, credential) = (None, vec![], None);
+        Self { problem, test, judged, credential, tally, is_unfinished: false, is_refused: false }
     }
 
     /// A pass in which nothing was due: what was in the way still is.
     pub fn nothing_due(connection: &Connection, observed: &Observed, now: Timestamp) -> Self {
-        let delivery = Delivery::from(standing(connection, &observed.target, observed.status.credential.as_ref()));
-        match pausing_trouble(observed, now) {
-            Some(Trouble::Credential(problem)) => Self::unchanged(Some(problem), delivery),
-            Some(Trouble::Delivery(problem)) => Self::unchanged(None, Delivery::Impossible(problem)),
-            None => Self::unchanged(settled_problem(&observed.status), delivery),
-        }
+        let tally = tally(connection, observed, observed.status.credential.as_ref(), now);
+        let problem = pausing_trouble(observed, now).or_else(|| settled_problem(&observed.status));
+        Self::unchanged(problem, tally)
     }
 }
 
@@ -83,7 +73,7 @@ pub fn status(
         status.provider = Some(connection.provider.key().to_owned());
         let told = connection.site.as_ref().map(|site| site.endpoint.shown_host().to_string());
         status.registry_host = told.or(status.registry_host);
-        status.secret_name = Some(connection.target.key.name.clone());
+        status.secret_name = Some(connection.target.name.clone());
     }
     if let Some(test) = &outcome.test {
         // The test may be one that another connection made before.
@@ -104,28 +94,31 @@ pub fn status(
     if let Some(credential) = &outcome.credential {
         status.credential = Some(credential.clone());
     }
-    let delivery_problem = match &outcome.delivery {
-        Delivery::Impossible(problem) => Some(problem),
+    let Tally { delivery, targets } = &outcome.tally;
+    let delivery_problem = match delivery {
+        Delivery::Impossible(problem) | Delivery::Partial(problem) => Some(problem),
         Delivery::Current | Delivery::Outstanding => None,
     };
     let expired = expires_at(&status).filter(|end| *end <= now);
-    let problem = outcome.problem.clone().or_else(|| Some(policy::expired(&observed.target_key.name, expired?)));
+    let problem =
+        outcome.problem.clone().or_else(|| Some(policy::expired(&in_words(observed.targets.name()), expired?)));
     status.last_error = problem.as_ref().or(delivery_problem).map(Problem::to_last_error);
     // Whoever waits for the echo wants to read what came of it.
-    let is_under_way = problem.is_none() && outcome.delivery == Delivery::Outstanding;
+    let is_under_way = problem.is_none() && *delivery == Delivery::Outstanding;
     if !is_under_way {
         let Requested { refresh, test } = observed.requests.handled().clone();
         (status.last_handled_refresh_at, status.last_handled_test_at) = (refresh, test);
     }
     status.next_refresh_at = connection.and_then(|connection| next_refresh(connection, &status)).map(Time);
-    status.targets = Some(targets(observed, &outcome.delivery));
+    status.targets = Some(targets.clone());
 
     let facts = Facts {
         problem: problem.as_ref(),
         expired,
         verdict: status.last_test.as_ref().map(|test| test.verdict).filter(|verdict| verdict.is_verdict()),
-        delivery: &outcome.delivery,
-        subject: (status.registry_host.as_deref().unwrap_or("the registry"), &observed.target_key.name),
+        delivery,
+        subject: (status.registry_host.as_deref().unwrap_or("the registry"), observed.targets.name()),
+        places: places(observed, targets),
         missing_for_long: missing_since(&observed.status)
             .is_some_and(|since| is_ahead(since, now) || now.duration_since(since) >= MISSING_BECOMES_STALLED),
         // A spec that was not delivered yet is not ready, however good its predecessor was.
@@ -150,9 +143,11 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
         return settle(status, &observed.status, &policy::suspended_conditions(), observed.generation(), now);
     }
     if let Some(end) = expires_at(&status).filter(|end| *end <= now) {
-        let problem = policy::expired(&observed.target_key.name, end);
+        let problem = policy::expired(&in_words(observed.targets.name()), end);
         status.last_error = Some(problem.to_last_error());
-        let desired = policy::expired_conditions(&problem, &delivery_as_told(observed), &observed.target_key.name);
+        let Tally { delivery, targets } = tally::as_told(observed);
+        let (name, places) = (observed.targets.name(), places(observed, &targets));
+        let desired = policy::expired_conditions(&problem, &delivery, name, places);
         return settle(status, &observed.status, &desired, observed.generation(), now);
     }
     for condition in &mut status.conditions {
@@ -219,18 +214,15 @@ fn last_success(status: &RegistryConnectionStatus) -> Option<Time> {
     }
 }
 
-fn targets(observed: &Observed, delivery: &Delivery) -> Targets {
-    let failures = match delivery {
-        Delivery::Impossible(problem) => {
-            vec![TargetFailure { namespace: observed.target_key.namespace.clone(), reason: problem.reason }]
-        }
-        Delivery::Current | Delivery::Outstanding => vec![],
-    };
-    Targets {
-        desired: 1,
-        current: i32::from(*delivery == Delivery::Current),
-        failed: if failures.is_empty() { 0 } else { 1 },
-        failures,
+fn in_words(secret: &str) -> String {
+    format!("Secret {secret}")
+}
+
+/// In how many namespaces the Secret holds the credential, and in how many it should, if that is worth telling.
+fn places(observed: &Observed, targets: &Targets) -> Option<(i32, i32)> {
+    match observed.object.kind() {
+        Kind::Namespaced => None,
+        Kind::Cluster => Some((targets.current, targets.desired)),
     }
 }
 
@@ -279,7 +271,7 @@ mod tests {
         api::status::{Control, RepositoryVerdict, TestedRepository},
         controller::{
             announce::announcement,
-            fixture::{connection, delivered, minutes_later, named, observed},
+            fixture::{connection, delivered, minutes_later, named, observed, standing},
             sighting::SecretState,
         },
         problem::field,
@@ -287,7 +279,7 @@ mod tests {
     use serde_json::json;
 
     fn unchanged(problem: Option<Reason>, delivery: Delivery) -> Outcome {
-        Outcome::unchanged(problem.map(|reason| Problem::new(reason, "why")), delivery)
+        Outcome::unchanged(problem.map(|reason| Problem::new(reason, "why")), standing(delivery))
     }
 
     fn after(observed: &Observed, outcome: &Outcome, minutes: i64) -> RegistryConnectionStatus {
@@ -463,7 +455,7 @@ mod tests {
     #[test]
     fn the_status_stays_small_whatever_is_wrong() {
         let mut observed = observed(delivered(|object| object["metadata"]["name"] = "n".repeat(253).into()));
-        observed.target = SecretState::Absent;
+        observed.targets.learn("shop", SecretState::Absent);
         let fresh = observed.status.clone();
         let repository = TestedRepository { name: "r".repeat(100), verdict: RepositoryVerdict::RepositoryNotFound };
         let repositories = || vec![repository.clone(); 8];
@@ -488,7 +480,7 @@ mod tests {
             ],
             ..Outcome::unchanged(
                 Some(Problem::new(Reason::SecretMalformed, long).hint(long).at(field::TRUSTED_TOKEN_HOSTS)),
-                Delivery::Impossible(Problem::new(Reason::TargetConflict, long)),
+                standing(Delivery::Impossible(Problem::new(Reason::TargetConflict, long))),
             )
         };
         for length in (0..5000).step_by(37) {

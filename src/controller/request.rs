@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::api::{
-    RegistryConnection, RegistryConnectionStatus,
+    Declared, RegistryConnectionStatus,
     names::{REFRESH_REQUESTED_ANNOTATION, TEST_REQUESTED_ANNOTATION},
 };
 
@@ -22,7 +22,7 @@ pub struct Requested {
 
 impl Requested {
     /// What the annotations of a connection ask for.
-    pub fn by(connection: &RegistryConnection) -> Self {
+    pub fn by(connection: &Declared) -> Self {
         let value = |key: &str| connection.metadata.annotations.as_ref()?.get(key).map(|value| echo(value));
         Self { refresh: value(REFRESH_REQUESTED_ANNOTATION), test: value(TEST_REQUESTED_ANNOTATION) }
     }
@@ -42,7 +42,7 @@ pub struct Requests {
 
 impl Requests {
     /// Those of a connection: acted on is what its status or this process says so of.
-    pub fn of(connection: &RegistryConnection, status: &RegistryConnectionStatus, remembered: &Requested) -> Self {
+    pub fn of(connection: &Declared, status: &RegistryConnectionStatus, remembered: &Requested) -> Self {
         let asked = Requested::by(connection);
         let told = Requested::handled(status);
         let newest = |asked: &Option<String>, remembered: &Option<String>, told: Option<String>| {

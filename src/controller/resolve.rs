@@ -18,7 +18,7 @@ use crate::{
     domain::credential::Credential,
     net::Certificates,
     problem::Problem,
-    provider::{self, Error, Given, Io, authorities, secret_not_found, secret_ref_field},
+    provider::{self, Error, Given, authorities, secret_not_found, secret_ref_field},
 };
 
 /// A credential that was not judged yet, and all that is needed to judge it.
@@ -48,7 +48,7 @@ pub async fn resolve(
     observed: &Observed,
     now: Timestamp,
 ) -> Result<Resolved, Error> {
-    let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
+    let io = context.io(&connection.reference);
     if observed.source == SecretState::Absent {
         let source = connection.provider.source_secret();
         let problem = secret_not_found(secret_ref_field(&connection.provider), io.namespace(), &source.name);

@@ -1,7 +1,7 @@
 //! What is kept of a Secret's metadata: enough to know whose it is, whether it is current, and whether somebody touched
 //! it. Never its data.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -49,8 +49,10 @@ pub struct SecretMeta {
     pub uid: String,
     /// The resourceVersion.
     pub resource_version: String,
-    /// The labels and annotations that matter to us.
-    pub marks: Marks,
+    /// The labels and annotations that matter to us. Those of all targets of a connection are the same.
+    pub marks: Arc<Marks>,
+    /// The namespace that it was written for, as it says.
+    pub meant_for: Option<Box<str>>,
     /// False if the object has no labels at all, so that a patch must create the map.
     pub has_labels: bool,
     /// False if the object has no annotations at all.
@@ -108,7 +110,6 @@ impl SecretMeta {
                 annotations,
                 &[
                     CONNECTION_ANNOTATION,
-                    NAMESPACE_ANNOTATION,
                     REVISION_ANNOTATION,
                     CONFIG_KEY_ANNOTATION,
                     DELETION_POLICY_ANNOTATION,
@@ -125,7 +126,8 @@ impl SecretMeta {
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
-            marks,
+            marks: Arc::new(marks),
+            meant_for: annotations.and_then(|all| all.get(NAMESPACE_ANNOTATION)).map(|name| name.as_str().into()),
             has_labels: labels.is_some_and(|labels| !labels.is_empty()),
             has_annotations: annotations.is_some_and(|annotations| !annotations.is_empty()),
             touched_by_us: managers(metadata).any(|manager| manager == FIELD_MANAGER),
@@ -151,7 +153,7 @@ impl SecretMeta {
 
     /// Whose it is: label, connection in words and namespace must all agree. A missing label is forgiven where our entry
     /// in managedFields shows that we wrote the object.
-    pub fn ownership(&self, key: &ObjectKey, reference: &ConnectionReference) -> Ownership {
+    pub fn ownership(&self, namespace: &str, reference: &ConnectionReference) -> Ownership {
         let foreign = |clause: String| Ownership::Foreign(clause);
         let annotation = |key: &str| self.marks.annotations.get(key).map(String::as_str);
         let in_words = reference.to_string();
@@ -170,8 +172,8 @@ impl SecretMeta {
             Some(other) => return foreign(format!("belongs to {other:.300}")),
             None => return foreign("does not say which connection it belongs to".into()),
         }
-        match annotation(NAMESPACE_ANNOTATION) {
-            Some(namespace) if namespace == key.namespace => {}
+        match self.meant_for.as_deref() {
+            Some(meant) if meant == namespace => {}
             _ => return foreign("was written for another namespace and copied here".into()),
         }
         // What only a look at the whole shows comes last, so that a process that did not look says the same.
@@ -193,10 +195,10 @@ impl SecretMeta {
         let reference = ConnectionReference::parse(self.marks.annotations.get(CONNECTION_ANNOTATION)?)?;
         let is_sure = self.is_marked()
             && self.touched_by_us
-            && reference.namespace() == key.namespace
+            && reference.namespace().is_none_or(|namespace| namespace == key.namespace)
             && is_object_name(reference.name())
             && self.marks.labels.get(CONNECTION_LABEL) == Some(&reference.label_value())
-            && self.ownership(key, &reference) == Ownership::Ours;
+            && self.ownership(&key.namespace, &reference) == Ownership::Ours;
         is_sure.then_some(reference)
     }
 
@@ -297,7 +299,7 @@ mod tests {
     #[test]
     fn knows_its_own() {
         let meta = meta(|_| {});
-        assert_eq!(meta.ownership(&key(), &reference()), Ownership::Ours);
+        assert_eq!(meta.ownership("shop", &reference()), Ownership::Ours);
         assert_eq!(meta.marks.annotations[REVISION_ANNOTATION], "r1");
         assert!(meta.data_trusted && meta.is_marked());
     }
@@ -317,7 +319,7 @@ mod tests {
             }),
         ];
         for (name, change) in cases {
-            assert_ne!(meta(change).ownership(&key(), &reference()), Ownership::Ours, "{name}");
+            assert_ne!(meta(change).ownership("shop", &reference()), Ownership::Ours, "{name}");
         }
     }
 
@@ -415,7 +417,7 @@ mod tests {
     #[test]
     fn forgives_a_stripped_label_where_managed_fields_tell_the_writer() {
         let meta = meta(|m| m["labels"] = json!({}));
-        assert_eq!(meta.ownership(&key(), &reference()), Ownership::Ours);
+        assert_eq!(meta.ownership("shop", &reference()), Ownership::Ours);
     }
 
     #[test]
@@ -442,7 +444,7 @@ mod tests {
             let mut secret = change;
             secret["metadata"] = ours();
             let meta = SecretMeta::from_secret(&serde_json::from_value(secret).unwrap());
-            match meta.ownership(&key(), &reference()) {
+            match meta.ownership("shop", &reference()) {
                 Ownership::Foreign(text) => assert!(text.starts_with(clause), "{text}"),
                 Ownership::Ours => panic!("{clause}"),
             }

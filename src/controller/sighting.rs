@@ -16,7 +16,7 @@ pub enum SecretState {
 }
 
 /// Which form of a Secret was seen, to tell whether it is still the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sighting {
     /// Not looked at yet.
     Unknown,

@@ -147,11 +147,12 @@ pub const SITUATIONS: &[Situation] = &[
         fits: Some(|facts| {
             let proofs = [Reason::LoginProven, Reason::RepositoriesProven, Reason::Unverified];
             let is_proven = facts.verdict.is_some_and(|verdict| proofs.contains(&verdict));
-            class(facts) == Some(Class::Wait) && is_proven && *facts.delivery == Delivery::Current
+            let is_delivered = matches!(facts.delivery, Delivery::Current | Delivery::Partial(_));
+            class(facts) == Some(Class::Wait) && is_proven && is_delivered
         }),
         ready: Is(True, Why::LastProof),
         credentials_valid: Is(Unknown, Why::Cause),
-        delivered: Is(True, Why::Plain),
+        delivered: Same("as it is"),
         progress: Progress::Neither,
     },
     Situation {
@@ -170,6 +171,15 @@ pub const SITUATIONS: &[Situation] = &[
         credentials_valid: Same("as known"),
         delivered: Is(False, Why::Cause),
         progress: Progress::Stalled,
+    },
+    Situation {
+        name: "of a cluster's connection: the Secret cannot be written in some of the namespaces, more are selected than \
+               `maxTargets` allows, or a removal waits to be allowed",
+        fits: Some(|facts| matches!(facts.delivery, Delivery::Partial(_))),
+        ready: Is(True, Why::LastProof),
+        credentials_valid: Same("as known"),
+        delivered: Is(False, Why::Cause),
+        progress: Progress::Neither,
     },
     Situation {
         name: "a working login is being replaced",
@@ -294,7 +304,7 @@ mod tests {
 
     fn impossible(facts: &Facts<'_>) -> Option<Reason> {
         match facts.delivery {
-            Delivery::Impossible(problem) => Some(problem.reason),
+            Delivery::Impossible(problem) | Delivery::Partial(problem) => Some(problem.reason),
             Delivery::Current | Delivery::Outstanding => None,
         }
     }
@@ -353,6 +363,7 @@ mod tests {
             Delivery::Current,
             Delivery::Outstanding,
             Delivery::Impossible(Problem::new(Reason::TargetConflict, "taken")),
+            Delivery::Partial(Problem::new(Reason::TargetConflict, "taken")),
         ];
         let before = Desired { kind: ConditionType::Ready, status: True, reason: BEFORE, message: "good".into() };
         let mut hit = vec![0; SITUATIONS.len()];
@@ -369,7 +380,8 @@ mod tests {
                     ] {
                         let is_refused = *verdict == Some(Reason::InvalidCredentials);
                         // A refusal is always a problem too; and what is delivered was judged.
-                        if problem.is_none() && (is_refused || verdict.is_none() && *delivery == Delivery::Current) {
+                        let is_delivered = matches!(delivery, Delivery::Current | Delivery::Partial(_));
+                        if problem.is_none() && (is_refused || verdict.is_none() && is_delivered) {
                             continue;
                         }
                         // So is an end.
@@ -387,6 +399,7 @@ mod tests {
                             verdict: *verdict,
                             delivery,
                             subject: ("r.example", "images"),
+                            places: None,
                             missing_for_long,
                             ready_before,
                         };
@@ -414,6 +427,7 @@ mod tests {
             verdict: None,
             delivery: &Delivery::Outstanding,
             subject: ("r.example", "images"),
+            places: None,
             missing_for_long: false,
             ready_before: None,
         };

@@ -3,9 +3,9 @@
 //! An object may have been stored under an older, a newer or a looser schema. It exists all the same, and its user is to be
 //! told. Only metadata must be readable, and every API server sees to that.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::Resource;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
@@ -14,7 +14,10 @@ use super::{
     decode::{Misfit, decode},
     report::MAX_STATUS,
 };
-use crate::api::{RegistryConnection, RegistryConnectionStatus};
+use crate::{
+    api::{ClusterRegistryConnection, Declared, RegistryConnection, RegistryConnectionStatus, declared},
+    domain::reference::{ConnectionReference, Kind},
+};
 
 /// A status longer than this, in bytes, was not written by us, and must not be carried on.
 const TOO_LONG: usize = 2 * MAX_STATUS;
@@ -23,7 +26,7 @@ const TOO_LONG: usize = 2 * MAX_STATUS;
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// One to work on.
-    Readable(Arc<RegistryConnection>),
+    Readable(Arc<Declared>),
     /// One to report on.
     Unreadable(Arc<Unreadable>),
 }
@@ -31,6 +34,8 @@ pub enum Stored {
 /// A connection whose spec cannot be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable {
+    /// Its kind.
+    pub kind: Kind,
     /// Its metadata.
     pub metadata: ObjectMeta,
     /// What can be read of its status.
@@ -41,7 +46,7 @@ pub struct Unreadable {
 
 impl Stored {
     /// The connection, if it can be read.
-    pub fn readable(&self) -> Option<&Arc<RegistryConnection>> {
+    pub fn readable(&self) -> Option<&Arc<Declared>> {
         match self {
             Self::Readable(connection) => Some(connection),
             Self::Unreadable(_) => None,
@@ -55,30 +60,55 @@ impl Stored {
             Self::Unreadable(object) => object.status.as_ref(),
         }
     }
-}
 
-impl From<RegistryConnection> for Stored {
-    fn from(mut connection: RegistryConnection) -> Self {
-        connection.metadata.managed_fields = None;
-        Self::Readable(Arc::new(connection))
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Readable(connection) => connection.kind(),
+            Self::Unreadable(object) => object.kind,
+        }
     }
-}
 
-impl<'de> Deserialize<'de> for Stored {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Map::<String, Value>::deserialize(deserializer)?;
+    /// Kind, namespace and name.
+    pub fn reference(&self) -> ConnectionReference {
+        declared::reference(self.kind(), self.meta())
+    }
+
+    /// Its metadata.
+    pub fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Readable(connection) => &connection.metadata,
+            Self::Unreadable(object) => &object.metadata,
+        }
+    }
+
+    /// Reads an object of a kind. Its metadata must be readable, and every API server sees to that.
+    fn read(kind: Kind, mut object: Map<String, Value>) -> Result<Self, Misfit> {
         let mut metadata = object.remove("metadata").unwrap_or_default();
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.remove("managedFields");
         }
-        let metadata = decode("metadata", Some(&metadata));
-        let metadata = metadata.map_err(|misfit: Misfit| de::Error::custom(misfit.message))?;
+        let metadata = decode("metadata", Some(&metadata))?;
         let status = object.get("status").and_then(readable_status);
         let status = status.filter(|status| serde_json::to_vec(status).is_ok_and(|text| text.len() <= TOO_LONG));
-        Ok(match decode("spec", object.get("spec")) {
-            Ok(spec) => Self::Readable(Arc::new(RegistryConnection { metadata, spec, status })),
-            Err(misfit) => Self::Unreadable(Arc::new(Unreadable { metadata, status, misfit })),
+        let spec = object.get("spec");
+        // The body and the selection stand side by side in one map.
+        let selection = match kind {
+            Kind::Namespaced => Ok(None),
+            Kind::Cluster => decode("spec", spec).map(Some),
+        };
+        let both = decode("spec", spec).and_then(|body| Ok((body, selection?)));
+        Ok(match both {
+            Ok((spec, selection)) => Self::Readable(Arc::new(Declared { metadata, spec, selection, status })),
+            Err(misfit) => Self::Unreadable(Arc::new(Unreadable { kind, metadata, status, misfit })),
         })
+    }
+}
+
+impl From<Declared> for Stored {
+    fn from(mut connection: Declared) -> Self {
+        connection.metadata.managed_fields = None;
+        Self::Readable(Arc::new(connection))
     }
 }
 
@@ -98,9 +128,10 @@ fn readable_status(value: &Value) -> Option<RegistryConnectionStatus> {
     Some(RegistryConnectionStatus { observed_generation: None, ..status })
 }
 
+/// For the run loop, which tells connections of both kinds apart by their namespace: those of a cluster have none.
 impl Resource for Stored {
     type DynamicType = ();
-    type Scope = <RegistryConnection as Resource>::Scope;
+    type Scope = NamespaceResourceScope;
 
     fn kind(_: &()) -> Cow<'_, str> {
         RegistryConnection::kind(&())
@@ -119,10 +150,7 @@ impl Resource for Stored {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        match self {
-            Self::Readable(connection) => &connection.metadata,
-            Self::Unreadable(object) => &object.metadata,
-        }
+        Self::meta(self)
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
@@ -133,16 +161,84 @@ impl Resource for Stored {
     }
 }
 
+/// A type of the API that is one of the kinds of connections.
+pub trait OfKind: Resource<DynamicType = ()> + Send + Sync + 'static {
+    /// Which.
+    const KIND: Kind;
+}
+
+impl OfKind for RegistryConnection {
+    const KIND: Kind = Kind::Namespaced;
+}
+
+impl OfKind for ClusterRegistryConnection {
+    const KIND: Kind = Kind::Cluster;
+}
+
+/// A connection of one kind as the API server sends it.
+pub struct Sent<K> {
+    /// What is kept of it.
+    pub stored: Stored,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Clone for Sent<K> {
+    fn clone(&self) -> Self {
+        Self { stored: self.stored.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> std::fmt::Debug for Sent<K> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.stored.fmt(formatter)
+    }
+}
+
+impl<'de, K: OfKind> Deserialize<'de> for Sent<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Stored::read(K::KIND, Map::deserialize(deserializer)?);
+        let stored = stored.map_err(|misfit| de::Error::custom(misfit.message))?;
+        Ok(Self { stored, kind: PhantomData })
+    }
+}
+
+impl<K: OfKind> Resource for Sent<K> {
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        K::kind(&())
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        K::group(&())
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        K::version(&())
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        K::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.stored.meta()
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.stored.meta_mut()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::fixture::delivered;
+    use crate::controller::fixture::{self, delivered, delivered_json};
     use serde_json::json;
 
     fn stored(change: impl FnOnce(&mut Value)) -> Stored {
-        let mut object = serde_json::to_value(delivered(|_| {})).unwrap();
-        change(&mut object);
-        serde_json::from_value(object).unwrap()
+        fixture::stored(delivered_json(change))
     }
 
     #[test]

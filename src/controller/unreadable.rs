@@ -20,6 +20,7 @@ use crate::{
         status::{LastError, Targets},
     },
     clock::whole_seconds,
+    domain::reference::Kind,
     problem::Problem,
 };
 
@@ -37,12 +38,17 @@ pub async fn tell(object: &Unreadable, context: &Context) -> Result<Action, Erro
     }
     let now = context.clock.now();
     let before = object.status.clone().unwrap_or_default();
-    let delivered = mapper::delivered(object).map_or(SecretState::Absent, |key| context.index.secret(&key));
+    let delivered = match mapper::delivered(object) {
+        Some(key) => context.index.secret(&key),
+        // Nobody looks into all namespaces for one that cannot be read.
+        None if object.kind == Kind::Cluster => SecretState::Unknown,
+        None => SecretState::Absent,
+    };
     let after = status(object, &delivered, now);
     if before == after {
         return Ok(Action::await_change());
     }
-    let subject = Subject { metadata: &object.metadata, before: &before };
+    let subject = Subject { kind: object.kind, metadata: &object.metadata, before: &before };
     match write(context, &subject, &after, now).await {
         Ok(()) | Err(Error::Gone) => Ok(Action::await_change()),
         Err(error) => Err(error),
@@ -69,8 +75,16 @@ fn status(object: &Unreadable, delivered: &SecretState, now: Timestamp) -> Regis
     }
     status.last_error = Some(LastError { field: Some(object.misfit.field.clone()), ..problem.to_last_error() });
     status.next_refresh_at = None;
-    status.targets =
-        Some(Targets { desired: 1, current: i32::from(delivery == Delivery::Current), ..Targets::default() });
+    match object.kind {
+        Kind::Namespaced => {
+            let current = i32::from(delivery == Delivery::Current);
+            status.targets = Some(Targets { desired: 1, current, ..Targets::default() });
+        }
+        // They are not looked after, so what was counted last stands.
+        Kind::Cluster => {}
+    }
+    let places = status.targets.as_ref().filter(|_| object.kind == Kind::Cluster);
+    let places = places.map(|targets| (targets.current, targets.desired));
     let secret = before.secret_name.as_deref().or(object.metadata.name.as_deref());
     let desired = policy::conditions(&Facts {
         problem: Some(&problem),
@@ -78,6 +92,7 @@ fn status(object: &Unreadable, delivered: &SecretState, now: Timestamp) -> Regis
         verdict: None,
         delivery: &delivery,
         subject: (before.registry_host.as_deref().unwrap_or("the registry"), secret.unwrap_or_default()),
+        places,
         missing_for_long: false,
         ready_before: None,
     });
@@ -98,7 +113,7 @@ mod tests {
     fn unreadable() -> Unreadable {
         let before = delivered(|object| object["metadata"]["generation"] = 2.into());
         let misfit = Misfit { field: "spec.provider".into(), message: "spec.provider is missing".into() };
-        Unreadable { metadata: before.metadata, status: before.status, misfit }
+        Unreadable { kind: Kind::Namespaced, metadata: before.metadata, status: before.status, misfit }
     }
 
     fn told(status: &RegistryConnectionStatus) -> Vec<String> {

@@ -7,11 +7,13 @@ use kube::runtime::controller::Action;
 use super::{
     Context,
     due::{expires_at, next_refresh_at},
-    memory::{Attempt, Trouble},
+    memory::Attempt,
     observe::Observed,
+    plan::{Pattern, Standing},
     policy::MISSING_BECOMES_STALLED,
+    publish::next_telling,
     renew,
-    report::missing_since,
+    report::{Outcome, missing_since},
     secret_meta::ObjectKey,
     sweep::retire,
     validate::Connection,
@@ -28,29 +30,38 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(10 * 60);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The earliest of: the next try, the next test, the moment a missing thing counts as stalled or the credential expires, the
-/// next look at a Secret that another one took the place of, the next revocation.
-pub fn next_wake(context: &Context, connection: &Connection, observed: &Observed) -> Action {
+/// next look at a Secret that another one took the place of, the next revocation, the time to tell what can wait.
+pub fn next_wake(context: &Context, connection: &Connection, observed: &Observed, outcome: &Outcome) -> Action {
     let (status, uid) = (&observed.status, observed.uid());
     let test = next_refresh_at(connection, status, context.clock.started(), context.clock.now());
     let test = match context.memories.recall(uid).attempt {
         // While no verdict can be had, the next try is the next test.
-        Some(Attempt { not_before, trouble: Trouble::Credential(_), .. }) => Some(not_before),
-        Some(Attempt { not_before, trouble: Trouble::Delivery(_), .. }) => test.into_iter().chain([not_before]).min(),
+        Some(Attempt { not_before, .. }) => Some(not_before),
         None => test,
     };
+    // What was denied is tried again as long as there is a credential to write.
+    let pattern = Pattern::new(connection, status.credential.as_ref());
+    let is_wanted = |namespace: &str| {
+        let standing = observed.targets.state(namespace).map(|state| pattern.standing(namespace, state));
+        matches!(standing, Some(Standing::Missing | Standing::Outdated(_)))
+    };
+    let denials = context.memories.recall(uid).denials;
+    let denials = denials.iter().filter(|(namespace, _)| outcome.problem.is_none() && is_wanted(namespace));
+    let denials = denials.map(|(_, denial)| denial.not_before).min();
     let stalls = missing_since(status)
         .filter(|_| condition::is_true(&status.conditions, ConditionType::Reconciling))
         .and_then(|since| since.checked_add(MISSING_BECOMES_STALLED).ok());
     let expires = expires_at(status).filter(|time| *time > context.clock.now());
     // Whether it really is expired is worth another look, which costs nothing: a clock may have been wrong.
     let doubts = status.last_error.as_ref().filter(|error| error.code == Reason::Expired).map(|_| LOOK_AT_CLOCK);
-    let waits = test.into_iter().chain(stalls).chain(expires).map(|time| context.clock.wait_until(time));
+    let waits = test.into_iter().chain(denials).chain(stalls).chain(expires).map(|time| context.clock.wait_until(time));
     let ledger = ObjectKey::of_ledger(&context.namespace, &connection.reference);
-    let retires = retire::next(context, connection).map(|time| context.clock.wait_until_uptime(time));
+    let retires = retire::next(context, connection, observed).map(|time| context.clock.wait_until_uptime(time));
     let revokes = renew::due::revocation(&context.index.secret(&ledger), status, context.revocation_grace);
     let rests = context.memories.recall(uid).revocation.map(|last| last.not_before);
     let revokes = revokes.map(|time| context.clock.wait_until(rests.map_or(time, |rest| rest.max(time))));
-    wake_after(waits.chain(retires).chain(doubts).chain(revokes).min())
+    let tells = next_telling(observed).map(|time| context.clock.wait_until_uptime(time));
+    wake_after(waits.chain(retires).chain(doubts).chain(revokes).chain(tells).min())
 }
 
 /// The moment at which the delivered credential expires, which is told even of a suspended connection.

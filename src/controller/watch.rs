@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::ExponentialBuilder;
-use futures::{Stream, StreamExt, channel::oneshot, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use futures::{Stream, StreamExt, channel::oneshot, future, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
     Api, Client, Resource,
     core::PartialObjectMeta,
@@ -19,7 +19,15 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Context, mapper::Wake, stored::Stored};
+use super::{
+    Context,
+    mapper::Wake,
+    stored::{OfKind, Sent, Stored},
+};
+use crate::{
+    api::{ClusterRegistryConnection, RegistryConnection},
+    domain::reference::Kind,
+};
 
 /// The longest pause between tries of a watch. Short enough that a CRD installed late is noticed soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -32,50 +40,87 @@ const FORGETS_FAILURES_AFTER: Duration = Duration::from_secs(120);
 
 /// The connections to look at, as the cluster changes. Ends only when dropped.
 pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
-    let (listed, first_list) = oneshot::channel();
-    let mut listed = Some(listed);
-    let connections = {
-        let context = Arc::clone(&context);
-        follow::<Stored>(context.client.clone(), "connections").map(move |event| {
-            let Some(event) = event else { return stream::iter(vec![]) };
-            let is_listed = matches!(event, Event::InitDone);
-            let wakes = take_in(&context, event);
-            if let Some(listed) = listed.take_if(|_| is_listed) {
-                // The other side is gone only when the whole stream is.
-                let _ = listed.send(());
-            }
-            stream::iter(wakes)
-        })
-    };
+    let (namespaced, first) = connections::<RegistryConnection>(Arc::clone(&context), "registryconnections");
+    let (cluster, second) =
+        connections::<ClusterRegistryConnection>(Arc::clone(&context), "clusterregistryconnections");
     let others = async move {
-        // An error means that the other stream was dropped, and this one with it.
-        let _ = first_list.await;
+        // An error means that the other streams were dropped, and this one with them.
+        let _ = future::join(first, second).await;
         let secrets = {
             let context = Arc::clone(&context);
             follow::<PartialObjectMeta<Secret>>(context.client.clone(), "secrets")
                 .map(move |event| stream::iter(event.map_or_else(Vec::new, |event| context.index.apply_secret(event))))
         };
-        let config_maps =
+        let config_maps = {
+            let context = Arc::clone(&context);
             follow::<PartialObjectMeta<ConfigMap>>(context.client.clone(), "configmaps").map(move |event| {
                 stream::iter(match event {
                     Some(event) => context.index.apply_config_map(event),
                     None => context.index.config_maps_unavailable(),
                 })
+            })
+        };
+        let namespaces =
+            follow::<PartialObjectMeta<Namespace>>(context.client.clone(), "namespaces").map(move |event| {
+                stream::iter(match event {
+                    Some(event) => context.index.apply_namespace(event),
+                    None => context.index.namespaces_unavailable(),
+                })
             });
-        stream::select(secrets, config_maps)
+        stream::select(stream::select(secrets, config_maps), namespaces)
     };
+    let connections = stream::select(namespaced, cluster);
     stream::select(connections.flatten(), stream::once(others).flatten().flatten())
 }
 
-/// Takes in an event of the watch on connections; returns who should be looked at. Nothing is kept of those that are gone.
-fn take_in(context: &Context, event: Event<Stored>) -> Vec<Wake> {
+/// Follows the connections of a kind. What is returned beside the stream completes once nobody has to wait for its list: that of
+/// a cluster's may not be installed.
+fn connections<K: OfKind>(
+    context: Arc<Context>,
+    what: &'static str,
+) -> (impl Stream<Item = stream::Iter<std::vec::IntoIter<Wake>>> + Send, oneshot::Receiver<()>)
+where
+    Sent<K>: Send,
+{
+    let (listed, first_list) = oneshot::channel();
+    let mut listed = Some(listed);
+    let wakes = follow::<Sent<K>>(context.client.clone(), what).map(move |event| {
+        let is_answered = match (&event, K::KIND) {
+            (Some(Event::InitDone), _) | (None, Kind::Cluster) => true,
+            (Some(Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_)) | None, _) => false,
+        };
+        let wakes = match event {
+            Some(event) => take_in(&context, K::KIND, stored(event)),
+            None => context.index.connections_unavailable(K::KIND),
+        };
+        if let Some(listed) = listed.take_if(|_| is_answered) {
+            // The other side is gone only when the whole stream is.
+            let _ = listed.send(());
+        }
+        stream::iter(wakes)
+    });
+    (wakes, first_list)
+}
+
+fn stored<K>(event: Event<Sent<K>>) -> Event<Stored> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(sent) => Event::InitApply(sent.stored),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(sent) => Event::Apply(sent.stored),
+        Event::Delete(sent) => Event::Delete(sent.stored),
+    }
+}
+
+/// Takes in an event of a watch on connections; returns who should be looked at. Nothing is kept of those that are gone.
+fn take_in(context: &Context, kind: Kind, event: Event<Stored>) -> Vec<Wake> {
     // Whom the event, or a list without them, may say to be gone.
     let doubtful = match &event {
-        Event::Delete(gone) => vec![gone.meta().clone()],
-        Event::InitDone => context.index.store().state().iter().map(|known| known.meta().clone()).collect(),
+        Event::Delete(gone) => vec![Arc::new(gone.clone())],
+        Event::InitDone => context.index.store().state(),
         Event::Init | Event::InitApply(_) | Event::Apply(_) => vec![],
     };
-    let wakes = context.index.apply_connection(event);
+    let wakes = context.index.apply_connection(kind, event);
     doubtful.iter().for_each(|connection| context.forget_if_gone(connection));
     wakes
 }
@@ -194,7 +239,7 @@ mod tests {
         let list = |names: &[&str]| {
             let objects = names.iter().map(|name| Event::InitApply(stored(name)));
             for event in [Event::Init].into_iter().chain(objects).chain([Event::InitDone]) {
-                take_in(&context, event);
+                take_in(&context, Kind::Namespaced, event);
             }
         };
         list(&["stays", "deleted", "lost"]);
@@ -202,11 +247,11 @@ mod tests {
             context.memories.update(name, |memory| memory.cut_short = 3);
         };
         ["stays", "deleted", "lost"].into_iter().for_each(work_on);
-        take_in(&context, Event::Delete(stored("deleted")));
+        take_in(&context, Kind::Namespaced, Event::Delete(stored("deleted")));
         list(&["stays"]);
         // A pass over it was still under way.
         work_on("deleted");
-        context.forget_if_gone(stored("deleted").meta());
+        context.forget_if_gone(&stored("deleted"));
         for (name, kept) in [("stays", true), ("deleted", false), ("lost", false)] {
             assert_eq!(context.memories.recall(name).cut_short == 3, kept, "{name}");
         }

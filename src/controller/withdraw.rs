@@ -1,5 +1,8 @@
 //! Takes back what was delivered, where the user wants that of a login that the registry refuses for good.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 
 use super::{
@@ -7,7 +10,7 @@ use super::{
     due::{PAUSE_AFTER_REFUSAL, settled_problem},
     error::Error,
     observe::Observed,
-    plan::{Standing, standing},
+    plan::{Pattern, Standing},
     remove::{Removed, remove},
     secret_meta::{Ownership, SecretMeta},
     sighting::SecretState,
@@ -18,7 +21,10 @@ use crate::{
     domain::{credential::Credential, docker_config::DockerConfig},
 };
 
-/// Whether the delivered Secret has to go: the registry refused one login twice, with the pause after a refusal in between,
+/// How many Secrets are looked at and removed at the same time.
+const CONCURRENCY: usize = 32;
+
+/// Whether the delivered Secrets have to go: the registry refused one login twice, with the pause after a refusal in between,
 /// so that a passing fault of a registry takes nothing away.
 pub fn is_due(connection: &Connection, last: Option<&LastTest>) -> bool {
     let is_refused_for_good = last.is_some_and(|test| {
@@ -28,20 +34,28 @@ pub fn is_due(connection: &Connection, last: Option<&LastTest>) -> bool {
     is_refused_for_good && connection.on_rejected == OnRejected::Remove
 }
 
-/// Whether the delivered Secret still has to go, and nothing is known that speaks against it.
+/// Whether a delivered Secret still has to go, and nothing is known that speaks against it.
 pub fn is_outstanding(connection: &Connection, observed: &Observed) -> bool {
     let refused = settled_problem(&observed.status).is_some_and(|problem| problem.reason == Reason::InvalidCredentials);
-    let is_there = match standing(connection, &observed.target, observed.status.credential.as_ref()) {
+    refused
+        && is_due(connection, observed.status.last_test.as_ref())
+        && doubtful(connection, observed)
+            .iter()
+            .any(|(namespace, state)| observed.memory.spared.get(namespace) != Some(&state.sighting()))
+}
+
+/// The targets of ours that are there, by namespace.
+fn doubtful(connection: &Connection, observed: &Observed) -> Vec<(Arc<str>, SecretState)> {
+    let pattern = Pattern::new(connection, observed.status.credential.as_ref());
+    let is_ours = |namespace: &str, state: &SecretState| match pattern.standing(namespace, state) {
         Standing::Current | Standing::Outdated(_) => true,
         Standing::Missing | Standing::Foreign(_) => false,
     };
-    refused
-        && is_there
-        && is_due(connection, observed.status.last_test.as_ref())
-        && observed.memory.spared != Some(observed.target.sighting())
+    let ours = observed.targets.iter().filter(|(namespace, state)| is_ours(namespace, state));
+    ours.map(|(namespace, state)| (Arc::clone(namespace), state.clone())).collect()
 }
 
-/// Removes the target, if it holds the very login that was refused. What holds an earlier one stays: nobody refused that.
+/// Removes the targets that hold the very login that was refused. What holds an earlier one stays: nobody refused that.
 ///
 /// # Errors
 /// [`Error::Write`] if the API server did not answer as expected; trying again may help.
@@ -52,45 +66,52 @@ pub async fn withdraw(
     site: &Site,
     refused: &Credential,
 ) -> Result<(), Error> {
-    match standing(connection, &observed.target, observed.status.credential.as_ref()) {
-        Standing::Missing | Standing::Foreign(_) => return Ok(()),
-        Standing::Current | Standing::Outdated(_) => {}
+    let doubtful = doubtful(connection, observed);
+    let (targets, config) = (&observed.targets, DockerConfig::new(&site.config_key, refused));
+    let config = &config;
+    let removals = doubtful.into_iter().map(|(namespace, state)| async move {
+        let key = targets.key(&namespace);
+        let _turn = context.pace.turn().await;
+        let removed = remove(&context.client, &context.metrics, &key, |secret| {
+            match SecretMeta::from_secret(secret).ownership(&namespace, &connection.reference) {
+                Ownership::Foreign(clause) => Err(clause),
+                Ownership::Ours if holds(secret, config) => Ok(()),
+                Ownership::Ours => Err("holds another login than the one that is refused".to_owned()),
+            }
+        });
+        removed.await.map(|removed| (namespace, key, state, removed))
+    });
+    let removals: Vec<_> = stream::iter(removals.collect::<Vec<_>>())
+        .buffer_unordered(CONCURRENCY)
+        .try_collect()
+        .await
+        .map_err(Error::Write)?;
+    let mut spared = BTreeMap::new();
+    for (namespace, key, state, removed) in removals {
+        match removed {
+            Removed::Now => {
+                tracing::info!(secret = %key, "removed, because the registry refused its login twice (onRejected: Remove)");
+                observed.targets.learn(&namespace, SecretState::Absent);
+            }
+            Removed::Before => observed.targets.learn(&namespace, SecretState::Absent),
+            Removed::Denied => {
+                spared.insert(namespace, state.sighting());
+                tracing::warn!(secret = %key, "the API server refused to let the operator remove it (onRejected: Remove)");
+            }
+            Removed::Spared(clause) => {
+                spared.insert(namespace, state.sighting());
+                tracing::info!(secret = %key, clause, "not removed (onRejected: Remove)");
+            }
+            // The watch brings us back.
+            Removed::Changed | Removed::Ending => {}
+        }
     }
-    let key = &connection.target.key;
-    let may_go = |secret: &Secret| match SecretMeta::from_secret(secret).ownership(key, &connection.reference) {
-        Ownership::Foreign(clause) => Err(clause),
-        Ownership::Ours if holds(secret, site, refused) => Ok(()),
-        Ownership::Ours => Err("holds another login than the one that is refused".to_owned()),
-    };
-    match remove(&context.client, &context.metrics, key, may_go).await.map_err(Error::Write)? {
-        Removed::Now => {
-            tracing::info!(secret = %key, "removed, because the registry refused its login twice (onRejected: Remove)");
-            observed.target = SecretState::Absent;
-        }
-        Removed::Before => observed.target = SecretState::Absent,
-        Removed::Denied => {
-            spare(context, observed);
-            tracing::warn!(secret = %key, "the API server refused to let the operator remove it (onRejected: Remove)");
-        }
-        Removed::Spared(clause) => {
-            spare(context, observed);
-            tracing::info!(secret = %key, clause, "not removed (onRejected: Remove)");
-        }
-        // The watch brings us back.
-        Removed::Changed | Removed::Ending => {}
-    }
+    context.memories.update(observed.uid(), |memory| memory.spared = Arc::new(spared));
     Ok(())
 }
 
-/// Takes note that the target stays as it is.
-fn spare(context: &Context, observed: &Observed) {
-    let target = observed.target.sighting();
-    context.memories.update(observed.uid(), |memory| memory.spared = Some(target));
-}
-
-/// Whether a Secret holds this login, as it would be delivered.
-fn holds(secret: &Secret, site: &Site, credential: &Credential) -> bool {
-    let config = DockerConfig::new(&site.config_key, credential);
+/// Whether a Secret holds exactly this.
+fn holds(secret: &Secret, config: &DockerConfig) -> bool {
     let held = secret.data.as_ref().and_then(|data| data.get(DOCKER_CONFIG_JSON_KEY));
     held.is_some_and(|held| held.0 == config.expose())
 }
@@ -99,7 +120,7 @@ fn holds(secret: &Secret, site: &Site, credential: &Credential) -> bool {
 mod tests {
     use super::*;
     use crate::controller::{
-        fixture::{connection, delivered, minutes_later, named, site},
+        fixture::{connection, delivered, minutes_later, named, one, site},
         plan::{Write, plan},
         verify::Proven,
     };
@@ -138,11 +159,12 @@ mod tests {
         let connection = connection(&delivered(|_| {}));
         let login = |password: &str| Credential::new("user".into(), password.into()).unwrap();
         let proven = Proven::for_test(login("refused"));
-        let site = site(&connection);
-        let plan = plan(&connection, &site, &proven, &named("r1"), &SecretState::Absent);
-        let Write::Create(secret) = &plan.writes[0].write else { panic!("not a creation") };
-        assert!(holds(secret, &site, &login("refused")));
-        assert!(!holds(secret, &site, &login("the last good one")));
-        assert!(!holds(&Secret::default(), &site, &login("refused")));
+        let (site, targets) = (site(&connection), one(&connection, SecretState::Absent));
+        let mut plan = plan(&connection, &proven, &named("r1"), &targets, |_, _| false);
+        let Some(Write::Create(secret)) = plan.next().map(|planned| planned.write) else { panic!("not a creation") };
+        let config = |password: &str| DockerConfig::new(&site.config_key, &login(password));
+        assert!(holds(&secret, &config("refused")));
+        assert!(!holds(&secret, &config("the last good one")));
+        assert!(!holds(&Secret::default(), &config("refused")));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod credential;
 pub mod docker_config;
+pub mod glob;
 pub mod host;
 pub mod image;
 pub mod ledger;

@@ -1,36 +1,81 @@
 //! Which connection something belongs to. Ownership goes by this reference, not by UID, so that a connection made anew
-//! takes its Secret over.
+//! takes its Secrets over.
 
 use sha2::{Digest, Sha256};
 
-/// The kind of all connections, so far.
-const KIND: &str = "RegistryConnection";
+/// The kinds of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `RegistryConnection`: in a namespace, for that namespace.
+    Namespaced,
+    /// `ClusterRegistryConnection`: for many namespaces.
+    Cluster,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Namespaced, Self::Cluster];
+
+    /// The name of the kind in manifests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespaced => "RegistryConnection",
+            Self::Cluster => "ClusterRegistryConnection",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
 
 /// Kind, namespace and name of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionReference {
-    namespace: String,
+    /// None of a cluster's connection.
+    namespace: Option<String>,
     name: String,
 }
 
 impl ConnectionReference {
     /// The reference of a `RegistryConnection`.
     pub fn namespaced(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self { namespace: Some(namespace.into()), name: name.into() }
+    }
+
+    /// The reference of a `ClusterRegistryConnection`.
+    pub fn cluster(name: impl Into<String>) -> Self {
+        Self { namespace: None, name: name.into() }
     }
 
     /// Reads the reference in words. What it names are not checked to be names.
     pub fn parse(words: &str) -> Option<Self> {
         let mut parts = words.split('/');
-        match (parts.next()?, parts.next()?, parts.next()?, parts.next()) {
-            (KIND, namespace, name, None) => Some(Self::namespaced(namespace, name)),
+        match (Kind::parse(parts.next()?)?, parts.next()?, parts.next(), parts.next()) {
+            (Kind::Namespaced, namespace, Some(name), None) => Some(Self::namespaced(namespace, name)),
+            (Kind::Cluster, name, None, None) => Some(Self::cluster(name)),
             _ => None,
         }
     }
 
-    /// The connection's namespace.
-    pub fn namespace(&self) -> &str {
-        &self.namespace
+    /// The connection's kind.
+    pub fn kind(&self) -> Kind {
+        match self.namespace {
+            Some(_) => Kind::Namespaced,
+            None => Kind::Cluster,
+        }
+    }
+
+    /// The connection's namespace; none of a cluster's connection.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
     }
 
     /// The connection's name.
@@ -46,10 +91,14 @@ impl ConnectionReference {
     }
 }
 
-/// The reference in words, as annotations hold it: `RegistryConnection/shop/team-images`.
+/// The reference in words, as annotations hold it: `RegistryConnection/shop/team-images`, `ClusterRegistryConnection/images`.
 impl std::fmt::Display for ConnectionReference {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{KIND}/{}/{}", self.namespace, self.name)
+        let (kind, name) = (self.kind(), &self.name);
+        match &self.namespace {
+            Some(namespace) => write!(formatter, "{kind}/{namespace}/{name}"),
+            None => write!(formatter, "{kind}/{name}"),
+        }
     }
 }
 
@@ -65,9 +114,18 @@ mod tests {
 
     #[test]
     fn reads_its_own_words_and_no_others() {
-        let reference = ConnectionReference::namespaced("shop", "images");
-        assert_eq!(ConnectionReference::parse(&reference.to_string()), Some(reference));
-        for other in ["", "images", "shop/images", "Other/shop/images", "RegistryConnection/shop/images/more"] {
+        for reference in [ConnectionReference::namespaced("shop", "images"), ConnectionReference::cluster("images")] {
+            assert_eq!(ConnectionReference::parse(&reference.to_string()), Some(reference));
+        }
+        for other in [
+            "",
+            "images",
+            "shop/images",
+            "Other/shop/images",
+            "RegistryConnection/images",
+            "RegistryConnection/shop/images/more",
+            "ClusterRegistryConnection/shop/images",
+        ] {
             assert_eq!(ConnectionReference::parse(other), None, "{other}");
         }
     }

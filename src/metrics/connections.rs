@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use kube::Resource;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use kube::Resource;
 use prometheus_client::{
     encoding::text::{encode, encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -255,16 +254,16 @@ fn reconcile_labels(is_ok: bool) -> Labels<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::RegistryConnection;
+    use crate::api::Declared;
     use crate::controller::fixture::{delivered, object};
     use catalogue::{ALL, Kind};
     use serde_json::{Value, json};
 
-    fn text(metrics: &Metrics, connections: Vec<RegistryConnection>) -> String {
+    fn text(metrics: &Metrics, connections: Vec<Declared>) -> String {
         metrics.text(connections.into_iter().map(|connection| Arc::new(Stored::from(connection))).collect()).unwrap()
     }
 
-    fn tested(verdict: &str, change: impl FnOnce(&mut Value)) -> RegistryConnection {
+    fn tested(verdict: &str, change: impl FnOnce(&mut Value)) -> Declared {
         delivered(|object| {
             object["status"]["lastTest"]["verdict"] = verdict.into();
             change(object);

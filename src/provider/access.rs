@@ -6,11 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Error, Io, api_url, secret_not_found,
-    secret_values::{check_bound_host, key_missing, login, malformed, text},
+    secret_values::{Binds, check_bound_host, key_missing, login, malformed, text},
 };
 use crate::{
     api::{
-        Reason,
         names::{FIELD_MANAGER, LEDGER_TYPE, MANAGED_BY_LABEL},
         provider::{IssuedBy, SecretReference},
         status::ObservedInput,
@@ -95,7 +94,7 @@ pub(super) async fn read(io: &Io<'_>, provider: IssuedBy<'_>) -> Result<(Access,
     let Some((secret, input)) = io.secret(name).await.map_err(|error| error.at(field))? else {
         return Err(unusable(secret_not_found(field, io.namespace(), name), None));
     };
-    match access_in(&secret, reference, kinds, &host) {
+    match access_in(&secret, reference, kinds, (&host, io.binds())) {
         Ok(access) => Ok((access, input)),
         Err(problem) => Err(unusable(problem, Some(input))),
     }
@@ -116,7 +115,7 @@ pub(super) async fn read_at(io: &Io<'_>, issuer: &Issuer) -> Result<Option<Acces
         token_key: place.token_key.clone(),
     };
     let Some((secret, _)) = io.secret(&place.name).await? else { return Ok(None) };
-    Ok(access_in(&secret, &reference, Kinds::TokenOrLogin, &host).ok())
+    Ok(access_in(&secret, &reference, Kinds::TokenOrLogin, (&host, Binds::IfItSays)).ok())
 }
 
 /// Whether a text quotes what a request carried. Innocent texts may be taken for quotes; that errs on the safe side.
@@ -141,13 +140,13 @@ fn access_in(
     secret: &Secret,
     reference: &SecretReference,
     kinds: Kinds,
-    host: &RegistryHost,
+    (host, binds): (&RegistryHost, Binds),
 ) -> Result<Access, Problem> {
     let name = reference.name.as_str();
     check_type(secret, name, kinds)?;
-    check_bound_host(secret, name, host).map_err(|message| {
-        Problem::new(Reason::HostMismatch, message)
-            .hint("refer to a Secret made for this API, or correct the annotation or apiUrl")
+    check_bound_host(secret, name, host, binds).map_err(|problem| match problem.hint {
+        Some(_) => problem,
+        None => problem.hint("refer to a Secret made for this API, or correct the annotation or apiUrl"),
     })?;
     let token_key = reference.token_key.as_deref().unwrap_or("token");
     if let Some(text) = text(secret, name, token_key)? {
@@ -221,7 +220,7 @@ mod tests {
     fn read(secret: &serde_json::Value, token_key: Option<&str>, kinds: Kinds) -> Result<String, Problem> {
         let secret: Secret = serde_json::from_value(secret.clone()).unwrap_or_else(|error| panic!("{error}"));
         let host = RegistryHost::parse("api.example").unwrap_or_else(|error| panic!("{error}"));
-        access_in(&secret, &reference(token_key), kinds, &host).map(|access| match access {
+        access_in(&secret, &reference(token_key), kinds, (&host, Binds::IfItSays)).map(|access| match access {
             Access::Token(token) => token.expose().to_owned(),
             Access::Login(login) => format!("{} {}", login.username(), login.password()),
         })
@@ -260,8 +259,8 @@ mod tests {
 
     #[test]
     fn names_what_is_wrong_and_never_a_value() {
+        use crate::api::Reason as R;
         use Kinds::{Token, TokenOrLogin};
-        use Reason as R;
         let token = |text: &str| secret("Opaque", &[("token", text)]);
         for (name, secret, token_key, kinds, expected) in [
             ("nothing", secret("Opaque", &[]), None, Token, R::SecretKeyMissing),

@@ -4,7 +4,7 @@ use http::{Request, Response};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
-use super::{Error, Io};
+use super::{Error, Io, Sources};
 use crate::{
     clock::Clock,
     domain::token::Token,
@@ -59,7 +59,7 @@ impl World {
     }
 
     pub(super) fn io(&self) -> Io<'_> {
-        Io::new(&self.client, "team", &self.http, &self.clock)
+        Io::new(&self.client, Sources::Any { namespace: "team".to_owned() }, &self.http, &self.clock)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     Error, Given, Io,
     endpoint::Endpoint,
     secret_not_found,
-    secret_values::{self, check_bound_host, login, malformed, shown, text, value},
+    secret_values::{self, Binds, check_bound_host, login, malformed, shown, text, value},
 };
 use crate::{
     api::{
@@ -40,7 +40,7 @@ pub(super) async fn read(
     let Some((secret, input)) = io.secret(&reference.name).await.map_err(|error| error.at(field))? else {
         return Err(unusable(secret_not_found(field, io.namespace(), &reference.name), None));
     };
-    let login = login_in(&secret, reference, &hosts(endpoint));
+    let login = login_in(&secret, reference, &hosts(endpoint), io.binds());
     match login.and_then(|credential| Ok((credential, expires_at(&secret, &reference.name)?))) {
         Ok((credential, expires_at)) => Ok(Given { credential, expires_at, input }),
         Err(problem) => Err(unusable(problem, Some(input))),
@@ -56,10 +56,20 @@ fn hosts(endpoint: &Endpoint) -> Vec<RegistryHost> {
 }
 
 /// The login that a Secret holds for these hosts.
-fn login_in(secret: &Secret, reference: &SecretReference, hosts: &[RegistryHost]) -> Result<Credential, Problem> {
+fn login_in(
+    secret: &Secret,
+    reference: &SecretReference,
+    hosts: &[RegistryHost],
+    binds: Binds,
+) -> Result<Credential, Problem> {
     let name = reference.name.as_str();
+    // The keys of a docker config are hosts.
+    let binds = if secret.type_.as_deref() == Some(DOCKER_CONFIG_JSON_TYPE) { Binds::IfItSays } else { binds };
     for host in hosts {
-        check_bound_host(secret, name, host).map_err(mismatch)?;
+        check_bound_host(secret, name, host, binds).map_err(|problem| match problem.hint {
+            Some(_) => problem,
+            None => problem.hint(MISMATCH_HINT),
+        })?;
     }
     match secret.type_.as_deref() {
         Some(DOCKER_CONFIG_JSON_TYPE) => docker_config_login(secret, name, hosts),
@@ -152,7 +162,7 @@ mod tests {
 
     fn read(secret: &Secret, username_key: Option<&str>) -> Result<(String, String), Problem> {
         let host = host_of_docker_config_key("r.example").unwrap_or_else(|| panic!("a host"));
-        login_in(secret, &reference(username_key), &[host])
+        login_in(secret, &reference(username_key), &[host], Binds::IfItSays)
             .map(|login| (login.username().to_owned(), login.password().to_owned()))
     }
 
@@ -224,7 +234,7 @@ mod tests {
                 None,
             ),
         ] {
-            let problem = login_in(&secret, &reference(None), &hosts).err();
+            let problem = login_in(&secret, &reference(None), &hosts, Binds::IfItSays).err();
             assert_eq!(problem.as_ref().map(|problem| problem.reason), expected, "{name}");
             assert!(!format!("{problem:?}").contains("canary"), "{name}");
         }

@@ -36,6 +36,7 @@ use crate::{
 };
 
 use endpoint::Endpoint;
+use secret_values::{Binds, check_marked};
 
 /// A registry credential that a user put into a Secret.
 pub trait CredentialSource {
@@ -83,34 +84,76 @@ impl Error {
     fn at(self, field: &'static str) -> Self {
         match self {
             Self::Denied(problem) => Self::Denied(Box::new(problem.at(field))),
-            other @ (Self::Unusable { .. } | Self::Provider(_) | Self::Api(_)) => other,
+            Self::Unusable { problem, inputs } => Self::Unusable { problem: Box::new(problem.at(field)), inputs },
+            other @ (Self::Provider(_) | Self::Api(_)) => other,
         }
     }
+}
+
+/// Where a provider reads, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// Any Secret and ConfigMap of this namespace, whose users declare the connection.
+    Any {
+        /// The connection's.
+        namespace: String,
+    },
+    /// Of this namespace, whose users declare no connection, Secrets that are marked as meant for all who may declare one of a
+    /// cluster, and for one host; and any ConfigMap.
+    Marked {
+        /// The operator's.
+        namespace: String,
+    },
 }
 
 /// What a provider may use, and nothing else: Secrets and ConfigMaps by name, in one namespace, the guarded way out, and the
 /// time.
 pub struct Io<'a> {
     client: &'a Client,
-    namespace: &'a str,
+    sources: Sources,
     http: &'a Http,
     clock: &'a Clock,
 }
 
 impl<'a> Io<'a> {
-    /// Access for a connection in `namespace`.
-    pub fn new(client: &'a Client, namespace: &'a str, http: &'a Http, clock: &'a Clock) -> Self {
-        Self { client, namespace, http, clock }
+    /// Access for a connection with these sources.
+    pub fn new(client: &'a Client, sources: Sources, http: &'a Http, clock: &'a Clock) -> Self {
+        Self { client, sources, http, clock }
     }
 
     /// The namespace all reads go to.
     pub fn namespace(&self) -> &str {
-        self.namespace
+        match &self.sources {
+            Sources::Any { namespace } | Sources::Marked { namespace } => namespace,
+        }
     }
 
-    /// Reads a Secret; none if it does not exist.
+    /// Whether a host that the connection names may be in a private network: whoever declares a connection of a cluster may
+    /// reach what the operator can reach.
+    fn may_reach_private(&self) -> bool {
+        match &self.sources {
+            Sources::Any { .. } => !self.http.forbids_private(),
+            Sources::Marked { .. } => true,
+        }
+    }
+
+    /// Whether a Secret must name the host for which it is meant.
+    fn binds(&self) -> Binds {
+        match &self.sources {
+            Sources::Any { .. } => Binds::IfItSays,
+            Sources::Marked { .. } => Binds::Always,
+        }
+    }
+
+    /// Reads a Secret that the connection may read; none if it does not exist.
     async fn secret(&self, name: &str) -> Result<Option<(Secret, ObservedInput)>, Error> {
-        self.read("Secret", "secrets", name).await
+        let Some((secret, input)) = self.read::<Secret>("Secret", "secrets", name).await? else { return Ok(None) };
+        match &self.sources {
+            Sources::Any { .. } => {}
+            Sources::Marked { .. } => check_marked(&secret, name)
+                .map_err(|problem| Error::Unusable { problem: Box::new(problem), inputs: vec![input.clone()] })?,
+        }
+        Ok(Some((secret, input)))
     }
 
     /// Reads a ConfigMap; none if it does not exist.
@@ -122,7 +165,7 @@ impl<'a> Io<'a> {
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let objects: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
+        let objects: Api<K> = Api::namespaced(self.client.clone(), self.namespace());
         match objects.get_opt(name).await {
             Ok(None) => Ok(None),
             Ok(Some(object)) => {

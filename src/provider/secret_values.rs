@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::{
-    api::{Reason, names::REGISTRY_HOST_ANNOTATION},
+    api::{
+        Reason,
+        names::{FIELD_MANAGER, LEDGER_TYPE, MANAGED_BY_LABEL, REGISTRY_HOST_ANNOTATION, SOURCE_LABEL},
+    },
     domain::{
         credential::Credential,
         host::{RegistryHost, host_of_docker_config_key},
@@ -53,14 +56,61 @@ pub(super) fn malformed(message: String) -> Problem {
     Problem::new(Reason::SecretMalformed, message)
 }
 
+/// Whether a Secret must name the host for which it is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binds {
+    /// If it names hosts, it is meant for those.
+    IfItSays,
+    /// It must name them.
+    Always,
+}
+
+/// Whether a Secret in the operator's namespace is meant for connections of the cluster: nobody else's may be sent away.
+///
+/// # Errors
+/// A [`Problem`] without a field.
+pub(super) fn check_marked(secret: &Secret, name: &str) -> Result<(), Problem> {
+    let label = |key: &str| secret.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    if secret.type_.as_deref() == Some(LEDGER_TYPE) || label(MANAGED_BY_LABEL) == Some(FIELD_MANAGER) {
+        let message = format!("Secret {name:?} in the operator's namespace is one that regcred writes itself");
+        return Err(Problem::new(Reason::SourceNotAllowed, message).hint("refer to a Secret of your own"));
+    }
+    if label(SOURCE_LABEL) == Some("true") {
+        return Ok(());
+    }
+    let message = format!(
+        "Secret {name:?} in the operator's namespace does not carry the label {SOURCE_LABEL}: \"true\", so it is not meant for \
+         connections of the cluster"
+    );
+    Err(Problem::new(Reason::SourceNotAllowed, message)
+        .hint("label it, if everybody who may create such connections may use it; or refer to another one"))
+}
+
 /// A Secret may be bound to hosts by annotation. It is then never used for another one.
 ///
 /// # Errors
-/// What is wrong, in a sentence.
-pub(super) fn check_bound_host(secret: &Secret, name: &str, wanted: &RegistryHost) -> Result<(), String> {
+/// A [`Problem`] without field and hint.
+pub(super) fn check_bound_host(
+    secret: &Secret,
+    name: &str,
+    wanted: &RegistryHost,
+    binds: Binds,
+) -> Result<(), Problem> {
     let Some(bound) = secret.metadata.annotations.as_ref().and_then(|a| a.get(REGISTRY_HOST_ANNOTATION)) else {
-        return Ok(());
+        return match binds {
+            Binds::IfItSays => Ok(()),
+            Binds::Always => Err(Problem::new(
+                Reason::SourceNotAllowed,
+                format!("Secret {name:?} does not say for which host it is meant"),
+            )
+            .hint(format!("annotate it with {REGISTRY_HOST_ANNOTATION}: {wanted}, if it may be sent there"))),
+        };
     };
+    is_bound_to(bound, name, wanted).map_err(|message| Problem::new(Reason::HostMismatch, message))
+}
+
+/// Whether an annotation names a host; what is wrong, in a sentence, if it does not.
+fn is_bound_to(bound: &str, name: &str, wanted: &RegistryHost) -> Result<(), String> {
     let hosts = bound.split(',').map(host_of_docker_config_key).collect::<Option<Vec<_>>>();
     let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty()) else {
         return Err(format!(

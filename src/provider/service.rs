@@ -65,8 +65,7 @@ impl<'a> Service<'a> {
             this_machine: false,
             origins: vec![place.url.origin()],
             authorities: None,
-            // Every connection is a namespaced one.
-            private: !io.http.forbids_private(),
+            private: io.may_reach_private(),
             lane: counts.then(|| io.http.lane(authorization)),
         };
         let session = io.http.session(scope).map_err(|error| {

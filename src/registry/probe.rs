@@ -105,8 +105,7 @@ pub async fn ask(http: &Http, habits: &Habits, question: &Question<'_>, now: Tim
         this_machine: question.this_machine,
         origins: trusted.origins.clone(),
         authorities: question.authorities.clone(),
-        // Every connection is a namespaced one.
-        private: question.private && !http.forbids_private(),
+        private: question.private,
         lane: None,
     };
     let session = match http.session(scope) {

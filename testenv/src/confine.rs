@@ -12,6 +12,9 @@ use tower::{Layer, Service};
 
 use crate::request::Request;
 
+/// Resources that are in no namespace: of these only the one with the namespace's name is shown.
+const OF_THE_CLUSTER: [&str; 2] = ["namespaces", "clusterregistryconnections"];
+
 /// The layer, see the module.
 #[derive(Clone, Debug)]
 pub struct Confine {
@@ -41,12 +44,14 @@ impl Scope {
         if !chosen {
             return None;
         }
-        let (before, _) = uri.path().trim_end_matches('/').rsplit_once('/')?;
-        let mut path = format!("{before}/namespaces/{}/{}", self.namespace, request.resource);
-        if let Some(query) = uri.query() {
-            path.push('?');
-            path.push_str(query);
-        }
+        let path = if OF_THE_CLUSTER.contains(&request.resource.as_str()) {
+            let query = uri.query().map(|query| format!("{query}&")).unwrap_or_default();
+            format!("{}?{query}fieldSelector=metadata.name%3D{}", uri.path(), self.namespace)
+        } else {
+            let (before, _) = uri.path().trim_end_matches('/').rsplit_once('/')?;
+            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            format!("{before}/namespaces/{}/{}{query}", self.namespace, request.resource)
+        };
         let mut parts = uri.clone().into_parts();
         parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
         Uri::from_parts(parts).ok()
@@ -94,13 +99,19 @@ mod tests {
 
     #[test]
     fn changes_only_cluster_wide_reads_of_chosen_resources() {
-        let scope = Confine::to("one", &["secrets", "things"]).scope;
+        let scope = Confine::to("one", &["secrets", "things", "namespaces"]).scope;
         let cases = [
             ("GET", "/api/v1/secrets?watch=true", Some("/api/v1/namespaces/one/secrets?watch=true")),
             ("GET", "/apis/x.dev/v2/things", Some("/apis/x.dev/v2/namespaces/one/things")),
             ("GET", "/api/v1/namespaces/two/secrets", None),
             ("GET", "/api/v1/configmaps", None),
-            ("GET", "/api/v1/namespaces", None),
+            ("GET", "/api/v1/namespaces", Some("/api/v1/namespaces?fieldSelector=metadata.name%3Done")),
+            (
+                "GET",
+                "/api/v1/namespaces?watch=true",
+                Some("/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3Done"),
+            ),
+            ("GET", "/api/v1/namespaces/one", None),
             ("GET", "/apis/x.dev/v2/things/name", None),
             ("DELETE", "/apis/x.dev/v2/things", None),
         ];

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, ResourceExt,
     api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
@@ -19,7 +19,7 @@ use regcred::{
         ConditionType, RegistryConnection, condition,
         names::{DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE},
     },
-    controller::stored::Stored,
+    controller::stored::Sent,
 };
 use serde_json::Value;
 use testenv::{Snapshot, eventually};
@@ -144,7 +144,8 @@ impl Scenario {
         for mut object in self.seen.all() {
             object["apiVersion"] = "regcred.dev/v1alpha1".into();
             object["kind"] = "RegistryConnection".into();
-            let connection: Stored = serde_json::from_value(object.clone())?;
+            let connection: Sent<RegistryConnection> = serde_json::from_value(object.clone())?;
+            let connection = connection.stored;
             let Some(status) = connection.status() else { continue };
             // Between a user's edit and our next word, the status is about the spec before.
             if status.observed_generation != connection.meta().generation {

@@ -2,24 +2,27 @@
 
 use anyhow::{Context as _, Result};
 use regcred::{
-    api::{connection::crds_yaml, reason},
+    api::{crd::crd_yaml, reason},
     controller::situation,
+    domain::reference::Kind,
     metrics::catalogue,
 };
 
-use crate::reference::fields_table;
+use crate::reference::{fields_table, selection_table};
 
 fn path(relative: &str) -> String {
     format!("{}/{relative}", env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
-fn the_crd_is_what_the_command_prints_and_small_enough_to_apply() -> Result<()> {
-    let yaml = crds_yaml()?;
-    expectorate::assert_contents(path("crds/regcred.dev_registryconnections.yaml"), &yaml);
-    // kubectl apply keeps a copy in an annotation, which holds at most 256 KiB; the promise is far below.
-    assert!(yaml.len() < 64 * 1024, "{} bytes", yaml.len());
-    assert_eq!(yaml.matches("default:").count(), 1, "only status has a default");
+fn each_crd_is_what_the_command_prints_and_small_enough_to_apply() -> Result<()> {
+    for (kind, plural) in [(Kind::Namespaced, "registryconnections"), (Kind::Cluster, "clusterregistryconnections")] {
+        let yaml = crd_yaml(kind)?;
+        expectorate::assert_contents(path(&format!("crds/regcred.dev_{plural}.yaml")), &yaml);
+        // kubectl apply keeps a copy in an annotation, which holds at most 256 KiB; the promise is far below.
+        assert!(yaml.len() < 64 * 1024, "{kind}: {} bytes", yaml.len());
+        assert_eq!(yaml.matches("default:").count(), 1, "{kind}: only status has a default");
+    }
     Ok(())
 }
 
@@ -32,7 +35,7 @@ fn with_section(text: &str, name: &str, content: &str) -> Result<String> {
 }
 
 #[test]
-fn the_tables_of_the_reference_page_are_what_the_code_says() -> Result<()> {
+fn the_tables_of_the_reference_pages_are_what_the_code_says() -> Result<()> {
     let page = path("docs/reference/registryconnection.md");
     let mut text = std::fs::read_to_string(&page)?;
     for (name, content) in [
@@ -44,6 +47,9 @@ fn the_tables_of_the_reference_page_are_what_the_code_says() -> Result<()> {
     ] {
         text = with_section(&text, name, &content)?;
     }
+    expectorate::assert_contents(&page, &text);
+    let page = path("docs/reference/clusterregistryconnection.md");
+    let text = with_section(&std::fs::read_to_string(&page)?, "selection", &selection_table()?)?;
     expectorate::assert_contents(&page, &text);
     Ok(())
 }

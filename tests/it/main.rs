@@ -18,6 +18,7 @@ mod tell;
 mod adoption;
 mod arithmetic;
 mod check;
+mod cluster;
 mod conditions;
 mod conflict;
 mod controls;

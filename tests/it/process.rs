@@ -242,7 +242,7 @@ async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_its
         "info",
         &[&ON_LOOPBACK[..], &[("REGCRED_LOG_FORMAT", "json"), ("POD_NAMESPACE", "my-namespace")]].concat(),
     )?;
-    running.logs("the kind is not installed").await?;
+    running.logs("\"registryconnections\",\"error\":\"the kind is not installed").await?;
     let address = eventually("the metrics address", DEADLINE, async || {
         let log = running.log()?;
         let first: Value = serde_json::from_str(log.lines().next().context("no line yet")?)?;
@@ -264,7 +264,7 @@ async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_its
     .await?;
     assert_eq!(get(address, "/readyz").await?.0, 200);
     let log = running.log()?;
-    assert_eq!(log.matches("the kind is not installed").count(), 1, "{log}");
+    assert_eq!(log.matches("the kind is not installed").count(), 2, "once for each kind: {log}");
     assert!(log.lines().next().is_some_and(|line| line.contains("my-namespace")), "{log}");
     for line in log.lines() {
         serde_json::from_str::<Value>(line).with_context(|| format!("not JSON: {line}"))?;
@@ -326,9 +326,10 @@ fn wrong_arguments_and_a_missing_cluster_are_told_in_one_sentence() -> Result<()
 fn prints_its_kinds_as_yaml() -> Result<()> {
     let output = Command::new(env!("CARGO_BIN_EXE_regcred")).arg("crd").output()?;
     let text = String::from_utf8(output.stdout)?;
-    assert_eq!(text, regcred::api::connection::crds_yaml()?);
-    let crd: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition =
-        serde_saphyr::from_str(&text)?;
-    assert_eq!(crd.name_any(), "registryconnections.regcred.dev");
+    assert_eq!(text, regcred::api::crd::crds_yaml()?);
+    let crds: Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
+        serde_saphyr::from_multiple(&text)?;
+    let names: Vec<String> = crds.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["registryconnections.regcred.dev", "clusterregistryconnections.regcred.dev"]);
     Ok(())
 }

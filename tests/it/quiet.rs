@@ -75,7 +75,11 @@ async fn a_restart_costs_no_write_no_login_and_no_read() -> Result<()> {
 
     let calls = scenario.calls.all();
     assert!(calls.iter().all(|call| call.request.verb == "watch"), "{calls:?}");
-    assert_eq!(calls.len(), 3, "one stream for connections, one for Secrets, one for ConfigMaps: {calls:?}");
+    assert_eq!(
+        calls.len(),
+        5,
+        "one stream for each kind of connections, for Secrets, ConfigMaps, namespaces: {calls:?}"
+    );
     assert_eq!((scenario.good_logins()?, scenario.failed_logins()?), logins);
     scenario.finish().await
 }

@@ -2,12 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
-use regcred::api::connection::crds;
+use regcred::{api::crd::crd, domain::reference::Kind};
 
-/// The schema of a part of the object.
-pub fn schema(part: &str) -> Result<JSONSchemaProps> {
-    let crd = crds().into_iter().next().context("no CRD")?;
-    let version = crd.spec.versions.into_iter().next().context("no version")?;
+/// The schema of a part of an object of a kind.
+pub fn schema(kind: Kind, part: &str) -> Result<JSONSchemaProps> {
+    let version = crd(kind).spec.versions.into_iter().next().context("no version")?;
     let root = version.schema.and_then(|schema| schema.open_api_v3_schema).context("no schema")?;
     root.properties.and_then(|mut properties| properties.remove(part)).context("no such part")
 }
@@ -67,26 +66,39 @@ fn value(schema: &JSONSchemaProps) -> String {
 
 /// The table of all fields of a part of the object.
 pub fn fields_table(part: &str) -> Result<String> {
+    Ok(table(part, fields(&schema(Kind::Namespaced, part)?, "")))
+}
+
+/// The table of the fields that a connection has only if it is of the cluster.
+pub fn selection_table() -> Result<String> {
+    let known: Vec<String> =
+        fields(&schema(Kind::Namespaced, "spec")?, "").into_iter().map(|field| field.path).collect();
+    let all = fields(&schema(Kind::Cluster, "spec")?, "").into_iter();
+    Ok(table("spec", all.filter(|field| !known.contains(&field.path)).collect()))
+}
+
+fn table(part: &str, fields: Vec<Field>) -> String {
     let mut table = String::from("| Field | Value | Meaning |\n|---|---|---|\n");
-    for Field { path, schema, is_required } in fields(&schema(part)?, "") {
+    for Field { path, schema, is_required } in fields {
         let is_spec = part == "spec";
         let required = if is_spec && is_required { "; required" } else { "" };
         let meaning = schema.description.clone().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
         table.push_str(&format!("| `{path}` | {}{required} | {meaning} |\n", value(&schema)));
     }
-    Ok(table)
+    table
 }
 
 #[test]
 fn every_field_has_a_text_and_every_optional_one_of_the_spec_says_what_its_absence_means() -> Result<()> {
-    for part in ["spec", "status"] {
-        for Field { path, schema, is_required } in fields(&schema(part)?, "") {
+    let parts = Kind::ALL.into_iter().flat_map(|kind| ["spec", "status"].map(|part| (kind, part)));
+    for (kind, part) in parts {
+        for Field { path, schema, is_required } in fields(&schema(kind, part)?, "") {
             let text = schema.description.unwrap_or_default().replace('\n', " ");
-            assert!(text.ends_with('.'), "{part}.{path}: {text:?}");
+            assert!(text.ends_with('.'), "{kind} {part}.{path}: {text:?}");
             // One of the providers is always there.
             let is_provider = path.starts_with("provider.") && path.matches('.').count() == 1;
             if part == "spec" && !is_required && !is_provider {
-                assert!(text.contains("Absent means"), "{part}.{path}: {text:?}");
+                assert!(text.contains("Absent means"), "{kind} {part}.{path}: {text:?}");
             }
         }
     }

@@ -102,6 +102,7 @@ impl Scenario {
                 no_proxy: None,
                 forbid_private_addresses: false,
                 revocation_grace: jiff::SignedDuration::from_mins(10),
+                max_writes_per_second: None,
                 metrics_addr: "127.0.0.1:0".parse()?,
                 log_format: LogFormat::Text,
                 namespace: "regcred-system".into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
 use kube::{Api, Client, api::PostParams};
-use regcred::api::{RegistryConnection, connection::crds};
+use regcred::api::{ClusterRegistryConnection, RegistryConnection, crd::crds};
 use testenv::{
     Conditions, ControlPlane, Keyring, Registry, TokenServer, certificates::Authority, eventually, registry,
     token_server,
@@ -61,6 +61,16 @@ pub async fn alone() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static
     static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let guard = ONE.lock().await;
     let shared = ALONE.get_or_try_init(with_crds).await?;
+    Ok((shared, guard))
+}
+
+static WIDE: OnceCell<Shared> = OnceCell::const_new();
+
+/// The same for connections of a cluster, which leave namespaces behind.
+pub async fn wide() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static, ()>)> {
+    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let guard = ONE.lock().await;
+    let shared = WIDE.get_or_try_init(with_crds).await?;
     Ok((shared, guard))
 }
 
@@ -135,14 +145,21 @@ pub async fn install_crds(client: &Client) -> Result<()> {
     install(client, crds()).await
 }
 
-/// Installs these and waits until the API server serves them.
+/// Installs those of these that are not there, and waits until the API server serves all connections.
 pub async fn install(client: &Client, crds: Vec<CustomResourceDefinition>) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in crds {
-        definitions.create(&PostParams::default(), &crd).await?;
+        match definitions.create(&PostParams::default(), &crd).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            result => drop(result?),
+        }
     }
-    let connections: Api<RegistryConnection> = Api::all(client.clone());
-    eventually("the kinds to be served", DEADLINE, async || Ok(Some(connections.list(&Default::default()).await?)))
-        .await?;
+    let namespaced: Api<RegistryConnection> = Api::all(client.clone());
+    let cluster: Api<ClusterRegistryConnection> = Api::all(client.clone());
+    eventually("the kinds to be served", DEADLINE, async || {
+        namespaced.list_metadata(&Default::default()).await?;
+        Ok(Some(cluster.list_metadata(&Default::default()).await?))
+    })
+    .await?;
     Ok(())
 }

@@ -6,12 +6,12 @@ use k8s_openapi::{
     api::core::v1::Event, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Resource,
+    Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
 };
 use regcred::{
-    api::{ConditionType, Reason, RegistryConnection, condition, connection::crds, status::LastError},
-    controller::stored::Stored,
+    api::{ConditionType, Declared, Reason, RegistryConnection, condition, crd::crds, status::LastError},
+    controller::stored::{Sent, Stored},
 };
 use serde_json::{Value, json};
 use testenv::{ControlPlane, eventually, namespace};
@@ -23,7 +23,7 @@ const CANARY: &str = "c4nary-in-the-wrong-field";
 
 impl Scenario {
     /// Access to the namespace's connections in any form.
-    fn stored(&self) -> Api<Stored> {
+    fn stored(&self) -> Api<Sent<RegistryConnection>> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -48,7 +48,7 @@ impl Scenario {
     /// and Stalled are.
     async fn says(&self, name: &str, wanted: [&str; 4]) -> Result<Stored> {
         eventually(format!("{name} to say {wanted:?}"), DEADLINE, async || {
-            let stored = self.stored().get(name).await?;
+            let stored = self.stored().get(name).await?.stored;
             let told = told(&stored);
             ensure!(told == wanted, "{told:?}");
             Ok(Some(stored))
@@ -147,7 +147,7 @@ async fn each_spec_that_cannot_be_read_is_told_once_and_keeps_nobody_waiting() -
     for name in ["interval", "no-provider"] {
         scenario.edit_anyhow(name, mended.clone()).await?;
         scenario.says(name, GOOD).await?;
-        assert!(last_error(&scenario.stored().get(name).await?).is_err(), "{name}: nothing is wrong any more");
+        assert!(last_error(&scenario.stored().get(name).await?.stored).is_err(), "{name}: nothing is wrong any more");
     }
     for (name, ..) in cases.iter().filter(|(name, ..)| !["interval", "no-provider"].contains(name)) {
         assert_eq!(scenario.status_writes(name), 1, "{name}");
@@ -211,7 +211,7 @@ async fn a_status_that_cannot_be_read_is_written_anew_and_costs_no_more_than_a_l
     for (count, status) in nonsense.into_iter().enumerate() {
         let patch = Patch::Merge(json!({ "status": status }));
         let spoilt = scenario.stored().patch_status("images", &PatchParams::default(), &patch).await?;
-        assert!(spoilt.readable().is_some());
+        assert!(spoilt.stored.readable().is_some());
         eventually("a status that can be read", DEADLINE, async || {
             let resource = ApiResource::erase::<RegistryConnection>(&());
             let objects: Api<DynamicObject> =
@@ -219,7 +219,7 @@ async fn a_status_that_cannot_be_read_is_written_anew_and_costs_no_more_than_a_l
             let object = objects.get("images").await?;
             // The strict type, which reads all or nothing.
             let connection: RegistryConnection = object.try_parse()?;
-            Ok((told(&connection.into()) == GOOD).then_some(()))
+            Ok((told(&Declared::from(connection).into()) == GOOD).then_some(()))
         })
         .await
         .with_context(|| format!("{status}"))?;
@@ -291,7 +291,8 @@ async fn an_object_from_before_the_schema_was_tightened_can_be_told_about() -> R
         let patch = Patch::<()>::Json(serde_json::from_value(patch)?);
         let taken = objects.patch_status(name, &PatchParams::default(), &patch).await;
         println!("{name}: {:?}", taken.as_ref().map(|object| object.data.to_string()));
-        let taken: Stored = serde_json::from_value(serde_json::to_value(taken?)?)?;
+        let taken: Sent<RegistryConnection> = serde_json::from_value(serde_json::to_value(taken?)?)?;
+        let taken = taken.stored;
         assert_eq!(taken.status().and_then(|status| status.observed_generation), Some(1), "{name}");
         assert!(taken.readable().is_none(), "{name}");
     }

@@ -96,7 +96,9 @@ fn rules(secrets: &[&str], connections: &[&str], kinds: &[&str]) -> Value {
     json!([
         {"apiGroups": [""], "resources": ["secrets"], "verbs": secrets},
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch", "get"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]},
         {"apiGroups": ["regcred.dev"], "resources": ["registryconnections"], "verbs": connections},
+        {"apiGroups": ["regcred.dev"], "resources": ["clusterregistryconnections"], "verbs": ["list", "watch"]},
         {"apiGroups": ["regcred.dev"], "resources": ["registryconnections/status"], "verbs": ["patch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
         {

@@ -23,14 +23,13 @@ pub(super) struct ConfigMaps {
     pub(super) is_listed: bool,
 }
 
-impl Default for ConfigMaps {
-    fn default() -> Self {
-        let concerned = Concerned::new(mapper::followed_config_maps, "");
+impl ConfigMaps {
+    /// Nothing yet; the operator is in this namespace.
+    pub(super) fn of(namespace: &str) -> Self {
+        let concerned = Concerned::new(mapper::followed_config_maps, namespace);
         Self { concerned, known: HashMap::new(), listing: Listing::default(), is_listed: false }
     }
-}
 
-impl ConfigMaps {
     /// What is known of one.
     pub(super) fn sighting(&self, key: &ObjectKey) -> Sighting {
         self.known.get(key).cloned().unwrap_or(Sighting::Unknown)
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn keeps_what_concerns_somebody_and_wakes_those_on_a_change() {
-        let mut maps = ConfigMaps::default();
+        let mut maps = ConfigMaps::of("regcred-system");
         maps.follow(&connection());
         list(&mut maps, vec![config_map("authority", "1"), config_map("other", "1")]);
         assert_eq!(maps.known.len(), 1);
@@ -174,12 +173,12 @@ mod tests {
 
     #[test]
     fn one_that_the_list_does_not_show_is_absent_and_one_that_may_have_passed_by_unknown() {
-        let mut maps = ConfigMaps::default();
+        let mut maps = ConfigMaps::of("regcred-system");
         maps.follow(&connection());
         list(&mut maps, vec![]);
         assert_eq!(maps.sighting(&key()), Sighting::Absent);
 
-        let mut maps = ConfigMaps::default();
+        let mut maps = ConfigMaps::of("regcred-system");
         maps.apply(Event::<PartialObjectMeta<ConfigMap>>::Init);
         maps.follow(&connection());
         maps.apply(Event::<PartialObjectMeta<ConfigMap>>::InitDone);
@@ -190,7 +189,7 @@ mod tests {
 
     #[test]
     fn one_that_nobody_refers_to_any_more_is_forgotten() {
-        let mut maps = ConfigMaps::default();
+        let mut maps = ConfigMaps::of("regcred-system");
         maps.follow(&connection());
         list(&mut maps, vec![config_map("authority", "1")]);
         maps.unfollow(&connection(), Some(&Stored::from(object(|_| {}))));

@@ -2,29 +2,24 @@
 //! they are about. The only state reconciles share; nothing here does IO.
 
 mod config_maps;
+mod connections;
 mod departures;
 mod ledgers;
 mod listing;
+mod namespaces;
 mod orphans;
 mod owners;
 mod secrets;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Secret},
+    api::core::v1::{ConfigMap, Namespace, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Resource,
     core::PartialObjectMeta,
-    runtime::{
-        reflector::{self, ObjectRef, Store},
-        watcher::Event,
-    },
+    runtime::{reflector::Store, watcher::Event},
 };
 
 use tokio::sync::Notify;
@@ -32,17 +27,21 @@ use tokio::sync::Notify;
 use super::{
     mapper::{self, Wake},
     secret_meta::ObjectKey,
-    sighting::{SecretState, Sighting, is_older},
+    select::{self, Choice},
+    sighting::{SecretState, Sighting},
     stored::Stored,
+    targets::Targets,
 };
 use crate::{
-    api::{connection::DeletionPolicy, names::DEFAULT_OPERATOR_NAMESPACE, provider::CaKind},
+    api::{Declared, connection::DeletionPolicy, names::DEFAULT_OPERATOR_NAMESPACE, provider::CaKind},
     clock::Clock,
-    domain::reference::ConnectionReference,
+    domain::reference::{ConnectionReference, Kind},
 };
 use config_maps::ConfigMaps;
+use connections::Connections;
 use departures::Departures;
 pub use departures::LastSeen;
+use namespaces::Namespaces;
 pub use orphans::Orphan;
 use secrets::Secrets;
 
@@ -56,12 +55,13 @@ pub struct Index {
 }
 
 struct Inner {
-    connections: reflector::store::Writer<Stored>,
-    store: Store<Stored>,
+    connections: Connections,
     secrets: Secrets,
     config_maps: ConfigMaps,
-    connections_listed: bool,
+    namespaces: Namespaces,
     departures: Departures,
+    /// All lists were complete when this was asked last.
+    was_listed: bool,
 }
 
 impl Default for Index {
@@ -73,16 +73,15 @@ impl Default for Index {
 impl Index {
     /// An empty one that goes by this clock; ledgers are in the operator's namespace.
     pub fn new(clock: Clock, namespace: &str) -> Self {
-        let (store, connections) = reflector::store();
         let inner = Inner {
-            connections,
-            store: store.clone(),
+            connections: Connections::new(),
             secrets: Secrets::new(namespace),
-            config_maps: ConfigMaps::default(),
-            connections_listed: false,
+            config_maps: ConfigMaps::of(namespace),
+            namespaces: Namespaces::default(),
             departures: Departures::default(),
+            was_listed: false,
         };
-        Self { inner: Mutex::new(inner), store, clock, orphaned: Notify::new() }
+        Self { store: inner.connections.store(), inner: Mutex::new(inner), clock, orphaned: Notify::new() }
     }
 }
 
@@ -98,19 +97,23 @@ impl Index {
     }
 
     /// The newest known form of a connection.
-    pub fn connection(&self, wake: &Wake) -> Option<Arc<Stored>> {
-        self.store.get(wake)
+    pub fn connection(&self, reference: &ConnectionReference) -> Option<Arc<Stored>> {
+        self.lock().connections.get(reference)
     }
 
-    /// Whether the connection with these metadata, and not another one of its name, is still there.
-    pub fn is_alive(&self, metadata: &ObjectMeta) -> bool {
-        let known = self.store.get(&mapper::wake_of(metadata));
-        known.is_some_and(|known| known.meta().uid == metadata.uid)
+    /// Whether this connection, and not another one of its name, is still there.
+    pub fn is_alive(&self, connection: &Stored) -> bool {
+        self.connection(&connection.reference()).is_some_and(|known| known.meta().uid == connection.meta().uid)
     }
 
     /// What is known of a Secret.
     pub fn secret(&self, key: &ObjectKey) -> SecretState {
         self.lock().secrets.state(key)
+    }
+
+    /// The Secrets that a connection writes now, and what is known of them.
+    pub fn targets(&self, connection: &Declared) -> Targets {
+        self.lock().targets(connection)
     }
 
     /// What is known of the object with a registry's certificate authority.
@@ -135,10 +138,11 @@ impl Index {
     /// One that somebody changed meanwhile is left to the watch, which also wakes those who have to act on it.
     pub fn put_connection(&self, connection: Stored) {
         let inner = &mut *self.lock();
-        let known = inner.store.get(&ObjectRef::from_obj(&connection));
+        let reference = connection.reference();
+        let known = inner.connections.get(&reference);
         let is_same = known.is_some_and(|known| has_same_wishes(known.meta(), connection.meta()));
-        if is_same && !inner.is_outdated(connection.meta()) {
-            inner.connections.apply_watcher_event(&Event::Apply(connection));
+        if is_same && !inner.connections.is_outdated(&reference, connection.meta()) {
+            inner.connections.put(connection);
         }
     }
 
@@ -151,39 +155,38 @@ impl Index {
         }
     }
 
-    /// Takes in an event of the watch on connections; returns who should be looked at.
-    pub fn apply_connection(&self, event: Event<Stored>) -> Vec<Wake> {
-        let mut inner = self.lock();
+    /// Takes in an event of the watch on connections of a kind; returns who should be looked at.
+    pub fn apply_connection(&self, kind: Kind, event: Event<Stored>) -> Vec<Wake> {
+        let inner = &mut *self.lock();
         match event {
             Event::Init => {
-                inner.connections.apply_watcher_event(&Event::Init);
+                inner.connections.begin(kind);
                 vec![]
             }
             Event::InitApply(connection) => {
-                // A list may be older than what a write of ours returned.
-                let known = inner.store.get(&ObjectRef::from_obj(&connection));
-                let newer = known.filter(|_| inner.is_outdated(connection.meta()));
-                let newest = newer.map_or(connection, |newer| Stored::clone(&newer));
-                inner.connections.apply_watcher_event(&Event::InitApply(newest));
+                inner.connections.shows(kind, connection);
                 vec![]
             }
             Event::InitDone => {
-                let before = inner.store.state();
-                inner.connections.apply_watcher_event(&Event::InitDone);
-                inner.listed(&before, self.clock.uptime());
+                let lacking = inner.connections.end(kind);
+                let lacking = lacking.iter().map(|gone| (gone.reference(), policy_of(gone)));
+                let connections = &inner.connections;
+                let is_there = |reference: &ConnectionReference| connections.get(reference).is_some();
+                inner.departures.listed(kind, lacking, is_there, self.clock.uptime());
                 self.orphaned.notify_one();
-                let connections = inner.store.state();
-                inner.secrets.concerned.reset(&connections);
+                let connections = inner.connections.all();
+                inner.secrets.reset(&connections);
                 inner.config_maps.concerned.reset(&connections);
-                inner.connections_listed = true;
+                self.notice_completion(inner);
                 inner.everybody()
             }
             Event::Apply(connection) => {
-                inner.departures.appeared(&reference_of(connection.meta()));
-                if inner.is_outdated(connection.meta()) {
+                let reference = connection.reference();
+                inner.departures.appeared(&reference);
+                if inner.connections.is_outdated(&reference, connection.meta()) {
                     return vec![];
                 }
-                let old = inner.store.get(&ObjectRef::from_obj(&connection));
+                let old = inner.connections.get(&reference);
                 if old.as_ref().is_some_and(|old| old.meta().resource_version == connection.meta().resource_version) {
                     return vec![];
                 }
@@ -193,25 +196,32 @@ impl Index {
                     inner.secrets.unfollow(&old, Some(&connection));
                     inner.config_maps.unfollow(&old, Some(&connection));
                 }
-                let wake = ObjectRef::from_obj(&connection);
-                inner.connections.apply_watcher_event(&Event::Apply(connection));
-                inner.awake(vec![wake])
+                inner.connections.put(connection);
+                inner.awake(vec![mapper::wake_of(&reference)])
             }
             Event::Delete(gone) => {
-                let wake = mapper::wake_of(gone.meta());
-                let old = inner.store.get(&wake);
+                let reference = gone.reference();
+                let old = inner.connections.get(&reference);
                 // The event holds the last form, in case it was edited right before.
                 let last = policy_of(&gone).or_else(|| old.as_deref().and_then(policy_of));
-                inner.departures.went(reference_of(gone.meta()), last.map(LastSeen::AtTheEnd), self.clock.uptime());
+                inner.departures.went(reference, last.map(LastSeen::AtTheEnd), self.clock.uptime());
                 self.orphaned.notify_one();
                 if let Some(old) = old {
                     inner.secrets.unfollow(&old, None);
                     inner.config_maps.unfollow(&old, None);
-                    inner.connections.apply_watcher_event(&Event::Delete((*old).clone()));
+                    inner.connections.remove(&old);
                 }
                 vec![]
             }
         }
+    }
+
+    /// Connections of this kind cannot be listed. Those of the other must not wait for it. Returns who should be looked at.
+    pub fn connections_unavailable(&self, kind: Kind) -> Vec<Wake> {
+        let inner = &mut *self.lock();
+        let is_news = inner.connections.unavailable(kind);
+        self.notice_completion(inner);
+        if is_news { inner.everybody() } else { vec![] }
     }
 
     /// Takes in an event of the watch on Secrets; returns who should be looked at.
@@ -222,7 +232,9 @@ impl Index {
         if inner.secrets.take_news() {
             self.orphaned.notify_one();
         }
-        woken.retain(|wake| inner.store.get(wake).is_some());
+        woken.retain(|(wake, key)| inner.is_concerned(wake, key));
+        let woken = woken.into_iter().map(|(wake, _)| wake).collect();
+        self.notice_completion(&mut inner);
         if was_listed == inner.secrets.is_listed { inner.awake(woken) } else { inner.everybody() }
     }
 
@@ -231,6 +243,7 @@ impl Index {
         let mut inner = self.lock();
         let was_listed = inner.config_maps.is_listed;
         let woken = inner.config_maps.apply(event);
+        self.notice_completion(&mut inner);
         if was_listed == inner.config_maps.is_listed { inner.awake(woken) } else { inner.everybody() }
     }
 
@@ -238,9 +251,46 @@ impl Index {
     /// the others must not wait for it. Returns who should be looked at.
     pub fn config_maps_unavailable(&self) -> Vec<Wake> {
         let mut inner = self.lock();
-        match std::mem::replace(&mut inner.config_maps.is_listed, true) {
+        let was_listed = std::mem::replace(&mut inner.config_maps.is_listed, true);
+        self.notice_completion(&mut inner);
+        match was_listed {
             true => vec![],
             false => inner.everybody(),
+        }
+    }
+
+    /// Takes in an event of the watch on namespaces; returns who should be looked at.
+    pub fn apply_namespace(&self, event: Event<PartialObjectMeta<Namespace>>) -> Vec<Wake> {
+        let mut inner = self.lock();
+        let was_listed = inner.namespaces.is_listed;
+        let changes = inner.namespaces.apply(event);
+        if was_listed != inner.namespaces.is_listed {
+            self.notice_completion(&mut inner);
+            return inner.everybody();
+        }
+        for change in changes.iter().filter(|change| change.is_gone()) {
+            inner.secrets.namespace_went(&change.name);
+        }
+        let concerned = inner.connections.all().into_iter().filter(|connection| {
+            choice_of(connection).is_some_and(|choice| changes.iter().any(|change| change.matters_to(&choice)))
+        });
+        let woken = concerned.map(|connection| mapper::wake_of(&connection.reference())).collect();
+        inner.awake(woken)
+    }
+
+    /// The watch on namespaces failed. Those who serve many wait for it; the others must not. Returns who should be looked at.
+    pub fn namespaces_unavailable(&self) -> Vec<Wake> {
+        let mut inner = self.lock();
+        let is_news = !inner.namespaces.is_listed && !inner.namespaces.is_unavailable;
+        inner.namespaces.is_unavailable = true;
+        self.notice_completion(&mut inner);
+        if is_news { inner.everybody() } else { vec![] }
+    }
+
+    /// Whoever looks for orphans may have looked before all lists were complete, when there was nothing to see.
+    fn notice_completion(&self, inner: &mut Inner) {
+        if inner.is_listed() && !std::mem::replace(&mut inner.was_listed, true) {
+            self.orphaned.notify_one();
         }
     }
 
@@ -251,39 +301,64 @@ impl Index {
 }
 
 impl Inner {
-    fn is_outdated(&self, metadata: &ObjectMeta) -> bool {
-        self.store.get(&mapper::wake_of(metadata)).is_some_and(|known| {
-            known.meta().uid == metadata.uid
-                && is_older(
-                    metadata.resource_version.as_deref().unwrap_or_default(),
-                    known.meta().resource_version.as_deref().unwrap_or_default(),
-                )
-        })
-    }
-
     /// Whether a connection is there, even one that cannot be read.
     fn is_there(&self, reference: &ConnectionReference) -> bool {
-        is_stored(&self.store, reference)
+        self.connections.get(reference).is_some()
     }
 
-    /// Takes note of who went and came between two lists.
-    fn listed(&mut self, before: &[Arc<Stored>], now: Duration) {
-        let before = before.iter().map(|connection| (reference_of(connection.meta()), policy_of(connection)));
-        let store = &self.store;
-        self.departures.listed(before, |reference| is_stored(store, reference), now);
+    /// Whether a connection is known not to be there.
+    fn is_gone(&self, reference: &ConnectionReference) -> bool {
+        self.is_listed() && self.connections.is_listed(reference.kind()) && !self.is_there(reference)
+    }
+
+    fn targets(&self, connection: &Declared) -> Targets {
+        let name = mapper::target_name(connection);
+        let reference = connection.reference();
+        let served = match &connection.selection {
+            None => select::serve(connection, reference.namespace().map(Arc::from).into_iter().collect(), vec![]),
+            Some(selection) => {
+                let choice = Choice::new(connection.name(), selection);
+                let chosen = self.namespaces.chosen(&choice).cloned().collect();
+                let mut holding: Vec<Arc<str>> =
+                    self.secrets.namespaces_of(&reference, |namespace| self.namespaces.stays(namespace).cloned());
+                holding.sort();
+                holding.dedup();
+                select::serve(connection, chosen, holding)
+            }
+        };
+        Targets::new(name, served, |key| self.secrets.state(key))
+    }
+
+    /// Whether a Secret matters to a connection that would be woken for it: a cluster's connection may have its name elsewhere.
+    fn is_concerned(&self, wake: &Wake, key: &ObjectKey) -> bool {
+        let Some(connection) = self.connections.find(wake) else { return false };
+        let Some(choice) = choice_of(&connection) else { return true };
+        self.secrets.concerned.contains(key)
+            || self.namespaces.is_chosen(&key.namespace, &choice)
+            || self.secrets.is_owned(&connection.reference(), key)
     }
 
     fn everybody(&self) -> Vec<Wake> {
-        self.awake(self.store.state().iter().map(|connection| ObjectRef::from_obj(&**connection)).collect())
+        let all = self.connections.all();
+        self.awake(all.iter().map(|connection| mapper::wake_of(&connection.reference())).collect())
     }
 
     fn is_listed(&self) -> bool {
-        self.connections_listed && self.secrets.is_listed && self.config_maps.is_listed
+        self.connections.are_listed()
+            && self.secrets.is_listed
+            && self.config_maps.is_listed
+            && (self.namespaces.is_listed || self.namespaces.is_unavailable)
     }
 
     /// Nobody is woken before all lists are complete: what is not listed yet would look as if it did not exist.
-    fn awake(&self, woken: Vec<Wake>) -> Vec<Wake> {
-        if self.is_listed() { woken } else { vec![] }
+    fn awake(&self, mut woken: Vec<Wake>) -> Vec<Wake> {
+        if !self.is_listed() {
+            return vec![];
+        }
+        if !self.namespaces.is_listed {
+            woken.retain(|wake| wake.namespace.is_some());
+        }
+        woken
     }
 }
 
@@ -294,32 +369,33 @@ fn has_same_wishes(one: &ObjectMeta, other: &ObjectMeta) -> bool {
         && one.deletion_timestamp.is_some() == other.deletion_timestamp.is_some()
 }
 
-fn is_stored(store: &Store<Stored>, reference: &ConnectionReference) -> bool {
-    store.get(&ObjectRef::new(reference.name()).within(reference.namespace())).is_some()
+/// What a connection of a cluster chooses, if it can be read.
+fn choice_of(connection: &Stored) -> Option<Choice> {
+    let connection = connection.readable()?;
+    Some(Choice::new(connection.name(), connection.selection.as_ref()?))
 }
 
-fn reference_of(metadata: &ObjectMeta) -> ConnectionReference {
-    let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
-    ConnectionReference::namespaced(namespace.unwrap_or_default(), name.unwrap_or_default())
-}
-
-/// What a connection wants for its Secret, if that can be read.
+/// What a connection wants for its Secrets, if that can be read.
 fn policy_of(connection: &Stored) -> Option<DeletionPolicy> {
     connection.readable().map(|connection| connection.spec.deletion_policy.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use kube::runtime::reflector::ObjectRef;
+
     use super::*;
-    use crate::controller::fixture::object;
+    use crate::controller::fixture::{self, object_json};
     use crate::controller::secret_meta::SecretMeta;
     use serde_json::{Value, json};
 
     fn stored(resource_version: &str, change: impl FnOnce(&mut Value)) -> Stored {
-        let mut object = serde_json::to_value(object(|_| {})).unwrap();
-        object["metadata"]["resourceVersion"] = resource_version.into();
-        change(&mut object);
-        serde_json::from_value(object).unwrap()
+        fixture::stored(object_json(|object| {
+            object["metadata"]["resourceVersion"] = resource_version.into();
+            change(object);
+        }))
     }
 
     fn secret(name: &str, resource_version: &str) -> PartialObjectMeta<Secret> {
@@ -334,11 +410,22 @@ mod tests {
         ObjectKey { namespace: "shop".into(), name: name.into() }
     }
 
+    /// An index that waits for no connections of the cluster, nor for namespaces.
+    fn fresh() -> Index {
+        let index = Index::default();
+        assert!(index.connections_unavailable(Kind::Cluster).is_empty() && index.namespaces_unavailable().is_empty());
+        index
+    }
+
     /// An index that has listed the connection `images` and these Secrets.
     fn listed(secrets: &[&str]) -> Index {
-        let index = Index::default();
+        let index = fresh();
         for event in [Event::Init, Event::InitApply(stored("10", |_| {})), Event::InitDone] {
-            assert_eq!(index.apply_connection(event), [], "nobody is woken before the others are listed");
+            assert_eq!(
+                index.apply_connection(Kind::Namespaced, event),
+                [],
+                "nobody is woken before the others are listed"
+            );
         }
         for event in [Event::Init, Event::InitDone] {
             assert_eq!(index.apply_config_map(event), []);
@@ -383,14 +470,20 @@ mod tests {
         assert_eq!(orphans(&index), []);
         assert!(!index.is_gone(&ConnectionReference::namespaced("shop", "images")));
         let retain = |object: &mut Value| object["spec"]["deletionPolicy"] = "Retain".into();
-        index.apply_connection(Event::Delete(stored("30", retain)));
+        index.apply_connection(Kind::Namespaced, Event::Delete(stored("30", retain)));
         let word = Some(LastSeen::AtTheEnd(DeletionPolicy::Retain));
         assert_eq!(orphans(&index), [("before".into(), word), ("images".into(), word)], "its last form counts");
         assert!(index.is_gone(&ConnectionReference::namespaced("shop", "images")));
 
-        index.apply_connection(Event::Apply(stored("31", |object| object["metadata"]["uid"] = "new".into())));
+        index.apply_connection(
+            Kind::Namespaced,
+            Event::Apply(stored("31", |object| object["metadata"]["uid"] = "new".into())),
+        );
         assert_eq!(orphans(&index), []);
-        index.apply_connection(Event::Delete(stored("32", |object| object["metadata"]["uid"] = "new".into())));
+        index.apply_connection(
+            Kind::Namespaced,
+            Event::Delete(stored("32", |object| object["metadata"]["uid"] = "new".into())),
+        );
         index.apply_secret(Event::Delete(ours("before", "40")));
         let word = Some(LastSeen::AtTheEnd(DeletionPolicy::Delete));
         assert_eq!(orphans(&index), [("images".into(), word)]);
@@ -400,17 +493,17 @@ mod tests {
     fn what_a_list_does_not_show_any_more_is_gone_but_its_last_word_may_have_been_missed() {
         let index = listed(&[]);
         index.apply_secret(Event::Apply(ours("images", "20")));
-        index.apply_connection(Event::Init);
+        index.apply_connection(Kind::Namespaced, Event::Init);
         assert_eq!(orphans(&index), [], "a list that has begun says nothing yet");
-        index.apply_connection(Event::InitDone);
+        index.apply_connection(Kind::Namespaced, Event::InitDone);
         assert_eq!(orphans(&index), [("images".into(), Some(LastSeen::Before(DeletionPolicy::Delete)))]);
     }
 
     #[test]
     fn a_secret_whose_connection_went_before_the_start_is_an_orphan_without_a_word() {
-        let index = Index::default();
+        let index = fresh();
         for event in [Event::Init, Event::InitDone] {
-            index.apply_connection(event);
+            index.apply_connection(Kind::Namespaced, event);
         }
         index.config_maps_unavailable();
         index.apply_secret(Event::Init);
@@ -421,42 +514,58 @@ mod tests {
         assert_eq!(orphans(&index), [("images".into(), None)]);
     }
 
+    #[tokio::test]
+    async fn whoever_looked_for_orphans_too_early_is_called_again_once_all_lists_are_complete() {
+        let index = fresh();
+        index.config_maps_unavailable();
+        for event in [Event::Init, Event::InitDone] {
+            index.apply_connection(Kind::Namespaced, event);
+        }
+        index.orphaned().await;
+        for event in [Event::Init, Event::InitApply(ours("images", "20"))] {
+            index.apply_secret(event);
+        }
+        index.orphaned().await;
+        assert_eq!(orphans(&index), []);
+        index.apply_secret(Event::InitDone);
+        let called = tokio::time::timeout(Duration::from_secs(60), index.orphaned()).await;
+        assert!(called.is_ok() && orphans(&index).len() == 1);
+    }
+
     #[test]
     fn a_connection_that_cannot_be_read_is_not_gone() {
         let invalid = |version: &str| -> Stored {
-            serde_json::from_value(json!({
+            fixture::stored(json!({
                 "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection", "spec": {"provider": 7},
                 "metadata": {"namespace": "shop", "name": "images", "uid": "0123456789", "resourceVersion": version},
             }))
-            .unwrap()
         };
         let index = listed(&[]);
         index.apply_secret(Event::Apply(ours("images", "20")));
         for event in [Event::Init, Event::InitApply(invalid("30")), Event::InitDone] {
-            index.apply_connection(event);
+            index.apply_connection(Kind::Namespaced, event);
         }
         assert_eq!(orphans(&index), []);
-        index.apply_connection(Event::Delete(stored("31", |_| {})));
+        index.apply_connection(Kind::Namespaced, Event::Delete(stored("31", |_| {})));
         assert_eq!(orphans(&index).len(), 1);
-        index.apply_connection(Event::Apply(invalid("32")));
+        index.apply_connection(Kind::Namespaced, Event::Apply(invalid("32")));
         assert_eq!(orphans(&index), []);
     }
 
     #[test]
     fn what_a_connection_wrote_under_another_name_is_stale_and_wakes_it() {
         let index = listed(&[]);
-        let (reference, target) = (ConnectionReference::namespaced("shop", "images"), key("images"));
+        let reference = ConnectionReference::namespaced("shop", "images");
         index.apply_secret(Event::Apply(ours("images", "20")));
-        assert_eq!(index.stale(&reference, &target), []);
+        let names = || index.written_for(&reference).into_iter().map(|(key, _)| key.name).collect::<Vec<_>>();
+        assert_eq!(names(), ["images"]);
         assert_eq!(index.apply_secret(Event::Apply(ours("before", "21"))), [ObjectRef::new("images").within("shop")]);
-        let names = |stale: Vec<(ObjectKey, _)>| stale.into_iter().map(|(key, _)| key.name).collect::<Vec<_>>();
-        assert_eq!(names(index.stale(&reference, &target)), ["before"]);
-        assert_eq!(names(index.stale(&reference, &key("before"))), ["images"]);
+        assert_eq!(names(), ["before", "images"]);
 
         let mut taken = ours("before", "22");
         taken.metadata.labels = None;
         index.apply_secret(Event::Apply(taken));
-        assert_eq!(index.stale(&reference, &target), [], "it is not ours any more");
+        assert_eq!(names(), ["images"], "it is not ours any more");
     }
 
     #[test]
@@ -469,7 +578,7 @@ mod tests {
         for secret in [copy, elsewhere] {
             assert_eq!(index.apply_secret(Event::Apply(secret)), []);
         }
-        index.apply_connection(Event::Delete(stored("30", |_| {})));
+        index.apply_connection(Kind::Namespaced, Event::Delete(stored("30", |_| {})));
         assert_eq!(orphans(&index), []);
     }
 
@@ -503,9 +612,12 @@ mod tests {
     fn a_new_status_makes_nobody_forget_the_secrets() {
         let index = listed(&["login"]);
         index.learn(&key("images"), SecretState::Present(Arc::default()));
-        let woken = index.apply_connection(Event::Apply(stored("11", |object| {
-            object["status"] = json!({"observedGeneration": 1});
-        })));
+        let woken = index.apply_connection(
+            Kind::Namespaced,
+            Event::Apply(stored("11", |object| {
+                object["status"] = json!({"observedGeneration": 1});
+            })),
+        );
         assert_eq!(woken.len(), 1);
         assert!(matches!(index.secret(&key("login")), SecretState::Present(_)));
     }
@@ -513,9 +625,12 @@ mod tests {
     #[test]
     fn a_changed_reference_forgets_the_old_secret_and_does_not_know_the_new_one() {
         let index = listed(&["login"]);
-        index.apply_connection(Event::Apply(stored("11", |object| {
-            object["spec"]["provider"]["generic"]["secretRef"]["name"] = "other".into();
-        })));
+        index.apply_connection(
+            Kind::Namespaced,
+            Event::Apply(stored("11", |object| {
+                object["spec"]["provider"]["generic"]["secretRef"]["name"] = "other".into();
+            })),
+        );
         assert_eq!(index.secret(&key("login")), SecretState::Unknown);
         assert_eq!(index.secret(&key("other")), SecretState::Unknown);
         assert_eq!(index.apply_secret(Event::Apply(secret("other", "12"))).len(), 1);
@@ -525,11 +640,15 @@ mod tests {
     #[test]
     fn what_we_wrote_is_not_overtaken_by_an_older_event() {
         let index = listed(&[]);
-        let wake = ObjectRef::new("images").within("shop");
         index.put_connection(stored("12", |object| object["status"] = json!({"secretName": "new"})));
-        assert_eq!(index.apply_connection(Event::Apply(stored("11", |_| {}))), []);
-        assert_eq!(index.apply_connection(Event::Apply(stored("12", |_| {}))), [], "our own write wakes nobody");
-        let status = index.connection(&wake).unwrap().status().cloned().unwrap();
+        assert_eq!(index.apply_connection(Kind::Namespaced, Event::Apply(stored("11", |_| {}))), []);
+        assert_eq!(
+            index.apply_connection(Kind::Namespaced, Event::Apply(stored("12", |_| {}))),
+            [],
+            "our own write wakes nobody"
+        );
+        let status =
+            index.connection(&ConnectionReference::namespaced("shop", "images")).unwrap().status().cloned().unwrap();
         assert_eq!(status.secret_name.as_deref(), Some("new"));
 
         let written = SecretMeta { resource_version: "20".into(), data_trusted: true, ..SecretMeta::default() };
@@ -542,10 +661,13 @@ mod tests {
     #[test]
     fn what_one_connection_wrote_wakes_another_that_reads_it() {
         let index = listed(&[]);
-        index.apply_connection(Event::Apply(stored("11", |object| {
-            object["metadata"]["name"] = "reader".into();
-            object["spec"]["provider"]["generic"]["secretRef"]["name"] = "images".into();
-        })));
+        index.apply_connection(
+            Kind::Namespaced,
+            Event::Apply(stored("11", |object| {
+                object["metadata"]["name"] = "reader".into();
+                object["spec"]["provider"]["generic"]["secretRef"]["name"] = "images".into();
+            })),
+        );
         let written = SecretMeta { uid: "images".into(), resource_version: "20".into(), ..SecretMeta::default() };
         index.learn(&key("images"), SecretState::Present(Arc::new(written)));
         let woken = index.apply_secret(Event::Apply(secret("images", "20")));
@@ -577,14 +699,14 @@ mod tests {
 
     #[test]
     fn a_secret_that_passed_by_before_anybody_asked_is_not_taken_for_absent() {
-        let index = Index::default();
+        let index = fresh();
         for event in [Event::Init, Event::InitDone] {
-            index.apply_connection(event);
+            index.apply_connection(Kind::Namespaced, event);
         }
         index.config_maps_unavailable();
         index.apply_secret(Event::Init);
         index.apply_secret(Event::InitApply(secret("login", "1")));
-        index.apply_connection(Event::Apply(stored("10", |_| {})));
+        index.apply_connection(Kind::Namespaced, Event::Apply(stored("10", |_| {})));
         assert_eq!(index.apply_secret(Event::InitDone).len(), 1);
         assert_eq!(index.secret(&key("login")), SecretState::Unknown);
     }
@@ -594,9 +716,10 @@ mod tests {
         let index = listed(&[]);
         index.put_connection(stored("12", |object| object["status"] = json!({"secretName": "new"})));
         for event in [Event::Init, Event::InitApply(stored("11", |_| {})), Event::InitDone] {
-            index.apply_connection(event);
+            index.apply_connection(Kind::Namespaced, event);
         }
-        let status = index.connection(&ObjectRef::new("images").within("shop")).unwrap().status().cloned().unwrap();
+        let status =
+            index.connection(&ConnectionReference::namespaced("shop", "images")).unwrap().status().cloned().unwrap();
         assert_eq!(status.secret_name.as_deref(), Some("new"));
     }
 
@@ -614,7 +737,7 @@ mod tests {
             let index = listed(&[]);
             // The answer to a write of a status comes after the wish, and may be seen before it.
             index.put_connection(stored("12", change));
-            assert_eq!(index.apply_connection(Event::Apply(stored("11", change))).len(), 1, "{name}");
+            assert_eq!(index.apply_connection(Kind::Namespaced, Event::Apply(stored("11", change))).len(), 1, "{name}");
         }
     }
 
@@ -628,39 +751,39 @@ mod tests {
                 change(object);
             })
         };
-        let wake = ObjectRef::new("images").within("shop");
+        let wake: Wake = ObjectRef::new("images").within("shop");
         let woken = std::slice::from_ref(&wake);
-        assert_eq!(index.apply_connection(Event::Apply(unreadable("11", |_| {}))), woken);
-        assert!(index.connection(&wake).unwrap().readable().is_none());
+        assert_eq!(index.apply_connection(Kind::Namespaced, Event::Apply(unreadable("11", |_| {}))), woken);
+        assert!(index.connection(&ConnectionReference::namespaced("shop", "images")).unwrap().readable().is_none());
         assert_eq!(index.secret(&key("login")), SecretState::Unknown);
         assert_eq!(index.apply_secret(Event::Apply(secret("login", "12"))), []);
         assert_eq!(index.apply_secret(Event::Apply(secret("images", "13"))), woken);
         assert_eq!(index.apply_secret(Event::Delete(secret("images", "14"))), woken);
         // A relist of the same keeps it.
         for event in [Event::Init, Event::InitApply(unreadable("11", |_| {})), Event::InitDone] {
-            index.apply_connection(event);
+            index.apply_connection(Kind::Namespaced, event);
         }
-        assert!(index.connection(&wake).is_some());
+        assert!(index.connection(&ConnectionReference::namespaced("shop", "images")).is_some());
 
-        assert_eq!(index.apply_connection(Event::Apply(stored("15", |_| {}))), woken, "it is mended");
+        assert_eq!(index.apply_connection(Kind::Namespaced, Event::Apply(stored("15", |_| {}))), woken, "it is mended");
         assert_eq!(index.apply_secret(Event::Apply(secret("login", "16"))), woken);
-        index.apply_connection(Event::Apply(unreadable("17", |_| {})));
-        index.apply_connection(Event::Delete(unreadable("18", |_| {})));
-        assert!(index.connection(&wake).is_none());
+        index.apply_connection(Kind::Namespaced, Event::Apply(unreadable("17", |_| {})));
+        index.apply_connection(Kind::Namespaced, Event::Delete(unreadable("18", |_| {})));
+        assert!(index.connection(&ConnectionReference::namespaced("shop", "images")).is_none());
     }
 
     #[test]
     fn another_connection_of_the_same_name_is_not_the_one_that_went() {
         let index = listed(&[]);
-        let metadata = |uid: &str| stored("10", |object| object["metadata"]["uid"] = uid.into()).meta().clone();
+        let metadata = |uid: &str| stored("10", |object| object["metadata"]["uid"] = uid.into());
         assert!(index.is_alive(&metadata("0123456789")) && !index.is_alive(&metadata("another")));
     }
 
     #[test]
     fn a_watch_on_config_maps_that_fails_keeps_nobody_waiting() {
-        let index = Index::default();
+        let index = fresh();
         for event in [Event::Init, Event::InitApply(stored("10", |_| {})), Event::InitDone] {
-            index.apply_connection(event);
+            index.apply_connection(Kind::Namespaced, event);
         }
         for event in [Event::Init, Event::InitDone] {
             index.apply_secret(event);

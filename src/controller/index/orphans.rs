@@ -39,7 +39,7 @@ impl Index {
             |reference: &ConnectionReference| owners.contains(reference) || ledgers.contains(reference);
         inner.departures.forget(forget_before, left_something);
         let mut orphans = vec![];
-        for reference in owners.references().filter(|reference| !inner.is_there(reference)) {
+        for reference in owners.references().filter(|reference| inner.is_gone(reference)) {
             let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
             for (key, seen) in inner.secrets.owned(reference) {
                 orphans.push(Orphan { key, seen, reference: reference.clone(), since, policy });
@@ -55,7 +55,7 @@ impl Index {
             return vec![];
         }
         let mut orphans = vec![];
-        for (reference, key) in inner.secrets.ledgers().all().filter(|(reference, _)| !inner.is_there(reference)) {
+        for (reference, key) in inner.secrets.ledgers().all().filter(|(reference, _)| inner.is_gone(reference)) {
             let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
             if let SecretState::Present(seen) = inner.secrets.state(key) {
                 orphans.push(Orphan { key: key.clone(), seen, reference: reference.clone(), since, policy });
@@ -65,7 +65,7 @@ impl Index {
     }
 
     /// The Secrets that surely were written for a connection.
-    pub fn targets(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+    pub fn written_for(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
         self.lock().secrets.owned(reference)
     }
 
@@ -76,12 +76,6 @@ impl Index {
 
     /// Whether a connection is known not to be there.
     pub fn is_gone(&self, reference: &ConnectionReference) -> bool {
-        let inner = self.lock();
-        inner.is_listed() && !inner.is_there(reference)
-    }
-
-    /// The Secrets that were written for a connection under other names than this.
-    pub fn stale(&self, reference: &ConnectionReference, target: &ObjectKey) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        self.lock().secrets.owned(reference).into_iter().filter(|(key, _)| key != target).collect()
+        self.lock().is_gone(reference)
     }
 }

@@ -7,9 +7,9 @@ use crate::{
     domain::reference::ConnectionReference,
 };
 
-/// See the module. A Secret is in the namespace of its connection, so its name is enough.
+/// See the module.
 #[derive(Default)]
-pub(super) struct Owners(HashMap<ConnectionReference, BTreeSet<String>>);
+pub(super) struct Owners(HashMap<ConnectionReference, BTreeSet<ObjectKey>>);
 
 impl Owners {
     /// Whose a Secret in this state surely is.
@@ -31,15 +31,15 @@ impl Owners {
             return;
         }
         if let Some(before) = before
-            && let Some(names) = self.0.get_mut(&before)
+            && let Some(keys) = self.0.get_mut(&before)
         {
-            names.remove(&key.name);
-            if names.is_empty() {
+            keys.remove(key);
+            if keys.is_empty() {
                 self.0.remove(&before);
             }
         }
         if let Some(after) = after {
-            self.0.entry(after).or_default().insert(key.name.clone());
+            self.0.entry(after).or_default().insert(key.clone());
         }
     }
 
@@ -48,10 +48,14 @@ impl Owners {
         self.0.contains_key(reference)
     }
 
+    /// Whether this was written for this connection.
+    pub(super) fn has(&self, reference: &ConnectionReference, key: &ObjectKey) -> bool {
+        self.0.get(reference).is_some_and(|keys| keys.contains(key))
+    }
+
     /// Everything that was written for this connection.
-    pub(super) fn keys_of(&self, reference: &ConnectionReference) -> Vec<ObjectKey> {
-        let names = self.0.get(reference).into_iter().flatten();
-        names.map(|name| ObjectKey { namespace: reference.namespace().to_owned(), name: name.clone() }).collect()
+    pub(super) fn keys_of(&self, reference: &ConnectionReference) -> impl Iterator<Item = &ObjectKey> {
+        self.0.get(reference).into_iter().flatten()
     }
 
     /// All connections for which anything was written.

@@ -1,15 +1,12 @@
 //! The metadata of the Secrets that connections are about, as the watch and our own reads and writes tell it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{
-    core::PartialObjectMeta,
-    runtime::{reflector::ObjectRef, watcher::Event},
-};
+use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 
 use super::{
     ledgers::Ledgers,
@@ -26,9 +23,14 @@ use crate::{
     domain::reference::ConnectionReference,
 };
 
+/// A connection that a Secret may concern, and that Secret.
+pub(super) type Concern = (Wake, ObjectKey);
+
 /// See the module.
 pub(super) struct Secrets {
     pub(super) concerned: Concerned,
+    /// The names of the Secrets that connections of a cluster write, wherever.
+    everywhere: HashMap<String, BTreeSet<ConnectionReference>>,
     /// Changed by `set` and `forget` only, which keep `owners` in step.
     known: HashMap<ObjectKey, SecretState>,
     owners: Owners,
@@ -51,6 +53,7 @@ impl Secrets {
     pub(super) fn new(namespace: &str) -> Self {
         Self {
             concerned: Concerned::new(mapper::followed_secrets, namespace),
+            everywhere: HashMap::new(),
             known: HashMap::new(),
             owners: Owners::default(),
             ledgers: Ledgers::of(namespace),
@@ -72,8 +75,9 @@ impl Secrets {
     /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
     pub(super) fn learn(&mut self, key: &ObjectKey, state: SecretState) {
         let newest = match (self.known.get(key), state) {
-            (None | Some(SecretState::Unknown), state) => state,
-            (Some(SecretState::Absent), SecretState::Present(new)) => {
+            (Some(SecretState::Unknown), state) => state,
+            (None, SecretState::Absent) if !self.concerned.contains(key) => return,
+            (None | Some(SecretState::Absent), SecretState::Present(new)) => {
                 let went = self.gone.get(key);
                 if went.is_some_and(|went| is_older(&new.resource_version, went)) {
                     return;
@@ -93,6 +97,7 @@ impl Secrets {
                     SecretState::Present(new)
                 }
             }
+            (None, state) => state,
             // The watch follows what it once showed; only it knows when that is gone.
             (Some(SecretState::Present(_) | SecretState::Absent), SecretState::Absent | SecretState::Unknown) => return,
         };
@@ -107,16 +112,57 @@ impl Secrets {
         let new = self.concerned.about(connection).into_iter().filter(|key| !self.concerned.contains(key));
         self.listing.follow(new);
         self.concerned.add(connection);
+        if let Some(name) = mapper::name_everywhere(connection) {
+            self.everywhere.entry(name.to_owned()).or_default().insert(connection.reference());
+        }
+    }
+
+    /// Follows what these connections are about, and nothing else.
+    pub(super) fn reset(&mut self, connections: &[Arc<Stored>]) {
+        self.concerned.reset(connections);
+        self.everywhere.clear();
+        for connection in connections {
+            if let Some(name) = mapper::name_everywhere(connection) {
+                self.everywhere.entry(name.to_owned()).or_default().insert(connection.reference());
+            }
+        }
     }
 
     /// Ends to follow what a connection was about, except what its new form still is.
     pub(super) fn unfollow(&mut self, connection: &Stored, new: Option<&Stored>) {
-        let unconcerned = self.concerned.remove(connection, new);
+        let mut unconcerned = self.concerned.remove(connection, new);
+        let kept = new.and_then(mapper::name_everywhere);
+        if let Some(name) = mapper::name_everywhere(connection).filter(|name| kept != Some(*name))
+            && let Some(references) = self.everywhere.get_mut(name)
+        {
+            references.remove(&connection.reference());
+            if references.is_empty() {
+                self.everywhere.remove(name);
+                unconcerned.extend(self.known.keys().filter(|key| key.name == name).cloned());
+                unconcerned.retain(|key| !self.concerned.contains(key));
+            }
+        }
         self.drop_unconcerned(unconcerned);
     }
 
+    /// A namespace is gone, and with it all that was in it.
+    pub(super) fn namespace_went(&mut self, namespace: &str) {
+        self.gone.retain(|key, _| key.namespace != namespace);
+    }
+
+    /// Whether a Secret of this name in this namespace is worth knowing of.
+    fn is_followed(&self, key: &ObjectKey) -> bool {
+        self.concerned.contains(key) || self.everywhere.contains_key(&key.name)
+    }
+
+    /// Whom a Secret concerns, or may concern.
+    fn wakes(&self, key: &ObjectKey) -> Vec<Concern> {
+        let everywhere = self.everywhere.get(&key.name).into_iter().flatten().map(mapper::wake_of);
+        self.concerned.wakes(key).into_iter().chain(everywhere).map(|wake| (wake, key.clone())).collect()
+    }
+
     /// Takes in an event of the watch on Secrets; returns who should be looked at.
-    pub(super) fn apply(&mut self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Wake> {
+    pub(super) fn apply(&mut self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Concern> {
         match event {
             Event::Init => {
                 self.listing.begin();
@@ -150,7 +196,7 @@ impl Secrets {
                     return vec![];
                 }
                 let woken = self.miss(&key);
-                if self.concerned.contains(&key) {
+                if self.is_followed(&key) {
                     self.gone.insert(key, gone);
                 }
                 woken
@@ -159,15 +205,15 @@ impl Secrets {
     }
 
     /// Records what the watch shows of a Secret; drops what concerns nobody.
-    fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Wake> {
+    fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Concern> {
         let mut meta = SecretMeta::from_metadata(metadata);
-        if !self.concerned.contains(key) && !meta.is_marked() {
+        if !self.is_followed(key) && !meta.is_marked() {
             self.forget(key);
             return vec![];
         }
         if let Some(SecretState::Present(known)) = self.known.get(key) {
             if !is_older(&known.resource_version, &meta.resource_version) {
-                let others = self.concerned.wakes(key);
+                let others = self.wakes(key);
                 return if self.ahead.remove(key) && others.len() > 1 { others } else { vec![] };
             }
             if known.uid == meta.uid {
@@ -177,24 +223,29 @@ impl Secrets {
         let owner = self.set(key, SecretState::Present(Arc::new(meta)));
         self.gone.remove(key);
         self.ahead.remove(key);
-        if self.concerned.contains(key) {
-            return self.concerned.wakes(key);
+        let mut woken = self.wakes(key);
+        if let Some(owner) = owner.map(|owner| mapper::wake_of(&owner))
+            && woken.iter().all(|(wake, _)| *wake != owner)
+        {
+            // Something of a connection's that is not its target: it may have to go.
+            woken.push((owner, key.clone()));
         }
-        // Something of a connection's that is not its target: it may have to go.
-        owner.map(|owner| ObjectRef::new(owner.name()).within(owner.namespace())).into_iter().collect()
+        woken
     }
 
     /// Records that a Secret does not exist.
-    fn miss(&mut self, key: &ObjectKey) -> Vec<Wake> {
+    fn miss(&mut self, key: &ObjectKey) -> Vec<Concern> {
         if !self.concerned.contains(key) {
+            // Of namespaces that come and go nothing is kept.
+            let was_there = matches!(self.known.get(key), Some(SecretState::Present(_)));
             self.forget(key);
-            return vec![];
+            return if was_there { self.wakes(key) } else { vec![] };
         }
         let before = self.known.get(key).cloned();
         self.set(key, SecretState::Absent);
         match before {
             Some(SecretState::Absent) => vec![],
-            Some(SecretState::Present(_) | SecretState::Unknown) | None => self.concerned.wakes(key),
+            Some(SecretState::Present(_) | SecretState::Unknown) | None => self.wakes(key),
         }
     }
 
@@ -212,12 +263,26 @@ impl Secrets {
 
     /// All Secrets that surely were written for a connection.
     pub(super) fn owned(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        let keys = self.owners.keys_of(reference).into_iter();
-        keys.filter_map(|key| match self.known.get(&key) {
-            Some(SecretState::Present(meta)) => Some((key, Arc::clone(meta))),
+        let keys = self.owners.keys_of(reference);
+        keys.filter_map(|key| match self.known.get(key) {
+            Some(SecretState::Present(meta)) => Some((key.clone(), Arc::clone(meta))),
             Some(SecretState::Absent | SecretState::Unknown) | None => None,
         })
         .collect()
+    }
+
+    /// Whether a Secret surely was written for a connection.
+    pub(super) fn is_owned(&self, reference: &ConnectionReference, key: &ObjectKey) -> bool {
+        self.owners.has(reference, key)
+    }
+
+    /// The namespaces that hold a Secret which surely was written for a connection, as far as `known` knows them.
+    pub(super) fn namespaces_of(
+        &self,
+        reference: &ConnectionReference,
+        known: impl Fn(&str) -> Option<Arc<str>>,
+    ) -> Vec<Arc<str>> {
+        self.owners.keys_of(reference).filter_map(|key| known(&key.namespace)).collect()
     }
 
     /// Whether a Secret of ours changed since this was asked last.

@@ -12,7 +12,7 @@ use crate::{
     },
     domain::ledger::{Entry, Issuer},
     problem::Problem,
-    provider::{self, Io, access::Access, issuing},
+    provider::{self, access::Access, issuing},
 };
 
 /// What gives access to the API of a connection's provider now.
@@ -26,7 +26,7 @@ pub(super) async fn present<'a>(
     context: &Context,
     connection: &'a Connection,
 ) -> Result<Option<Present<'a>>, Obstacle> {
-    let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
+    let io = context.io(&connection.reference);
     match connection.provider.way() {
         Way::Issued(provider) if issuing::ends_by_access(provider) => match issuing::access(&io, provider).await {
             Ok((access, _)) => Ok(Some(Present { provider, access })),
@@ -55,7 +55,7 @@ pub(super) async fn access_for(
     if let Some(present) = present.filter(|present| issuing::is_from(present.provider, issuer)) {
         return Ok(Ok(Some(present.access.clone())));
     }
-    let io = Io::new(&context.client, &secret.namespace, &context.http, &context.clock);
+    let io = context.io_in(&secret.namespace);
     let found = issuing::access_at(&io, issuer).await.map_err(obstacle)?;
     let found = found.or_else(|| present.map(|present| present.access.clone()));
     Ok(found.map(Some).ok_or_else(|| {
@@ -71,7 +71,7 @@ impl Pass<'_> {
     /// Reads what gives access to the API.
     pub(super) async fn access(&mut self, observed: &mut Observed) -> Result<Result<Access, Box<Outcome>>, Error> {
         let Self { context, connection, .. } = self;
-        let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
+        let io = context.io(&connection.reference);
         let (problem, inputs) = match issuing::access(&io, self.provider).await {
             Ok((access, input)) => {
                 self.inputs = vec![input];
@@ -91,7 +91,7 @@ impl Pass<'_> {
         context.memories.update(observed.uid(), |memory| {
             (memory.judged, memory.attempt) = (inputs.clone(), None);
         });
-        let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
+        let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed, self.now));
         Ok(Err(Box::new(Outcome { judged: inputs, ..outcome })))
     }
 

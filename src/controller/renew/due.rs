@@ -15,10 +15,10 @@ use crate::{
             Cause, Due, PAUSE_AFTER_FAILED_REPOSITORY, PAUSE_AFTER_REFUSAL, expires_at, input_changed, is_ahead,
             is_unexpired, pausing_trouble, settled_problem, unsettled,
         },
-        memory::Trouble,
         observe::Observed,
-        plan::{Standing, standing},
+        policy::Delivery,
         sighting::SecretState,
+        tally::tally,
         validate::Connection,
         withdraw,
     },
@@ -93,14 +93,10 @@ pub fn due(
     started: Timestamp,
     now: Timestamp,
 ) -> Due {
-    let status = &observed.status;
     // A new request ends a pause; one that could not be met waits as everything does.
     let main = match pausing_trouble(observed, now) {
         // No credential can be had now, and what there is was delivered as far as it could be.
-        Some(Trouble::Credential(_)) => Due::Nothing,
-        Some(Trouble::Delivery(_)) => {
-            requested(observed).or_else(|| time(connection, status, started, now)).unwrap_or(Due::Nothing)
-        }
+        Some(_) => Due::Nothing,
         None => main(connection, observed, started, now),
     };
     match main {
@@ -143,9 +139,9 @@ fn main(connection: &Connection, observed: &Observed, started: Timestamp, now: T
     if settled.is_some() && withdraw::is_outstanding(connection, observed) {
         return Due::Withdraw;
     }
-    match standing(connection, &observed.target, status.credential.as_ref()) {
-        Standing::Missing | Standing::Outdated(_) if is_deliverable(observed, now) => Due::Deliver,
-        Standing::Missing | Standing::Outdated(_) | Standing::Current | Standing::Foreign(_) => Due::Nothing,
+    match tally(connection, observed, status.credential.as_ref(), now).delivery {
+        Delivery::Outstanding if is_deliverable(observed, now) => Due::Deliver,
+        Delivery::Outstanding | Delivery::Current | Delivery::Partial(_) | Delivery::Impossible(_) => Due::Nothing,
     }
 }
 
@@ -282,13 +278,13 @@ mod tests {
     use super::*;
     use crate::{
         api::{
-            RegistryConnection,
+            Declared,
             names::{REVISION_ANNOTATION, REVOKE_FROM_ANNOTATION},
             status::ObservedInput,
         },
         controller::{
             fixture::{
-                connection, created, delivered, entry, holding, issuing, minutes_later, object, observed, present,
+                connection, created, delivered, deny, entry, holding, issuing, minutes_later, object, observed, present,
             },
             memory::{Attempt, Revocation},
             request::Requests,
@@ -304,7 +300,7 @@ mod tests {
     const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
     /// A connection that was renewed and delivered at minute 0, with a life of 90 minutes and an interval of 30.
-    fn renewed(change: impl FnOnce(&mut Value)) -> RegistryConnection {
+    fn renewed(change: impl FnOnce(&mut Value)) -> Declared {
         delivered(|object| {
             object["status"]["credential"] =
                 json!({"revision": "r1", "issuedAt": "2026-01-01T00:00:00Z", "expiresAt": "2026-01-01T01:30:00Z"});
@@ -319,7 +315,10 @@ mod tests {
         SecretMeta {
             uid: "l".into(),
             resource_version: resource_version.into(),
-            marks: Marks { annotations: revision.into_iter().chain(revoke_from).collect(), ..Marks::default() },
+            marks: Arc::new(Marks {
+                annotations: revision.into_iter().chain(revoke_from).collect(),
+                ..Marks::default()
+            }),
             data_trusted: true,
             ..SecretMeta::default()
         }
@@ -330,12 +329,14 @@ mod tests {
     }
 
     /// Everything as it should be around it.
-    fn around(object: RegistryConnection) -> Observed {
+    fn around(object: Declared) -> Observed {
         let connection = issuing(&object);
         let mut observed = observed(object);
         let credential = observed.status.credential.clone();
         observed.ledger = known(ledger("3", credential.as_ref().map(|credential| credential.revision.as_str()), None));
-        observed.target = credential.map_or(SecretState::Absent, |credential| holding(&connection, &credential));
+        observed
+            .targets
+            .learn("shop", credential.map_or(SecretState::Absent, |credential| holding(&connection, &credential)));
         observed
     }
 
@@ -362,18 +363,14 @@ mod tests {
         }))
     }
 
-    fn pausing(observed: &mut Observed, trouble: Trouble, until: Timestamp) {
+    fn pausing(observed: &mut Observed, trouble: Problem, until: Timestamp) {
         let basis = observed.basis();
         let (count, since) = (0, created());
         observed.memory.attempt = Some(Attempt { count, since, not_before: until, basis, trouble, question: None });
     }
 
-    fn credential_trouble() -> Trouble {
-        Trouble::Credential(Problem::new(Reason::Unreachable, "m"))
-    }
-
-    fn delivery_trouble() -> Trouble {
-        Trouble::Delivery(Problem::new(Reason::Forbidden, "m"))
+    fn credential_trouble() -> Problem {
+        Problem::new(Reason::Unreachable, "m")
     }
 
     #[test]
@@ -406,8 +403,8 @@ mod tests {
                 |o| o.ledger = known(ledger("4", None, None)),
                 Due::Test(Cause::LedgerChanged),
             ),
-            ("target gone", |o| o.target = SecretState::Absent, Due::Deliver),
-            ("foreign target", |o| o.target = present("x", "1"), Due::Nothing),
+            ("target gone", |o| o.targets.learn("shop", SecretState::Absent), Due::Deliver),
+            ("foreign target", |o| o.targets.learn("shop", present("x", "1")), Due::Nothing),
             ("status lost", |o| o.status.credential = None, Due::Renew(Cause::NeverJudged)),
             (
                 "status lost and API credential edited",
@@ -440,7 +437,8 @@ mod tests {
     #[test]
     fn the_first_credential_is_due_at_once() {
         let mut fresh = observed(object(|_| {}));
-        (fresh.ledger, fresh.target) = (SecretState::Absent, SecretState::Absent);
+        fresh.ledger = SecretState::Absent;
+        fresh.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_now(&fresh), Due::Renew(Cause::NeverJudged));
         assert_eq!(next_at(&fresh, created()), None, "nothing is due by the clock");
     }
@@ -609,8 +607,8 @@ mod tests {
     #[test]
     fn a_first_credential_that_was_refused_is_asked_for_again_after_its_pause() {
         let mut refused = failing(json!({"code": "InvalidCredentials", "message": "m"}), "False");
-        (refused.status.credential, refused.ledger, refused.target) =
-            (None, known(ledger("3", None, None)), SecretState::Absent);
+        (refused.status.credential, refused.ledger) = (None, known(ledger("3", None, None)));
+        refused.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_at(&refused, minutes_later(30) - SECOND), Due::Nothing);
         assert_eq!(due_at(&refused, minutes_later(30)), Due::Renew(Cause::NotIssued));
     }
@@ -665,8 +663,8 @@ mod tests {
     #[test]
     fn a_target_that_cannot_be_written_does_not_keep_a_credential_from_being_renewed() {
         let mut denied = as_it_should_be();
-        denied.target = SecretState::Absent;
-        pausing(&mut denied, delivery_trouble(), Timestamp::MAX);
+        denied.targets.learn("shop", SecretState::Absent);
+        deny(&mut denied, Timestamp::MAX);
         assert_eq!(due_now(&denied), Due::Nothing);
         assert_eq!(due_at(&denied, minutes_later(30)), Due::Renew(Cause::TimePassed));
         pausing(&mut denied, credential_trouble(), Timestamp::MAX);
@@ -678,7 +676,8 @@ mod tests {
         let missing = |ledger: SecretState| {
             let mut observed = failing(json!({"code": "InvalidCredentials", "message": "m"}), "False");
             observed.memory.ledger = Some(ledger.sighting());
-            (observed.ledger, observed.target) = (ledger, SecretState::Absent);
+            observed.ledger = ledger;
+            observed.targets.learn("shop", SecretState::Absent);
             observed
         };
         let good = || known(ledger("3", Some("r1"), None));
@@ -744,7 +743,7 @@ mod tests {
         let mut observed = as_it_should_be();
         observed.ledger = known(ledger("3", Some("r1"), Some(minutes_later(-60))));
         assert_eq!(due_at(&observed, minutes_later(30)), Due::Renew(Cause::TimePassed));
-        observed.target = SecretState::Absent;
+        observed.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_at(&observed, minutes_later(3)), Due::Deliver);
         let mut waiting = failing(json!({"code": "Unreachable", "message": "m"}), "Unknown");
         waiting.ledger = known(ledger("3", Some("r1"), Some(minutes_later(-60))));

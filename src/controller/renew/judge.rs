@@ -15,7 +15,7 @@ use crate::{
     controller::{
         due::{Cause, Due, PAUSE_AFTER_FAILED_REPOSITORY, expires_at, settled_problem},
         error::Error,
-        memory::{Attempt, Trouble},
+        memory::Attempt,
         observe::Observed,
         report::Outcome,
         resolve::Resolved,
@@ -42,10 +42,7 @@ impl Pass<'_> {
         let Some(candidate) = book.ledger.candidate.clone() else { return Err(Error::Contended) };
         // What refused it a moment ago is not taken for an answer once it had time to become known.
         let was_unknown = observed.memory.attempt.as_ref().is_some_and(|attempt| {
-            let reason = match &attempt.trouble {
-                Trouble::Credential(problem) | Trouble::Delivery(problem) => problem.reason,
-            };
-            reason == Reason::RegistryNotReady && self.now >= attempt.not_before
+            attempt.trouble.reason == Reason::RegistryNotReady && self.now >= attempt.not_before
         });
         let cause = match self.due {
             _ if was_unknown => Cause::Requested,
@@ -256,7 +253,7 @@ impl Pass<'_> {
 
     fn unchanged(&self, observed: &Observed, problem: Problem, test: Option<LastTest>) -> Outcome {
         let judged: Vec<ObservedInput> = self.inputs.clone();
-        let delivery = super::delivery(self.connection, observed);
+        let delivery = super::delivery(self.connection, observed, self.now);
         Outcome { judged, test, ..Outcome::unchanged(Some(problem), delivery) }
     }
 

@@ -70,7 +70,7 @@ pub(super) struct Buyer<'a> {
 /// The [`Obstacle`]. Nothing that was issued is left behind then, as far as it is known and can be ended.
 pub(super) async fn mint(context: &Context, buyer: &Buyer<'_>, book: &mut Book) -> Result<(), Obstacle> {
     let Buyer { connection, uid, provider, access, .. } = buyer;
-    let io = Io::new(&context.client, connection.reference.namespace(), &context.http, &context.clock);
+    let io = context.io(&connection.reference);
     let prepared = tokio::time::timeout(PREPARATION, issuing::prepare(&io, *provider, access));
     let prepared = prepared.await.unwrap_or_else(|_| Err(too_slow(&connection.provider))).map_err(obstacle)?;
     let now = context.clock.now();

@@ -29,9 +29,8 @@ use super::{
     deliver::{deliver, delivery},
     due::{Cause, Due},
     error::Error,
-    memory::Trouble,
     observe::Observed,
-    plan::{Standing, standing},
+    policy::Delivery,
     report::Outcome,
     validate::{Connection, Site},
     verify::Accepted,
@@ -232,7 +231,7 @@ impl Pass<'_> {
                     memory.judged.clone_from(inputs);
                     memory.attempt = None;
                 });
-                let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed));
+                let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed, self.now));
                 Outcome { judged: inputs.clone(), is_refused: true, ..outcome }
             }
             false => self.wait(observed, problem),
@@ -243,7 +242,7 @@ impl Pass<'_> {
     fn wait(&self, observed: &Observed, problem: Problem) -> Outcome {
         self.context.metrics.met(problem.reason);
         self.pause(observed, &problem, None);
-        Outcome::unchanged(Some(problem), delivery(self.connection, observed))
+        Outcome::unchanged(Some(problem), delivery(self.connection, observed, self.now))
     }
 
     fn pause(&self, observed: &Observed, problem: &Problem, question: Option<crate::domain::credential::Fingerprint>) {
@@ -253,7 +252,7 @@ impl Pass<'_> {
             Class::Wait | Class::Ours => problem,
             Class::UsersTurn | Class::Missing | Class::Good | Class::UnderWay => &slow,
         };
-        self.context.failed(observed, question, Trouble::Credential(problem.clone()), cause, self.now);
+        self.context.failed(observed, question, problem.clone(), cause, self.now);
         if problem.retry_after.is_none() {
             self.context.memories.update(observed.uid(), |memory| {
                 if let Some(attempt) = &mut memory.attempt {
@@ -266,10 +265,7 @@ impl Pass<'_> {
     /// Keeps in place what is delivered, if it still may be.
     async fn fall_back(&self, observed: &mut Observed, book: &Book, outcome: Outcome) -> Result<Outcome, Error> {
         let usable = |current: &&Entry| !current.refused && current.expires_at > self.now;
-        let needs = match standing(self.connection, &observed.target, observed.status.credential.as_ref()) {
-            Standing::Missing | Standing::Outdated(_) => true,
-            Standing::Current | Standing::Foreign(_) => false,
-        };
+        let needs = delivery(self.connection, observed, self.now).delivery == Delivery::Outstanding;
         let Some(current) = book.ledger.current.as_ref().filter(usable).filter(|_| needs) else { return Ok(outcome) };
         let attempt = self.context.memories.recall(observed.uid()).attempt;
         let kept = self.deliver(observed, current, None).await?;
@@ -280,7 +276,7 @@ impl Pass<'_> {
                 attempt
             }));
         });
-        Ok(Outcome { credential: kept.credential, delivery: kept.delivery, ..outcome })
+        Ok(Outcome { credential: kept.credential, tally: kept.tally, is_unfinished: kept.is_unfinished, ..outcome })
     }
 
     /// Brings the target to the current credential of the ledger.

@@ -166,7 +166,10 @@ async fn may_be_ended(context: &Context, orphan: &Orphan) -> Result<DeletionPoli
         Presence::NotServed => return Err(Finding::NotServed),
         Presence::Denied => return Err(Finding::Denied(Act::ReadConnection)),
     }
-    verdict::by_kind(created, live::kind(&context.client).await.map_err(|_| Finding::Unanswered)?)?;
+    verdict::by_kind(
+        created,
+        live::definition(&context.client, orphan.reference.kind()).await.map_err(|_| Finding::Unanswered)?,
+    )?;
     if !context.index.is_gone(&orphan.reference) {
         return Err(Finding::ConnectionThere);
     }
@@ -237,7 +240,7 @@ fn retire(context: &Context, orphan: &Orphan, ledger: &mut Ledger, policy: Delet
 
 /// Whether a Secret of the connection holds a credential.
 fn is_held(context: &Context, orphan: &Orphan, entry: &Entry) -> bool {
-    let targets = context.index.targets(&orphan.reference);
+    let targets = context.index.written_for(&orphan.reference);
     targets.iter().any(|(_, target)| target.revision() == Some(entry.revision.as_str()))
 }
 

@@ -4,7 +4,7 @@
 //! Credentials of ours that no ledger knows are ended on the same occasion, where the provider lists them: they carry the
 //! UID of the connection in their names.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -31,9 +31,9 @@ use crate::{
         sighting::SecretState,
         validate::Connection,
     },
-    domain::ledger::{Entry, Retired},
+    domain::ledger::Retired,
     problem::Problem,
-    provider::{Io, issuing},
+    provider::issuing,
 };
 
 /// How long one attempt to revoke things may take.
@@ -58,7 +58,7 @@ pub async fn revoke_replaced(
     let is_issued = matches!(connection.provider.way(), Way::Issued(_));
     let resting = |last: &Revocation| now < last.not_before && now >= last.since;
     let is_delivered = match delivery {
-        Delivery::Current | Delivery::Impossible(_) => true,
+        Delivery::Current | Delivery::Partial(_) | Delivery::Impossible(_) => true,
         Delivery::Outstanding => false,
     };
     if context.memories.recall(observed.uid()).revocation.as_ref().is_some_and(resting) {
@@ -74,6 +74,7 @@ pub async fn revoke_replaced(
         Ok(book) => book,
         Err(obstacle) => return rest(context, observed, obstacle, now),
     };
+    let held = held(context, observed, connection);
     let done = async {
         if !is_issued && (book.ledger.current.is_some() || book.ledger.candidate.is_some()) {
             // The connection of this name that had credentials issued is gone, and the one that is there has none.
@@ -82,7 +83,7 @@ pub async fn revoke_replaced(
         }
         let since = delivered_since(&observed.status);
         // What stays behind under another name works on until it expires, or until that Secret goes.
-        let is_kept = |retired: &Retired| is_held(context, connection, &retired.entry);
+        let is_kept = |retired: &Retired| held.contains(&retired.entry.revision);
         let may = |retired: &Retired| {
             (is_delivered || retired.undelivered) && now >= retired.end(since, grace) && !is_kept(retired)
         };
@@ -110,7 +111,7 @@ pub async fn revoke_replaced(
         Ok(None) => {
             let is_due = revocation(&observed.ledger, &observed.status, grace).is_some_and(|time| now >= time);
             let since = delivered_since(&observed.status);
-            let end = |retired: &Retired| match is_held(context, connection, &retired.entry) {
+            let end = |retired: &Retired| match held.contains(&retired.entry.revision) {
                 true if connection.deletion_policy == DeletionPolicy::Retain => retired.entry.expires_at,
                 true | false => retired.end(since, grace),
             };
@@ -125,7 +126,13 @@ pub async fn revoke_replaced(
         Ok(Some(problem)) => {
             let note = format!("a replaced credential could not be revoked: {}", problem.message);
             if pause(context, observed, Some(&problem), now) {
-                tell::not_revoked(context, events::connection(&observed.object.metadata), note, now).await;
+                tell::not_revoked(
+                    context,
+                    events::connection(observed.object.kind(), &observed.object.metadata),
+                    note,
+                    now,
+                )
+                .await;
             }
             Ok(())
         }
@@ -133,11 +140,11 @@ pub async fn revoke_replaced(
     }
 }
 
-/// Whether another Secret of the connection than its target holds a credential.
-fn is_held(context: &Context, connection: &Connection, entry: &Entry) -> bool {
-    let targets = context.index.targets(&connection.reference);
-    let others = targets.iter().filter(|(key, _)| *key != connection.target.key);
-    others.into_iter().any(|(_, other)| other.revision() == Some(entry.revision.as_str()))
+/// The revisions that other Secrets of the connection than its targets hold.
+fn held(context: &Context, observed: &Observed, connection: &Connection) -> BTreeSet<String> {
+    let written = context.index.written_for(&connection.reference).into_iter();
+    let others = written.filter(|(key, _)| !observed.targets.contains(key));
+    others.filter_map(|(_, other)| other.revision().map(str::to_owned)).collect()
 }
 
 /// Takes note that nothing could be revoked now.
@@ -199,7 +206,7 @@ pub(super) async fn end(
     for Retired { entry, .. } in due {
         let result = match access_for(context, &entry.issuer, present).await? {
             Ok(access) => {
-                let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+                let io = context.io_in(&context.namespace);
                 let revoked = tokio::time::timeout(LIMIT_OF_ONE, issuing::revoke(&io, &entry, access.as_ref())).await;
                 revoked.unwrap_or_else(|_| Err(unanswered().into())).map_err(obstacle)
             }

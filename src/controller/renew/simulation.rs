@@ -14,23 +14,23 @@ use super::{
 };
 use crate::{
     api::{
-        Reason, RegistryConnection, RegistryConnectionStatus,
+        Declared, Reason, RegistryConnectionStatus,
         connection::RenewalPolicy,
         status::{LastTest, ObservedInput},
     },
     clock::whole_seconds,
     controller::{
         due::{Cause, Due, expires_at, pausing_trouble},
-        fixture::{created, entry, holding, issuing, object, present},
+        fixture::{created, entry, holding, issuing, object, one, present},
         mapper,
-        memory::{Attempt, Memory, Revocation, Trouble},
+        memory::{Attempt, Memory, Revocation},
         observe::Observed,
-        plan::{Standing, standing},
         policy::{Delivery, retry},
         report::{self, Outcome},
         request::Requests,
         revision,
         sighting::SecretState,
+        tally::tally,
         validate::Connection,
         verify::issued,
     },
@@ -102,7 +102,7 @@ struct Known {
 struct World {
     setting: Setting,
     connection: Connection,
-    object: Arc<RegistryConnection>,
+    object: Arc<Declared>,
     status: RegistryConnectionStatus,
     book: Book,
     /// As it was written last.
@@ -220,8 +220,8 @@ impl World {
             status: self.status.clone(),
             source: present("s", "1"),
             authority: None,
-            target_key: mapper::target(&self.object),
-            target: self.target.clone(),
+            source_key: mapper::source(&self.object, "regcred-system"),
+            targets: one(&self.connection, self.target.clone()),
             ledger: self.ledger.clone(),
             memory: self.memory.clone(),
             requests: Requests::default(),
@@ -243,7 +243,7 @@ impl World {
             Due::Deliver | Due::Withdraw | Due::Test(_) | Due::Renew(_) => self.renew(&mut observed, due)?,
         };
         self.publish(&mut observed, &outcome)?;
-        self.revoke(&mut observed, &outcome.delivery)?;
+        self.revoke(&mut observed, &outcome.tally.delivery)?;
         let current = self.book.ledger.current.as_ref().filter(|current| current.proven);
         let is_held = |current: &Entry| self.held.as_ref().is_some_and(|held| held.revision == current.revision);
         assert!(current.is_none_or(is_held), "{:?}: a proven credential is kept back at {}", self.setting, self.now);
@@ -375,41 +375,40 @@ impl World {
         problem: Problem,
         test: Option<LastTest>,
     ) -> Result<Outcome, Ended> {
-        let standing = standing(&self.connection, &observed.target, observed.status.credential.as_ref());
-        let outcome = Outcome { test, ..Outcome::unchanged(Some(problem), Delivery::from(standing.clone())) };
+        let tally = tally(&self.connection, observed, observed.status.credential.as_ref(), self.now);
+        let is_current = tally.delivery == Delivery::Current;
+        let outcome = Outcome { test, ..Outcome::unchanged(Some(problem), tally) };
         let current = self.book.ledger.current.clone().filter(|current| current.expires_at > self.now);
-        let Some(current) = current.filter(|_| standing != Standing::Current) else { return Ok(outcome) };
+        let Some(current) = current.filter(|_| !is_current) else { return Ok(outcome) };
         let attempt = self.memory.attempt.clone();
         let kept = self.deliver(observed, &current, None)?;
         self.memory.attempt = attempt.map(|attempt| Attempt { basis: observed.basis(), ..attempt });
-        Ok(Outcome { credential: kept.credential, delivery: kept.delivery, ..outcome })
+        Ok(Outcome { credential: kept.credential, tally: kept.tally, ..outcome })
     }
 
     fn deliver(&mut self, observed: &mut Observed, current: &Entry, test: Option<LastTest>) -> Result<Outcome, Ended> {
         let credential = issued(current);
         let (kind, name) = ("Secret".into(), "login".into());
         let mut outcome = Outcome {
-            problem: None,
             test,
             judged: vec![ObservedInput { kind, name, uid: "s".into(), resource_version: "1".into() }],
             credential: Some(credential.clone()),
-            delivery: Delivery::Outstanding,
-            is_refused: false,
+            ..Outcome::unchanged(None, tally(&self.connection, observed, Some(&credential), self.now))
         };
         if observed.status.credential.as_ref() != Some(&credential) {
             self.publish(observed, &outcome)?;
         }
         self.memory.attempt = None;
-        if standing(&self.connection, &observed.target, Some(&credential)) != Standing::Current {
+        if outcome.tally.delivery != Delivery::Current {
             self.write()?;
             let before = self.held.replace(current.clone()).filter(|before| before.revision != current.revision);
             if let Some(known) = before.and_then(|before| self.known.get_mut(&before.revision)) {
                 known.replaced_at = Some(self.now);
             }
             self.target = holding(&self.connection, &credential);
-            observed.target = self.target.clone();
+            observed.targets.learn("shop", self.target.clone());
         }
-        outcome.delivery = Delivery::Current;
+        outcome.tally = tally(&self.connection, observed, Some(&credential), self.now);
         Ok(outcome)
     }
 
@@ -481,7 +480,7 @@ impl World {
         let count = observed.memory.attempt.as_ref().map_or(0, |attempt| attempt.count + 1);
         let pause = self.pause_for(problem, count);
         let (since, not_before) = (self.now, self.now + pause);
-        let (basis, trouble) = (observed.basis(), Trouble::Credential(problem.clone()));
+        let (basis, trouble) = (observed.basis(), problem.clone());
         let not_before = match problem.retry_after {
             None => pressed(not_before, &observed.status, self.now),
             Some(_) => not_before,

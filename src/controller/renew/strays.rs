@@ -16,7 +16,6 @@ use crate::{
     controller::Context,
     domain::ledger::{ChosenName, Entry, Issuer},
     provider::{
-        Io,
         access::Access,
         issuing::{self, Listed},
     },
@@ -63,7 +62,7 @@ async fn search(
     uid: &str,
     now: Timestamp,
 ) -> Result<(), Obstacle> {
-    let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+    let io = context.io_in(&context.namespace);
     let prefix = prefix(uid);
     let listed = issuing::list(&io, issuer, access, &prefix).await.map_err(obstacle)?;
     // What another operator wrote down meanwhile is not unknown.
@@ -100,7 +99,7 @@ async fn look_up(
             unknown.extend(mine.cloned());
             continue;
         };
-        let io = Io::new(&context.client, &context.namespace, &context.http, &context.clock);
+        let io = context.io_in(&context.namespace);
         let listed = issuing::list(&io, issuer, &access, OURS).await.map_err(obstacle)?;
         for stray in listed.iter().filter(|listed| mine.clone().any(|name| name.name == listed.name)) {
             issuing::end(&io, issuer, &access, stray).await.map_err(obstacle)?;

@@ -27,7 +27,17 @@ pub(super) async fn loss(context: &Context, observed: &Observed, book: &Book, no
         book.key
     );
     tracing::warn!(ledger = %book.key, "the ledger is gone or damaged; a new credential is issued");
-    drop(publish(context, events::connection(&observed.object.metadata), Reason::LedgerLost, "Renew", note, now).await);
+    drop(
+        publish(
+            context,
+            events::connection(observed.object.kind(), &observed.object.metadata),
+            Reason::LedgerLost,
+            "Renew",
+            note,
+            now,
+        )
+        .await,
+    );
     context.memories.update(observed.uid(), |memory| memory.lost = sighting);
     true
 }

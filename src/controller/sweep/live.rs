@@ -6,11 +6,11 @@ use kube::{
     core::{ObjectMeta, Status},
 };
 
-use super::verdict::{Kind, Presence};
+use super::verdict::{Presence, Standing};
 use crate::{
-    api::{RegistryConnection, names::GROUP},
+    api::{ClusterRegistryConnection, RegistryConnection, names::GROUP},
     controller::{api_failure::ApiFailure, remove::is_decision},
-    domain::reference::ConnectionReference,
+    domain::reference::{ConnectionReference, Kind},
 };
 
 /// Looks for a connection; its metadata, so that it need not be readable.
@@ -18,8 +18,7 @@ use crate::{
 /// # Errors
 /// An answer of the API server that is no decision; trying again may help.
 pub async fn presence(client: &Client, reference: &ConnectionReference) -> Result<Presence, ApiFailure> {
-    let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), reference.namespace());
-    match connections.get_metadata(reference.name()).await {
+    match metadata(client, reference).await {
         Ok(_) => Ok(Presence::There),
         Err(kube::Error::Api(status)) => absence(&status, reference).ok_or_else(|| kube::Error::Api(status).into()),
         Err(error) => Err(error.into()),
@@ -35,10 +34,8 @@ pub async fn is_unchanged(
     reference: &ConnectionReference,
     worked_on: &ObjectMeta,
 ) -> Result<Result<bool, Presence>, ApiFailure> {
-    let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), reference.namespace());
-    match connections.get_metadata(reference.name()).await {
+    match metadata(client, reference).await {
         Ok(found) => {
-            let found = found.metadata;
             let is_same = found.uid == worked_on.uid && found.generation == worked_on.generation;
             Ok(Ok(is_same && found.deletion_timestamp.is_none()))
         }
@@ -49,43 +46,64 @@ pub async fn is_unchanged(
     }
 }
 
+/// The metadata of a connection.
+async fn metadata(client: &Client, reference: &ConnectionReference) -> Result<ObjectMeta, kube::Error> {
+    let name = reference.name();
+    match reference.namespace() {
+        Some(namespace) => {
+            let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), namespace);
+            connections.get_metadata(name).await.map(|found| found.metadata)
+        }
+        None => {
+            let connections: Api<ClusterRegistryConnection> = Api::all(client.clone());
+            connections.get_metadata(name).await.map(|found| found.metadata)
+        }
+    }
+}
+
 /// What an answer other than the object says, if it is a decision. Only a 404 that names the object is about the object:
 /// an address that is not served answers one in plain text.
 fn absence(status: &Status, reference: &ConnectionReference) -> Option<Presence> {
     if status.code != 404 {
         return is_decision(status).then_some(Presence::Denied);
     }
+    let plural = match reference.kind() {
+        Kind::Namespaced => RegistryConnection::plural(&()),
+        Kind::Cluster => ClusterRegistryConnection::plural(&()),
+    };
     let names_it = status.details.as_ref().is_some_and(|details| {
-        details.name == reference.name()
-            && details.group == GROUP
-            && details.kind == RegistryConnection::plural(&()).as_ref()
+        details.name == reference.name() && details.group == GROUP && details.kind == plural.as_ref()
     });
     Some(if names_it && status.reason == "NotFound" { Presence::Gone } else { Presence::NotServed })
 }
 
-/// Looks at the CustomResourceDefinition of connections.
+/// Looks at the CustomResourceDefinition of a kind of connections.
 ///
 /// # Errors
 /// An answer of the API server that is no decision; trying again may help.
-pub async fn kind(client: &Client) -> Result<Kind, ApiFailure> {
+pub async fn definition(client: &Client, kind: Kind) -> Result<Standing, ApiFailure> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    match definitions.get(RegistryConnection::crd_name()).await {
+    let name = match kind {
+        Kind::Namespaced => RegistryConnection::crd_name(),
+        Kind::Cluster => ClusterRegistryConnection::crd_name(),
+    };
+    match definitions.get(name).await {
         Ok(definition) => Ok(standing(&definition)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Kind::Missing),
-        Err(kube::Error::Api(status)) if is_decision(&status) => Ok(Kind::Denied),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Standing::Missing),
+        Err(kube::Error::Api(status)) if is_decision(&status) => Ok(Standing::Denied),
         Err(error) => Err(error.into()),
     }
 }
 
-fn standing(definition: &CustomResourceDefinition) -> Kind {
+fn standing(definition: &CustomResourceDefinition) -> Standing {
     let conditions = definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let is = |kind: &str| conditions.clone().any(|condition| condition.type_ == kind && condition.status == "True");
     if definition.metadata.deletion_timestamp.is_some() || is("Terminating") {
-        return Kind::Ending;
+        return Standing::Ending;
     }
     match &definition.metadata.creation_timestamp {
-        Some(created) if is("Established") => Kind::Served(created.0),
-        Some(_) | None => Kind::Unready,
+        Some(created) if is("Established") => Standing::Served(created.0),
+        Some(_) | None => Standing::Unready,
     }
 }
 
@@ -138,7 +156,7 @@ mod tests {
     #[test]
     fn a_kind_stands_only_if_it_is_established_and_not_on_its_way_out() {
         let created = "2026-01-01T00:00:00Z";
-        let served = Kind::Served(created.parse().unwrap());
+        let served = Standing::Served(created.parse().unwrap());
         let with = |change: fn(&mut Value)| {
             let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
             let mut definition = json!({
@@ -150,10 +168,10 @@ mod tests {
             standing(&serde_json::from_value(definition).unwrap())
         };
         assert_eq!(with(|_| {}), served);
-        assert_eq!(with(|d| d["status"]["conditions"][0]["status"] = "False".into()), Kind::Unready);
-        assert_eq!(with(|d| d["status"] = json!(null)), Kind::Unready);
-        assert_eq!(with(|d| d["metadata"]["creationTimestamp"] = json!(null)), Kind::Unready);
-        assert_eq!(with(|d| d["status"]["conditions"][1]["status"] = "True".into()), Kind::Ending);
-        assert_eq!(with(|d| d["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z".into()), Kind::Ending);
+        assert_eq!(with(|d| d["status"]["conditions"][0]["status"] = "False".into()), Standing::Unready);
+        assert_eq!(with(|d| d["status"] = json!(null)), Standing::Unready);
+        assert_eq!(with(|d| d["metadata"]["creationTimestamp"] = json!(null)), Standing::Unready);
+        assert_eq!(with(|d| d["status"]["conditions"][1]["status"] = "True".into()), Standing::Ending);
+        assert_eq!(with(|d| d["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z".into()), Standing::Ending);
     }
 }

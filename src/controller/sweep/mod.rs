@@ -13,7 +13,7 @@ pub mod retire;
 mod tell;
 pub mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 
@@ -26,6 +26,7 @@ use super::{
     secret_meta::ObjectKey,
     sighting::SecretState,
 };
+use crate::domain::reference::Kind;
 pub use kept::Kept;
 use kept::{Rest, Subject};
 use verdict::{Finding, Presence};
@@ -116,20 +117,26 @@ async fn sweep(context: &Context, due: Vec<Orphan>) -> Vec<(Orphan, Finding)> {
     // What stands in the way of one may stand in the way of all; then the others need not be looked at. So the youngest
     // come first: a kind that is younger than one connection is younger than all that are older than that.
     candidates.sort_by_key(|(_, created)| std::cmp::Reverse(*created));
-    let mut obstacle: Option<Finding> = None;
-    for batch in candidates.chunks(BATCH) {
-        if let Some(finding) = &obstacle {
+    let (namespaced, cluster): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|(orphan, _)| orphan.reference.kind() == Kind::Namespaced);
+    let mut obstacles: BTreeMap<Kind, Finding> = BTreeMap::new();
+    let mut batches: Vec<(Kind, &[(Orphan, jiff::Timestamp)])> = vec![];
+    for (kind, candidates) in [(Kind::Namespaced, &namespaced), (Kind::Cluster, &cluster)] {
+        batches.extend(candidates.chunks(BATCH).map(|batch| (kind, batch)));
+    }
+    for (kind, batch) in batches {
+        let obstacle = obstacles.get(&kind).cloned();
+        if let Some(finding) = obstacle {
             batch.iter().for_each(|(orphan, _)| note(orphan.clone(), finding.clone()));
             continue;
         }
-        let findings = match tokio::time::timeout(context.pass_limit, sweep_batch(context, batch)).await {
+        let findings = match tokio::time::timeout(context.pass_limit, sweep_batch(context, kind, batch)).await {
             Ok(findings) => findings,
             Err(_) => vec![Finding::Unanswered; batch.len()],
         };
-        obstacle = findings.iter().find(|finding| finding.is_of_the_kind()).cloned();
-        if findings.iter().all(|finding| *finding == Finding::Unanswered) {
-            obstacle = Some(Finding::Unanswered);
-        }
+        let is_silent = findings.iter().all(|finding| *finding == Finding::Unanswered);
+        let obstacle = findings.iter().find(|finding| finding.is_of_the_kind()).cloned();
+        obstacles.extend(obstacle.or(is_silent.then_some(Finding::Unanswered)).map(|obstacle| (kind, obstacle)));
         for ((orphan, _), finding) in batch.iter().zip(findings) {
             note(orphan.clone(), finding);
         }
@@ -137,17 +144,17 @@ async fn sweep(context: &Context, due: Vec<Orphan>) -> Vec<(Orphan, Finding)> {
     news
 }
 
-/// Looks at a few Secrets at once and removes those that may go; returns a finding for each.
-async fn sweep_batch(context: &Context, batch: &[(Orphan, jiff::Timestamp)]) -> Vec<Finding> {
+/// Looks at a few Secrets of connections of one kind at once and removes those that may go; returns a finding for each.
+async fn sweep_batch(context: &Context, kind: Kind, batch: &[(Orphan, jiff::Timestamp)]) -> Vec<Finding> {
     let looks = join_all(batch.iter().map(|(orphan, _)| look(context, orphan))).await;
-    let kind = match looks.iter().any(Result::is_ok) {
+    let standing = match looks.iter().any(Result::is_ok) {
         // After the looks for the connections: only while the kind stands does their absence mean anything.
-        true => live::kind(&context.client).await.map_err(unanswered),
+        true => live::definition(&context.client, kind).await.map_err(unanswered),
         false => Err(Finding::Unanswered),
     };
     let acts = batch.iter().zip(looks).map(async |((orphan, created), look)| {
         let seen = look?;
-        verdict::by_kind(*created, kind.clone()?)?;
+        verdict::by_kind(*created, standing.clone()?)?;
         if !context.index.is_gone(&orphan.reference) {
             return Err(Finding::ConnectionThere);
         }

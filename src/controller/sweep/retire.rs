@@ -1,58 +1,106 @@
-//! Removes what a connection wrote under another name, once the Secret of its present name holds the credential.
+//! Removes what a connection wrote and does not write any more: under another name, once the Secret of its present name holds
+//! the credential, and in namespaces that it does not serve any more.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
 
 use super::{
     Finding, Rest, Subject, live, remove, tell,
-    verdict::{self, Act, Kind, Presence, WrittenFor},
+    verdict::{self, Act, Presence, Standing, WrittenFor},
 };
 use crate::{
     api::connection::DeletionPolicy,
     controller::{
         Context,
+        api_failure::ApiFailure,
         error::Error,
         observe::Observed,
+        plan::{self, Pattern},
         remove::Looked,
         secret_meta::{ObjectKey, SecretMeta},
         validate::Connection,
     },
 };
 
-/// Removes the Secrets that were written for this connection under other names, or for an earlier one of its name. Costs
-/// nothing where there are none. What was to stay when it was written last stays, whatever the connection says now.
-///
-/// To be called only when the target is current: the new one first, then the old one.
+/// How many Secrets are looked at and removed at the same time.
+const CONCURRENCY: usize = 32;
+
+/// So much is removed in one pass; the others come right after.
+const MOST: usize = 1000;
+
+/// Why a Secret of a connection is one too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// It has another name, and the one with the present name is in its place.
+    Renamed,
+    /// Its namespace is not served any more.
+    Dropped,
+}
+
+/// A Secret that is one too many, and what is known of it.
+type Candidate = (ObjectKey, Arc<SecretMeta>, Why);
+
+/// The Secrets that are one too many now. Those of another name wait for their successors, and stay if the connection wants
+/// that. A namespace that is not to have the Secret any more loses it whatever the connection wants for its own end.
+fn too_many(context: &Context, observed: &Observed, connection: &Connection) -> Vec<Candidate> {
+    let targets = &observed.targets;
+    let pattern = Pattern::new(connection, observed.status.credential.as_ref());
+    let is_in_place = |namespace: &str| {
+        let state = targets.state(namespace);
+        state.is_some_and(|state| pattern.standing(namespace, state) == plan::Standing::Current)
+    };
+    let why = |key: &ObjectKey| {
+        if targets.is_dropped(&key.namespace) {
+            return Some(Why::Dropped);
+        }
+        let goes = match connection.deletion_policy {
+            DeletionPolicy::Delete => is_in_place(&key.namespace),
+            DeletionPolicy::Retain => false,
+        };
+        goes.then_some(Why::Renamed)
+    };
+    let others = context.index.written_for(&connection.reference).into_iter().filter(|(key, _)| !targets.contains(key));
+    others.filter_map(|(key, seen)| why(&key).map(|why| (key, seen, why))).collect()
+}
+
+/// Removes the Secrets that were written for this connection, or for an earlier one of its name, and are one too many. Costs
+/// nothing where there are none. What was to stay when it was written last under another name stays, whatever the connection
+/// says now. True if there are more than fit into one pass.
 ///
 /// # Errors
 /// [`Error::Write`] if the API server did not answer; trying again may help.
-pub async fn retire(context: &Context, observed: &Observed, connection: &Connection) -> Result<(), Error> {
-    match connection.deletion_policy {
-        DeletionPolicy::Delete => {}
-        DeletionPolicy::Retain => return Ok(()),
-    }
+pub async fn retire(context: &Context, observed: &Observed, connection: &Connection) -> Result<bool, Error> {
     let now = context.clock.uptime();
-    let mut candidates = vec![];
-    for (key, seen) in context.index.stale(&connection.reference, &connection.target.key) {
-        let is_due = match context.kept.rest(&key, &subject(&seen)) {
-            Rest::None => true,
-            Rest::Until(time) => time <= now,
-            Rest::Forever => false,
+    let is_due = |(key, seen, _): &Candidate| match context.kept.rest(key, &subject(seen)) {
+        Rest::None => true,
+        Rest::Until(time) => time <= now,
+        Rest::Forever => false,
+    };
+    let mut due: Vec<Candidate> = too_many(context, observed, connection).into_iter().filter(is_due).collect();
+    if due.is_empty() {
+        return Ok(false);
+    }
+    let is_cut = due.len() > MOST;
+    due.truncate(MOST);
+    let looks = due.into_iter().map(|(key, seen, why)| async move {
+        let found = match by_known_marks(&seen, connection, why) {
+            Ok(()) => may_go(&key, connection, why, remove::look(&context.client, &key).await?),
+            Err(finding) => Err(finding),
         };
-        if !is_due {
-            continue;
-        }
-        if let Err(finding) = verdict::by_marks_of_renamed(&seen, connection.created) {
-            note(context, connection, &key, &seen, finding).await;
-            continue;
-        }
-        let looked = remove::look(&context.client, &key).await.map_err(Error::Write)?;
-        match may_go(&key, connection, looked) {
-            Ok((found, written_for)) => candidates.push((key, seen, found, written_for)),
-            Err(finding) => note(context, connection, &key, &seen, finding).await,
+        Ok::<_, ApiFailure>((key, seen, found))
+    });
+    let mut candidates = vec![];
+    let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
+    while let Some(look) = looks.next().await {
+        match look.map_err(Error::Write)? {
+            (key, seen, Ok((found, written_for))) => candidates.push((key, seen, found, written_for)),
+            (key, seen, Err(finding)) => note(context, connection, &key, &seen, finding).await,
         }
     }
+    drop(looks);
     if candidates.is_empty() {
-        return Ok(());
+        return Ok(is_cut);
     }
     // After the looks at the Secrets: who renamed it back since then has written what is to be removed, or will soon.
     let unchanged = live::is_unchanged(&context.client, &connection.reference, &observed.object.metadata).await;
@@ -62,34 +110,48 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
             for (key, seen, ..) in candidates {
                 note(context, connection, &key, &seen, Finding::Denied(Act::ReadConnection)).await;
             }
-            return Ok(());
+            return Ok(is_cut);
         }
         // The watch is behind, and brings us back.
-        Ok(false) | Err(Presence::There | Presence::Gone | Presence::NotServed) => return Ok(()),
+        Ok(false) | Err(Presence::There | Presence::Gone | Presence::NotServed) => return Ok(false),
     }
-    let mut kind: Option<Kind> = None;
-    for (key, seen, found, written_for) in candidates {
-        if let WrittenFor::Predecessor(then) = written_for {
-            // One look at the kind for all of them, after the one at the connection.
-            let kind = match kind {
-                Some(kind) => kind,
-                None => *kind.insert(live::kind(&context.client).await.map_err(Error::Write)?),
-            };
-            if let Err(finding) = verdict::by_kind(then, kind) {
-                note(context, connection, &key, &seen, finding).await;
-                continue;
-            }
+    let is_of_predecessor = |written_for: &WrittenFor| matches!(written_for, WrittenFor::Predecessor(_));
+    // One look at the kind for all of them, after the one at the connection.
+    let standing = match candidates.iter().any(|(.., written_for)| is_of_predecessor(written_for)) {
+        true => live::definition(&context.client, connection.reference.kind()).await.map_err(Error::Write)?,
+        false => Standing::Unready,
+    };
+    let removals = candidates.into_iter().map(|(key, seen, found, written_for)| async move {
+        if let WrittenFor::Predecessor(then) = written_for
+            && let Err(finding) = verdict::by_kind(then, standing)
+        {
+            return Ok((key, seen, finding));
         }
-        let removed = remove::delete(&context.client, &context.metrics, &key, &found).await.map_err(Error::Write)?;
-        note(context, connection, &key, &seen, Finding::from(removed)).await;
+        let _turn = context.pace.turn().await;
+        let removed = remove::delete(&context.client, &context.metrics, &key, &found).await?;
+        Ok::<_, ApiFailure>((key, seen, Finding::from(removed)))
+    });
+    let mut removals = stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
+    while let Some(removed) = removals.next().await {
+        let (key, seen, finding) = removed.map_err(Error::Write)?;
+        note(context, connection, &key, &seen, finding).await;
     }
-    Ok(())
+    Ok(is_cut)
 }
 
-/// Whether a Secret under another name may go, going by a live look at it.
+/// What the marks that are known already say against a removal.
+fn by_known_marks(seen: &SecretMeta, connection: &Connection, why: Why) -> Result<(), Finding> {
+    match why {
+        Why::Renamed => verdict::by_marks_of_renamed(seen, connection.created).map(drop),
+        Why::Dropped => Ok(()),
+    }
+}
+
+/// Whether a Secret may go, going by a live look at it.
 fn may_go(
     key: &ObjectKey,
     connection: &Connection,
+    why: Why,
     looked: Looked<SecretMeta>,
 ) -> Result<(SecretMeta, WrittenFor), Finding> {
     let found = match looked {
@@ -99,16 +161,20 @@ fn may_go(
         Looked::Denied => return Err(Finding::Denied(Act::ReadSecret)),
     };
     verdict::is_surely_of(key, &connection.reference, &found).map_err(Finding::Spared)?;
-    let written_for = verdict::by_marks_of_renamed(&found, connection.created)?;
+    let written_for = match why {
+        Why::Renamed => verdict::by_marks_of_renamed(&found, connection.created)?,
+        // The connection that is there says so, whichever it was written for.
+        Why::Dropped => WrittenFor::This,
+    };
     Ok((found, written_for))
 }
 
-/// When a Secret under another name that rests now may be looked at again, as uptime. What may be looked at already waits for
-/// the target.
-pub fn next(context: &Context, connection: &Connection) -> Option<Duration> {
+/// When a Secret that is one too many and rests now may be looked at again, as uptime. What may be looked at already waits for
+/// its successor.
+pub fn next(context: &Context, connection: &Connection, observed: &Observed) -> Option<Duration> {
     let now = context.clock.uptime();
-    let stale = context.index.stale(&connection.reference, &connection.target.key);
-    let rests = stale.into_iter().filter_map(|(key, seen)| match context.kept.rest(&key, &subject(&seen)) {
+    let rests = too_many(context, observed, connection).into_iter();
+    let rests = rests.filter_map(|(key, seen, _)| match context.kept.rest(&key, &subject(&seen)) {
         Rest::Until(time) if time > now => Some(time),
         Rest::Until(_) | Rest::None | Rest::Forever => None,
     });

@@ -37,7 +37,7 @@ pub enum Presence {
 
 /// What a live look at the CustomResourceDefinition showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Standing {
     /// It is established, and was created then.
     Served(Timestamp),
     /// It is not established (yet), or does not say since when it exists.
@@ -279,7 +279,7 @@ pub fn is_surely_of(key: &ObjectKey, reference: &ConnectionReference, found: &Se
     if found.owner(key).as_ref() == Some(reference) {
         return Ok(());
     }
-    Err(match found.ownership(key, reference) {
+    Err(match found.ownership(&key.namespace, reference) {
         Ownership::Foreign(clause) => clause,
         Ownership::Ours => "lacks marks of regcred".to_owned(),
     })
@@ -287,14 +287,14 @@ pub fn is_surely_of(key: &ObjectKey, reference: &ConnectionReference, found: &Se
 
 /// Whether the absence of a connection created at `created` means anything, going by a look at the kind that was made
 /// after the connection was looked for: as long as it stands, no connection goes without somebody's wish.
-pub fn by_kind(created: Timestamp, kind: Kind) -> Result<(), Finding> {
+pub fn by_kind(created: Timestamp, kind: Standing) -> Result<(), Finding> {
     match kind {
-        Kind::Served(since) if since <= created => Ok(()),
-        Kind::Served(_) => Err(Finding::KindYounger),
-        Kind::Unready => Err(Finding::KindUnready),
-        Kind::Ending => Err(Finding::KindEnding),
-        Kind::Missing => Err(Finding::KindMissing),
-        Kind::Denied => Err(Finding::Denied(Act::ReadKind)),
+        Standing::Served(since) if since <= created => Ok(()),
+        Standing::Served(_) => Err(Finding::KindYounger),
+        Standing::Unready => Err(Finding::KindUnready),
+        Standing::Ending => Err(Finding::KindEnding),
+        Standing::Missing => Err(Finding::KindMissing),
+        Standing::Denied => Err(Finding::Denied(Act::ReadKind)),
     }
 }
 
@@ -319,7 +319,7 @@ mod tests {
         let mut meta = SecretMeta { touched_by_us: true, ..SecretMeta::clone(&meta) };
         change(&mut meta);
         Orphan {
-            key: connection.target.key.clone(),
+            key: ObjectKey { namespace: "shop".into(), name: connection.target.name.clone() },
             seen: Arc::new(meta),
             reference: connection.reference,
             since: Duration::ZERO,
@@ -343,9 +343,9 @@ mod tests {
             ("after a restart, a word of the future", None, Some("Archive"), Err(Finding::PolicyUnknown)),
         ] {
             let orphan = orphan(seen, |meta| {
-                meta.marks.annotations.remove(DELETION_POLICY_ANNOTATION);
+                Arc::make_mut(&mut meta.marks).annotations.remove(DELETION_POLICY_ANNOTATION);
                 let written = written.map(|word| (DELETION_POLICY_ANNOTATION.to_owned(), word.to_owned()));
-                meta.marks.annotations.extend(written);
+                Arc::make_mut(&mut meta.marks).annotations.extend(written);
             });
             assert_eq!(by_marks(&orphan), expected, "{name}");
         }
@@ -355,9 +355,9 @@ mod tests {
     fn a_secret_that_does_not_tell_the_age_of_its_connection_stays() {
         for time in [None, Some("yesterday")] {
             let orphan = orphan(Some(AtTheEnd(Delete)), |meta| {
-                meta.marks.annotations.remove(CONNECTION_CREATED_ANNOTATION);
+                Arc::make_mut(&mut meta.marks).annotations.remove(CONNECTION_CREATED_ANNOTATION);
                 let time = time.map(|time| (CONNECTION_CREATED_ANNOTATION.to_owned(), time.to_owned()));
-                meta.marks.annotations.extend(time);
+                Arc::make_mut(&mut meta.marks).annotations.extend(time);
             });
             assert_eq!(by_marks(&orphan), Err(Finding::AgeUnknown));
         }
@@ -382,8 +382,8 @@ mod tests {
                 let marks =
                     [(DELETION_POLICY_ANNOTATION, policy.map(str::to_owned)), (CONNECTION_CREATED_ANNOTATION, written)];
                 for (key, value) in marks {
-                    meta.marks.annotations.remove(key);
-                    meta.marks.annotations.extend(value.map(|value| (key.to_owned(), value)));
+                    Arc::make_mut(&mut meta.marks).annotations.remove(key);
+                    Arc::make_mut(&mut meta.marks).annotations.extend(value.map(|value| (key.to_owned(), value)));
                 }
             });
             assert_eq!(by_marks_of_renamed(&orphan.seen, created()), expected, "{name}");
@@ -419,7 +419,7 @@ mod tests {
             ("immutable", there(|m| m.unusable = Some(Unusable::Immutable)), Presence::Gone, spared("is immutable")),
             (
                 "no label of regcred",
-                there(|m| drop(m.marks.labels.remove("app.kubernetes.io/managed-by"))),
+                there(|m| drop(Arc::make_mut(&mut m.marks).labels.remove("app.kubernetes.io/managed-by"))),
                 Presence::Gone,
                 spared("lacks marks of regcred"),
             ),
@@ -441,13 +441,13 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_older_and_standing_proves_nothing() {
         for (kind, expected) in [
-            (Kind::Served(created()), Ok(())),
-            (Kind::Served(minutes_later(-1)), Ok(())),
-            (Kind::Served(minutes_later(1)), Err(Finding::KindYounger)),
-            (Kind::Unready, Err(Finding::KindUnready)),
-            (Kind::Ending, Err(Finding::KindEnding)),
-            (Kind::Missing, Err(Finding::KindMissing)),
-            (Kind::Denied, Err(Finding::Denied(Act::ReadKind))),
+            (Standing::Served(created()), Ok(())),
+            (Standing::Served(minutes_later(-1)), Ok(())),
+            (Standing::Served(minutes_later(1)), Err(Finding::KindYounger)),
+            (Standing::Unready, Err(Finding::KindUnready)),
+            (Standing::Ending, Err(Finding::KindEnding)),
+            (Standing::Missing, Err(Finding::KindMissing)),
+            (Standing::Denied, Err(Finding::Denied(Act::ReadKind))),
         ] {
             assert_eq!(by_kind(created(), kind), expected, "{kind:?}");
         }

@@ -4,16 +4,16 @@
 //! been stored under an older schema.
 
 mod issuer;
+mod selection;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
-use super::{mapper, schedule::Grid, secret_meta::ObjectKey};
+use super::{mapper, schedule::Grid};
 use crate::{
     api::{
-        Reason, RegistryConnection,
+        Declared, Reason,
         connection::{
             DEFAULT_REFRESH_INTERVAL_MINUTES, DEFAULT_TEST_TIMEOUT_SECONDS, DeletionPolicy,
             MAX_REFRESH_INTERVAL_MINUTES, MAX_TEST_REPOSITORIES, MAX_TEST_TIMEOUT_SECONDS,
@@ -25,7 +25,7 @@ use crate::{
             is_annotation_key, is_data_key, is_label_key, is_label_value,
         },
         names::{GROUP, MANAGED_BY_LABEL, OBJECT_NAME_IN_WORDS, is_object_name},
-        provider::{Provider, Way},
+        provider::{CaKind, Provider, Way},
     },
     domain::{
         docker_config::ConfigKey,
@@ -74,7 +74,7 @@ pub struct Connection {
 
 impl Connection {
     /// The registry that the credential which is delivered is for, as a status tells; none if a provider's API does not say.
-    pub fn site_told_by(&self, object: &RegistryConnection) -> Option<Site> {
+    pub fn site_told_by(&self, object: &Declared) -> Option<Site> {
         let endpoint = issued_before(object, self.api.as_ref()?)?;
         Some(Site::new(endpoint, self.prefix.as_ref()))
     }
@@ -110,11 +110,11 @@ pub struct TestPlan {
     pub timeout: Duration,
 }
 
-/// The Secret to write, without its credential.
+/// The Secrets to write, without their credential.
 #[derive(Clone)]
 pub struct Target {
-    /// Namespace and name.
-    pub key: ObjectKey,
+    /// The name of all of them.
+    pub name: String,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
     /// The user's annotations.
@@ -125,7 +125,7 @@ pub struct Target {
 ///
 /// # Errors
 /// A [`Problem`] of reason `InvalidSpec` that names the field.
-pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Connection, Problem> {
+pub fn validate(object: &Declared, allow_loopback: bool) -> Result<Connection, Problem> {
     let spec = &object.spec;
     let (endpoint, api) = match spec.provider.way() {
         Way::Given(provider) => (Some(Endpoint::of(provider, allow_loopback)?), None),
@@ -154,20 +154,25 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
         issuer::check(provider, minutes)?;
     }
 
-    let (source, key) = (mapper::source(object), mapper::target(object));
-    let authority = mapper::authority(object).map(|(_, key)| key);
-    let names = [(secret_ref_field(&spec.provider), &source), (field::SECRET_NAME, &key)].into_iter();
-    for (field, ObjectKey { name, .. }) in names.chain(authority.iter().map(|key| (field::CA_REF, key))) {
+    let (source, target) = (&spec.provider.source_secret().name, mapper::target_name(object));
+    let authority = spec.provider.authorities();
+    let names = [(secret_ref_field(&spec.provider), source.as_str()), (field::SECRET_NAME, target)].into_iter();
+    for (field, name) in names.chain(authority.map(|authority| (field::CA_REF, authority.name.as_str()))) {
         if !is_object_name(name) {
             let message = format!("{name:.300?} is not the name of an object");
             return Err(invalid(field, message).hint(OBJECT_NAME_IN_WORDS));
         }
     }
-    if mapper::secrets(object).iter().filter(|read| **read == key).count() > 1 {
-        return Err(invalid(field::SECRET_NAME, format!("Secret {:?} cannot be both read and written", key.name))
+    let authority = authority.filter(|authority| authority.kind == CaKind::Secret).map(|authority| &authority.name);
+    // What a connection of a cluster reads is where it may find its own name taken, as anywhere.
+    if object.selection.is_none() && [Some(source), authority].into_iter().flatten().any(|read| read == target) {
+        return Err(invalid(field::SECRET_NAME, format!("Secret {target:?} cannot be both read and written"))
             .hint("choose another name in spec.secret.name; absent means the connection's name"));
     }
     data_keys(&spec.provider)?;
+    if let Some(selection) = &object.selection {
+        selection::check(object.name(), selection)?;
+    }
     let secret = spec.secret.clone().unwrap_or_default();
     let (labels, annotations) = (secret.labels.unwrap_or_default(), secret.annotations.unwrap_or_default());
     let reserved_label = labels.keys().find(|key| is_reserved(key) || *key == MANAGED_BY_LABEL);
@@ -181,16 +186,16 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
     }
     marks(&labels, &annotations)?;
 
-    let created = object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let created = object.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     Ok(Connection {
-        reference: ConnectionReference::namespaced(object.namespace().unwrap_or_default(), object.name_any()),
+        reference: object.reference(),
         site: endpoint.map(|endpoint| Site::new(endpoint, prefix.as_ref())),
         api,
         prefix,
         test,
         provider: spec.provider.clone(),
-        target: Target { key, labels, annotations },
+        target: Target { name: target.to_owned(), labels, annotations },
         grid: Grid::new(created, uid, SignedDuration::from_mins(i64::from(minutes))),
         renewal_policy: spec.renewal_policy.unwrap_or_default(),
         created,
@@ -200,7 +205,7 @@ pub fn validate(object: &RegistryConnection, allow_loopback: bool) -> Result<Con
 }
 
 /// The registry that the credential which is delivered is for, as the status tells.
-fn issued_before(object: &RegistryConnection, api: &Api) -> Option<Endpoint> {
+fn issued_before(object: &Declared, api: &Api) -> Option<Endpoint> {
     let host = object.status.as_ref()?.registry_host.as_deref()?;
     api.endpoint(&RegistryHost::parse(host).ok()?)
 }
@@ -297,22 +302,23 @@ fn is_reserved(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::RegistryConnection;
     use serde_json::{Value, json};
 
-    fn connection(change: impl FnOnce(&mut Value)) -> RegistryConnection {
+    fn connection(change: impl FnOnce(&mut Value)) -> Declared {
         let mut object = json!({
             "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
             "metadata": {"name": "images", "namespace": "shop", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"provider": {"generic": {"registryUrl": "https://r.example", "secretRef": {"name": "login"}}}},
         });
         change(&mut object);
-        serde_json::from_value(object).unwrap()
+        serde_json::from_value::<RegistryConnection>(object).unwrap().into()
     }
 
     #[test]
     fn fills_in_what_the_user_left_out() {
         let connection = validate(&connection(|_| {}), false).unwrap_or_else(|problem| panic!("{problem:?}"));
-        assert_eq!(connection.target.key, ObjectKey { namespace: "shop".into(), name: "images".into() });
+        assert_eq!(connection.target.name, "images");
         assert_eq!(connection.reference.to_string(), "RegistryConnection/shop/images");
     }
 

@@ -9,7 +9,7 @@ use crate::{
     controller::{
         Context,
         due::is_ahead,
-        memory::{Tested, Trouble},
+        memory::Tested,
         observe::Observed,
         record::recorded_control,
         validate::{Connection, Site, TestPlan},
@@ -43,7 +43,7 @@ pub(super) async fn ask(
         registry: &site.endpoint.registry,
         token_hosts: &site.endpoint.token_hosts,
         this_machine: site.endpoint.this_machine,
-        private: site.endpoint.private,
+        private: site.endpoint.private && context.may_reach_private(connection.reference.kind()),
         authorities,
         credential,
         repositories,
@@ -61,12 +61,7 @@ pub(super) async fn ask(
 pub(super) fn resting(observed: &Observed, question: Fingerprint, now: Timestamp) -> Option<Problem> {
     let attempt = observed.memory.attempt.as_ref().filter(|attempt| attempt.question == Some(question))?;
     let is_over = now >= attempt.not_before || is_ahead(attempt.since, now);
-    match &attempt.trouble {
-        Trouble::Credential(problem) if !is_over && attempt.basis.generation == observed.generation() => {
-            Some(problem.clone())
-        }
-        Trouble::Credential(_) | Trouble::Delivery(_) => None,
-    }
+    (!is_over && attempt.basis.generation == observed.generation()).then(|| attempt.trouble.clone())
 }
 
 /// Takes note of a test, in case its verdict cannot be written.

@@ -332,7 +332,7 @@ impl Scenario {
     }
 
     /// Sets a provider's time to that of the operator.
-    fn agree_on_time(&self, clock: &Clock) {
+    pub fn agree_on_time(&self, clock: &Clock) {
         if let Some(own) = &self.clock {
             clock.set(own.now());
         }

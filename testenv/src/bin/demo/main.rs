@@ -1,5 +1,5 @@
-//! The demo, on real parts: one connection from `kubectl apply` to a pulled image, through a wrong password and back; and one
-//! whose credential a provider issues, through a renewal.
+//! The demo, on real parts: one connection from `kubectl apply` to a pulled image, through a wrong password and back; one
+//! whose credential a provider issues, through a renewal; and one for fifty namespaces.
 //!
 //! This file is the frame: arguments, signals, and what happens when something fails. The story itself is in `story`.
 #![allow(clippy::print_stdout)]
@@ -11,6 +11,7 @@ mod operator;
 mod stage;
 mod story;
 mod told;
+mod wide;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};

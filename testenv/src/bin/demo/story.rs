@@ -14,6 +14,7 @@ use crate::issued;
 use crate::operator;
 use crate::stage::Stage;
 use crate::told;
+use crate::wide;
 
 /// The namespace that it plays in.
 pub const NAMESPACE: &str = "shop";
@@ -39,9 +40,9 @@ const KIND_IS_NEW: Duration = Duration::from_secs(2);
 
 /// The names that stand in the example.
 const EXAMPLE: &str = "own-authority.yaml";
-const REGISTRY: &str = "registry.example.com";
+pub const REGISTRY: &str = "registry.example.com";
 const TOKEN_SERVER: &str = "auth.example.com";
-const AUTHORITY: &str = "registry-authority";
+pub const AUTHORITY: &str = "registry-authority";
 const SOURCE: &str = "registry-login";
 const TARGET: &str = "team-images";
 
@@ -64,6 +65,7 @@ pub async fn tell(stage: &mut Stage) -> Result<()> {
     a_wrong_password(stage, &mut watch, &delivered, &pushed).await?;
     the_recovery(stage, &mut watch, &delivered, &pushed).await?;
     let next = issued::tell(stage, 8).await?;
+    let next = wide::tell(stage, next).await?;
     the_cost(stage, next)
 }
 

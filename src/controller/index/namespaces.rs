@@ -1,0 +1,133 @@
+//! The namespaces there are, as the watch tells it: their labels, and which are on their way out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use k8s_openapi::{api::core::v1::Namespace as Object, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{core::PartialObjectMeta, runtime::watcher::Event};
+
+use crate::{
+    api::names::NAMESPACE_NAME_LABEL,
+    controller::{select::Choice, sighting::is_older},
+};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Namespaces {
+    known: BTreeMap<Arc<str>, Namespace>,
+    /// What the list that is coming in has shown so far.
+    seen: Option<BTreeSet<Arc<str>>>,
+    /// The first list is complete.
+    pub(super) is_listed: bool,
+    /// It could not be had when it was tried first; only those wait for it who serve many namespaces.
+    pub(super) is_unavailable: bool,
+}
+
+/// What is kept of a namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Namespace {
+    labels: BTreeMap<String, String>,
+    /// It is being deleted, and takes nothing new.
+    is_ending: bool,
+    resource_version: String,
+}
+
+/// A namespace as it was and as it is; none if it was not or is not there.
+pub(super) struct Change {
+    pub(super) name: Arc<str>,
+    before: Option<Namespace>,
+    after: Option<Namespace>,
+}
+
+impl Change {
+    /// Whether it makes a difference to who chooses so.
+    pub(super) fn matters_to(&self, choice: &Choice) -> bool {
+        let chosen =
+            |namespace: &Option<Namespace>| namespace.as_ref().is_some_and(|it| it.is_chosen(&self.name, choice));
+        chosen(&self.before) != chosen(&self.after)
+    }
+
+    /// Whether it is gone now.
+    pub(super) fn is_gone(&self) -> bool {
+        self.after.is_none()
+    }
+}
+
+impl Namespace {
+    fn of(metadata: ObjectMeta) -> Self {
+        let mut labels = metadata.labels.unwrap_or_default();
+        // It says what is known already, of every namespace.
+        if labels.get(NAMESPACE_NAME_LABEL) == metadata.name.as_ref() {
+            labels.remove(NAMESPACE_NAME_LABEL);
+        }
+        let resource_version = metadata.resource_version.unwrap_or_default();
+        Self { labels, is_ending: metadata.deletion_timestamp.is_some(), resource_version }
+    }
+
+    fn is_chosen(&self, name: &str, choice: &Choice) -> bool {
+        !self.is_ending && choice.takes(name, &self.labels)
+    }
+}
+
+impl Namespaces {
+    /// Those that are chosen, in the order of their names.
+    pub(super) fn chosen<'a>(&'a self, choice: &'a Choice) -> impl Iterator<Item = &'a Arc<str>> {
+        self.known.iter().filter(|(name, namespace)| namespace.is_chosen(name, choice)).map(|(name, _)| name)
+    }
+
+    /// Whether a namespace is there to stay.
+    pub(super) fn stays(&self, name: &str) -> Option<&Arc<str>> {
+        self.known.get_key_value(name).filter(|(_, namespace)| !namespace.is_ending).map(|(name, _)| name)
+    }
+
+    /// Whether one is chosen.
+    pub(super) fn is_chosen(&self, name: &str, choice: &Choice) -> bool {
+        self.known.get(name).is_some_and(|namespace| namespace.is_chosen(name, choice))
+    }
+
+    /// Takes in an event of the watch; returns what changed.
+    pub(super) fn apply(&mut self, event: Event<PartialObjectMeta<Object>>) -> Vec<Change> {
+        match event {
+            Event::Init => {
+                self.seen = Some(BTreeSet::new());
+                vec![]
+            }
+            Event::InitApply(object) => {
+                let change = self.see(object.metadata);
+                if let Some(seen) = &mut self.seen {
+                    seen.insert(Arc::clone(&change.name));
+                }
+                vec![change]
+            }
+            Event::InitDone => {
+                self.is_listed = true;
+                let seen = self.seen.take().unwrap_or_default();
+                let gone: Vec<Arc<str>> = self.known.keys().filter(|name| !seen.contains(*name)).cloned().collect();
+                gone.into_iter().map(|name| self.miss(name)).collect()
+            }
+            Event::Apply(object) => vec![self.see(object.metadata)],
+            Event::Delete(object) => vec![self.miss(object.metadata.name.unwrap_or_default().into())],
+        }
+    }
+
+    fn see(&mut self, metadata: ObjectMeta) -> Change {
+        let name = metadata.name.clone().unwrap_or_default();
+        let (name, before) = match self.known.get_key_value(name.as_str()) {
+            Some((name, known)) => (Arc::clone(name), Some(known.clone())),
+            None => (Arc::from(name), None),
+        };
+        let after = Namespace::of(metadata);
+        if before.as_ref().is_some_and(|before| is_older(&after.resource_version, &before.resource_version)) {
+            return Change { name, after: before.clone(), before };
+        }
+        self.known.insert(Arc::clone(&name), after.clone());
+        Change { name, before, after: Some(after) }
+    }
+
+    fn miss(&mut self, name: Arc<str>) -> Change {
+        let before = self.known.remove(&name);
+        Change { name, before, after: None }
+    }
+}

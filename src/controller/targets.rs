@@ -1,0 +1,127 @@
+//! The Secrets that a connection writes: one of the same name in each namespace that it serves, which is a single one unless it
+//! is a cluster's connection. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use super::{
+    secret_meta::ObjectKey,
+    select::Served,
+    sighting::{SecretState, Sighting},
+};
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    name: String,
+    /// By namespace.
+    states: BTreeMap<Arc<str>, SecretState>,
+    left_out: Vec<Arc<str>>,
+    dropped: BTreeSet<Arc<str>>,
+    blocked: usize,
+}
+
+impl Targets {
+    /// Secrets of this name in the namespaces that are served; `state` tells what is known of each.
+    pub fn new(name: &str, served: Served, state: impl Fn(&ObjectKey) -> SecretState) -> Self {
+        let Served { namespaces, left_out, blocked, dropped } = served;
+        let mut key = ObjectKey { namespace: String::new(), name: name.to_owned() };
+        let states = namespaces.into_iter().map(|namespace| {
+            key.namespace.clear();
+            key.namespace.push_str(&namespace);
+            let state = state(&key);
+            (namespace, state)
+        });
+        Self {
+            name: name.to_owned(),
+            states: states.collect(),
+            left_out,
+            dropped: dropped.into_iter().collect(),
+            blocked,
+        }
+    }
+
+    /// The name of all of them.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many there are to be.
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// True if there are to be none.
+    pub fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
+    /// Namespaces and what is known of the Secrets in them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &SecretState)> {
+        self.states.iter()
+    }
+
+    /// The key of the one in a namespace.
+    pub fn key(&self, namespace: &str) -> ObjectKey {
+        ObjectKey { namespace: namespace.to_owned(), name: self.name.clone() }
+    }
+
+    /// What is known of the one in a namespace; none if there is to be none.
+    pub fn state(&self, namespace: &str) -> Option<&SecretState> {
+        self.states.get(namespace)
+    }
+
+    /// Whether this is one of them.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        key.name == self.name && self.states.contains_key(key.namespace.as_str())
+    }
+
+    /// Whether the namespace is there and not served any more.
+    pub fn is_dropped(&self, namespace: &str) -> bool {
+        self.dropped.contains(namespace)
+    }
+
+    /// Namespaces that are chosen and beyond what the connection may serve.
+    pub fn left_out(&self) -> &[Arc<str>] {
+        &self.left_out
+    }
+
+    /// In how many of the namespaces the Secret waits for somebody to allow its removal.
+    pub fn blocked(&self) -> usize {
+        self.blocked
+    }
+
+    /// Takes in what is known of one now.
+    pub fn learn(&mut self, namespace: &str, state: SecretState) {
+        if let Some(known) = self.states.get_mut(namespace) {
+            *known = state;
+        }
+    }
+
+    /// Stands for the form in which they all are.
+    pub fn sighting(&self) -> TargetsSighting {
+        match self.states.first_key_value() {
+            Some((_, state)) if self.states.len() == 1 => TargetsSighting::One(state.sighting()),
+            _ => {
+                let mut hasher = DefaultHasher::new();
+                for (namespace, state) in &self.states {
+                    namespace.hash(&mut hasher);
+                    state.sighting().hash(&mut hasher);
+                }
+                TargetsSighting::Many(hasher.finish())
+            }
+        }
+    }
+}
+
+/// Which form of all targets was seen, to tell whether they are still the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetsSighting {
+    /// The form of the only one.
+    One(Sighting),
+    /// A digest of the forms of all.
+    Many(u64),
+}

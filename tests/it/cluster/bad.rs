@@ -1,0 +1,105 @@
+//! Namespaces in which something is wrong: each fails alone, and turns nobody else's light red.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Secret};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use regcred::api::{ConditionType, Reason};
+use serde_json::json;
+
+use super::{Wide, message, targets, tell};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_secret_and_a_quota_fail_their_own_namespaces_alone() -> Result<()> {
+    let wide = Wide::start("bad").await?;
+    wide.create_namespaces(0..4).await?;
+    let foreign: Secret = serde_json::from_value(json!({"metadata": {"name": "images"}, "stringData": {"a": "b"}}))?;
+    let foreign = wide.secrets(1).create(&PostParams::default(), &foreign).await?;
+    let quotas: Api<ResourceQuota> = Api::namespaced(wide.scenario.client.clone(), &wide.namespace(2));
+    let quota: ResourceQuota = serde_json::from_value(json!({"metadata": {"name": "none"}}))?;
+    quotas.create(&PostParams::default(), &quota).await?;
+    // The controller that counts does not run here; the API server enforces what stands in the status.
+    let hard = json!({"count/secrets": "0"});
+    let counted = json!({"spec": {"hard": hard}, "status": {"hard": hard, "used": {"count/secrets": "0"}}});
+    quotas.patch("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
+    quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
+    wide.connect("images", wide.spec()).await?;
+    let told = wide.ready("images", ("True", "LoginProven"), (2, 4)).await?;
+    wide.until_delivered_to("images", &[0, 1, 3]).await?;
+    ensure!(message(&told, ConditionType::Ready)?.contains("2 of 4 namespaces"), "{told:?}");
+    ensure!(tell(&told, ConditionType::Delivered).starts_with("False/"), "{told:?}");
+    assert_eq!(tell(&told, ConditionType::CredentialsValid), "True/LoginProven");
+    let failures: Vec<(String, Reason)> =
+        targets(&told).failures.into_iter().map(|failure| (failure.namespace, failure.reason)).collect();
+    assert_eq!(failures, [(wide.namespace(1), Reason::TargetConflict), (wide.namespace(2), Reason::Forbidden)]);
+    assert_eq!(wide.secrets(1).get("images").await?.metadata.resource_version, foreign.metadata.resource_version);
+
+    // Others come and go meanwhile, and what is denied is not tried for every one of them.
+    wide.at_rest().await?;
+    wide.scenario.calls.clear();
+    wide.create_namespaces(4..6).await?;
+    wide.until_delivered_to("images", &[0, 1, 3, 4, 5]).await?;
+    wide.at_rest().await?;
+    assert_eq!(wide.scenario.calls.count(|call| call.is("create", "secrets", "")), 2);
+    wide.secrets(1).delete("images", &DeleteParams::default()).await?;
+    wide.ready("images", ("True", "LoginProven"), (5, 6)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_on_its_way_out_is_left_alone_and_one_that_is_gone_is_forgotten() -> Result<()> {
+    let wide = Wide::start("ends").await?;
+    wide.create_namespaces(0..3).await?;
+    // Something that holds the namespace.
+    let maps: Api<ConfigMap> = Api::namespaced(wide.scenario.client.clone(), &wide.namespace(1));
+    let map = json!({"metadata": {"name": "held", "finalizers": ["example.com/held"]}});
+    maps.create(&PostParams::default(), &serde_json::from_value(map)?).await?;
+    wide.connect("images", wide.spec()).await?;
+    wide.ready("images", ("True", "LoginProven"), (3, 3)).await?;
+    for number in [1, 2] {
+        wide.namespaces().delete(&wide.namespace(number), &DeleteParams::default()).await?;
+    }
+    wide.until_delivered_to("images", &[0]).await?;
+    let told = wide.ready("images", ("True", "LoginProven"), (1, 1)).await?;
+    assert_eq!(targets(&told).failed, 0);
+    wide.at_rest().await?;
+    wide.scenario.calls.clear();
+    ensure!(wide.scenario.calls.quiet_for(Duration::from_secs(2)).await.is_ok(), "the one that ends is tried again");
+    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    maps.patch("held", &Default::default(), &release).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_namespace_can_have_it_nobody_is_told_that_all_is_well() -> Result<()> {
+    let wide = Wide::start("none").await?;
+    wide.create_namespaces(0..1).await?;
+    let foreign: Secret = serde_json::from_value(json!({"metadata": {"name": "images"}}))?;
+    wide.secrets(0).create(&PostParams::default(), &foreign).await?;
+    wide.connect("images", wide.spec()).await?;
+    wide.ready("images", ("False", "TargetConflict"), (0, 1)).await?;
+    wide.secrets(0).delete("images", &DeleteParams::default()).await?;
+    wide.ready("images", ("True", "LoginProven"), (1, 1)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_connections_with_one_secret_the_holder_keeps_it_and_the_other_names_it() -> Result<()> {
+    let wide = Wide::start("two").await?;
+    wide.create_namespaces(0..2).await?;
+    let mut spec = wide.spec();
+    spec["secret"] = json!({"name": "images"});
+    wide.connect("first", spec.clone()).await?;
+    wide.ready("first", ("True", "LoginProven"), (2, 2)).await?;
+    wide.create_namespaces(2..3).await?;
+    wide.until_delivered_to("images", &[0, 1, 2]).await?;
+    wide.connect("second", spec).await?;
+    let second = wide.ready("second", ("False", "TargetConflict"), (0, 3)).await?;
+    ensure!(message(&second, ConditionType::Ready)?.contains("ClusterRegistryConnection/first"), "{second:?}");
+    wide.connections().delete("first", &DeleteParams::default()).await?;
+    Ok(())
+}
