@@ -97,10 +97,11 @@ pub async fn apply(
     let mut plan = plan.peekable();
     let mut failure = None;
     let mut under_way = stream::FuturesUnordered::new();
+    let mut is_any_done = false;
     loop {
         while under_way.len() < CONCURRENCY
             && failure.is_none()
-            && (Instant::now() < end || under_way.is_empty() && applied.known.is_empty())
+            && (Instant::now() < end || under_way.is_empty() && !is_any_done)
         {
             let Some(planned) = plan.next() else { break };
             let namespace = Arc::clone(&planned.namespace);
@@ -109,7 +110,9 @@ pub async fn apply(
                 (namespace, write(client, metrics, planned).await)
             });
         }
-        match under_way.next().await {
+        let done = under_way.next().await;
+        is_any_done = true;
+        match done {
             None => break,
             Some((namespace, Ok(Done::Written(state)))) => applied.known.push((namespace, state)),
             Some((namespace, Ok(Done::Surprised(state)))) => {

@@ -33,7 +33,7 @@ use crate::{
     },
     clock::whole_seconds,
     domain::credential::Credential,
-    problem::{MAX_MESSAGE, Problem, shortened},
+    problem::{MAX_MESSAGE, Problem, field, shortened},
 };
 
 /// How often in one pass a target that turns out to be other than was thought is planned anew.
@@ -95,6 +95,9 @@ pub(super) async fn deliver(
         context.memories.update(observed.uid(), |memory| memory.accepted = None);
         // Nothing holds it yet, whatever nobody lets us write.
         outcome.tally.delivery = Delivery::Outstanding;
+    }
+    // What is written now changes how many hold the Secret, and with that how much a removal takes.
+    if is_new || observed.is_edited() && observed.targets.blocked() > 0 {
         publish(context, observed, Some(connection), &outcome, now).await?;
     }
     context.memories.update(observed.uid(), |memory| {
@@ -157,9 +160,35 @@ async fn write_all(
             observed.targets.learn(namespace, state.clone());
         }
     }
-    let contended = surprises.values().filter(|count| **count >= MAX_PLANS).count();
+    let contended: Vec<Arc<str>> =
+        surprises.into_iter().filter(|(_, count)| *count >= MAX_PLANS).map(|(namespace, _)| namespace).collect();
+    if !contended.is_empty() && contended.len() == observed.targets.len() {
+        return Err(Error::Contended);
+    }
     // One that is fought over must not keep the others waiting.
-    if contended > 0 && contended == observed.targets.len() { Err(Error::Contended) } else { Ok(contended == 0) }
+    leave(context, observed, &contended);
+    Ok(true)
+}
+
+/// Takes note that somebody else writes these all the time, whatever they are by now.
+fn leave(context: &Context, observed: &mut Observed, namespaces: &[Arc<str>]) {
+    if namespaces.is_empty() {
+        return;
+    }
+    let now = context.clock.now();
+    let mut denials = BTreeMap::clone(&observed.memory.denials);
+    for namespace in namespaces {
+        let message = format!("Secret {} kept changing while it was written", observed.targets.key(namespace));
+        let problem = Problem::new(Reason::TargetConflict, message)
+            .at(field::SECRET_NAME)
+            .hint("find out who else writes it, as its managedFields say; it is tried again");
+        let basis = DenialBasis { target: None, ..observed.denial_basis(None, &SecretState::Unknown) };
+        let count = denials.get(namespace).map_or(0, |before| before.count.saturating_add(1));
+        denials.insert(Arc::clone(namespace), denial(problem, Some(Reason::UpstreamError), count, basis, now));
+    }
+    observed.memory.denials = Arc::new(denials);
+    let denials = Arc::clone(&observed.memory.denials);
+    context.memories.update(observed.uid(), |memory| memory.denials = denials);
 }
 
 /// Whether a pass may go on writing: what it works on is still what there is.

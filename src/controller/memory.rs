@@ -127,10 +127,16 @@ pub struct DenialBasis {
     pub generation: i64,
     /// What the user asks for.
     pub asked: Requested,
-    /// The revision that was to be written.
-    pub revision: Option<String>,
-    /// The target as it was.
-    pub target: Sighting,
+    /// The revision that was to be written, and the target as it was; none if neither matters.
+    pub target: Option<(Option<String>, Sighting)>,
+}
+
+impl DenialBasis {
+    /// Whether what is to be written now is what this was about.
+    pub fn applies_to(&self, now: &Self) -> bool {
+        (self.generation, &self.asked) == (now.generation, &now.asked)
+            && (self.target.is_none() || self.target == now.target)
+    }
 }
 
 /// What a pass works on.

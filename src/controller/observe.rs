@@ -159,8 +159,7 @@ impl Observed {
         DenialBasis {
             generation: self.generation(),
             asked: self.requests.asked().clone(),
-            revision: revision.map(str::to_owned),
-            target: state.sighting(),
+            target: Some((revision.map(str::to_owned), state.sighting())),
         }
     }
 
@@ -175,7 +174,7 @@ impl Observed {
         self.memory.denials.get(namespace).filter(|denial| {
             now < denial.not_before
                 && !is_ahead(denial.since, now)
-                && denial.basis == self.denial_basis(revision, state)
+                && denial.basis.applies_to(&self.denial_basis(revision, state))
         })
     }
 

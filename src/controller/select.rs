@@ -51,7 +51,7 @@ impl Choice {
     /// Whether it takes a namespace of this name with these labels, of which the one with its name may be missing.
     pub fn takes(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
         let is_true = |key: &str| labels.get(key).is_some_and(|value| value == "true");
-        if is_true(EXCLUDE_LABEL) || self.excluded.iter().any(|glob| glob.matches(name)) {
+        if refuses(labels) || self.excluded.iter().any(|glob| glob.matches(name)) {
             return false;
         }
         let is_named = self.names.contains(name);
@@ -66,6 +66,11 @@ impl Choice {
             }
         }
     }
+}
+
+/// Whether a namespace with these labels wants nothing of any connection.
+pub fn refuses(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(EXCLUDE_LABEL).is_some_and(|value| value == "true")
 }
 
 fn selects(selector: &Selector, name: &str, labels: &BTreeMap<String, String>) -> bool {
@@ -95,41 +100,45 @@ fn selector(selector: &NamespaceSelector) -> Selector {
 /// The namespaces that a connection serves, and those that it does not although they are chosen, or no longer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Served {
-    /// Those that get the Secret, or keep it, in the order of their names.
+    /// Those that get the Secret, in the order of their names.
     pub namespaces: Vec<Arc<str>>,
     /// Those that are chosen and too many.
     pub left_out: Vec<Arc<str>>,
-    /// Among those that keep the Secret, how many would lose it if the removal was allowed.
+    /// How many would lose the Secret if that was allowed; they keep what they hold, and nothing is written there.
     pub blocked: usize,
     /// Those that lose it.
     pub dropped: Vec<Arc<str>>,
 }
 
 /// Divides the namespaces that are there: those that are `chosen`, and those that are `holding` a Secret of the connection.
-/// Both are in the order of their names.
-pub fn serve(connection: &Declared, chosen: Vec<Arc<str>>, holding: Vec<Arc<str>>) -> Served {
+/// Both are in the order of their names. Who `refuses` does not wait for anybody's word.
+pub fn serve(
+    connection: &Declared,
+    chosen: Vec<Arc<str>>,
+    holding: Vec<Arc<str>>,
+    refuses: impl Fn(&str) -> bool,
+) -> Served {
     let Some(selection) = &connection.selection else { return Served { namespaces: chosen, ..Served::default() } };
     let is_chosen: HashSet<&Arc<str>> = chosen.iter().collect();
     let is_holding: HashSet<&Arc<str>> = holding.iter().collect();
-    let dropped: Vec<Arc<str>> = holding.iter().filter(|name| !is_chosen.contains(name)).cloned().collect();
+    let lost = holding.iter().filter(|name| !is_chosen.contains(name)).cloned();
+    let (mut dropped, doubtful): (Vec<Arc<str>>, Vec<Arc<str>>) = lost.partition(|name| refuses(name));
     let max = usize::try_from(selection.max_targets.unwrap_or(DEFAULT_MAX_TARGETS)).unwrap_or(usize::MAX);
     // Those that are served stay so.
     let kept = chosen.iter().filter(|name| is_holding.contains(name)).count();
     let mut room = max.saturating_sub(kept);
-    let (mut namespaces, left_out): (Vec<_>, Vec<_>) = chosen.iter().cloned().partition(|name| {
+    let (namespaces, left_out) = chosen.iter().cloned().partition(|name| {
         let has_room = room > 0;
         if !is_holding.contains(name) {
             room = room.saturating_sub(1);
         }
         is_holding.contains(name) || has_room
     });
-    if !is_blocked(connection, dropped.len(), holding.len()) {
-        return Served { namespaces, left_out, blocked: 0, dropped };
+    if is_blocked(connection, doubtful.len(), holding.len() - dropped.len()) {
+        return Served { namespaces, left_out, blocked: doubtful.len(), dropped };
     }
-    let blocked = dropped.len();
-    namespaces.extend(dropped);
-    namespaces.sort();
-    Served { namespaces, left_out, blocked, dropped: vec![] }
+    dropped.extend(doubtful);
+    Served { namespaces, left_out, blocked: 0, dropped }
 }
 
 /// Whether the removal of so many among those that hold the Secret has to wait for somebody's word. Only an edit is asked about,
@@ -141,8 +150,9 @@ fn is_blocked(connection: &Declared, dropped: usize, holding: usize) -> bool {
     let is_much = holding >= FEW && dropped * 100 > holding * REMOVABLE_PERCENT;
     let is_to_wait = match &connection.status {
         Some(status) if status.observed_generation == connection.metadata.generation => was_blocked(status),
+        Some(status) => is_much || was_blocked(status),
         // Of a connection that was made anew nothing else is known.
-        Some(_) | None => is_much,
+        None => is_much,
     };
     dropped > allowed && is_to_wait
 }
@@ -215,9 +225,9 @@ mod tests {
     #[test]
     fn who_is_served_stays_so_and_the_others_get_what_room_there_is_in_the_order_of_their_names() {
         let three = connection(|object| object["spec"]["maxTargets"] = 3.into());
-        let served = serve(&three, names(0..5), names(3..5));
+        let served = serve(&three, names(0..5), names(3..5), |_| false);
         assert_eq!((served.namespaces, served.left_out), ([names(0..1), names(3..5)].concat(), names(1..3)));
-        let more = serve(&three, names(0..5), names(0..5));
+        let more = serve(&three, names(0..5), names(0..5), |_| false);
         assert_eq!(
             (more.namespaces, more.left_out),
             (names(0..5), vec![]),
@@ -234,6 +244,10 @@ mod tests {
             let targets = json!({"desired": 10, "current": 10, "failed": 0, "blocked": 6});
             object["status"] = json!({"observedGeneration": 2, "targets": targets});
         };
+        let edited_again: Change = |object| {
+            let targets = json!({"desired": 10, "current": 10, "failed": 0, "blocked": 6});
+            object["status"] = json!({"observedGeneration": 1, "targets": targets});
+        };
         let allowed: Change = |object| {
             object["status"] = json!({"observedGeneration": 1});
             object["metadata"]["annotations"] = json!({"regcred.dev/allow-removal-of": "3"});
@@ -245,13 +259,21 @@ mod tests {
             ("namespaces that changed", told, 10, 0, 0),
             ("a connection made anew", (|_| {}) as Change, 10, 7, 3),
             ("one that waits, and a tenant deleted a Secret", waiting, 9, 4, 5),
+            ("one that waits and is edited once more", edited_again, 9, 4, 5),
             ("allowed", allowed, 10, 7, 0),
             ("fewer allowed", allowed, 10, 6, 4),
         ] {
-            let served = serve(&connection(change), names(0..kept), names(0..holding));
+            let served = serve(&connection(change), names(0..kept), names(0..holding), |_| false);
             assert_eq!(served.blocked, blocked, "{name}");
-            let (namespaces, dropped) = if blocked == 0 { (kept, holding - kept) } else { (holding, 0) };
-            assert_eq!((served.namespaces.len(), served.dropped.len()), (namespaces, dropped), "{name}");
+            let dropped = if blocked == 0 { holding - kept } else { 0 };
+            assert_eq!(
+                (served.namespaces.len(), served.dropped.len()),
+                (kept, dropped),
+                "{name}: nothing is written elsewhere"
+            );
         }
+        let refuses = |name: &str| name == "n09";
+        let served = serve(&connection(edited), names(0..4), names(0..12), refuses);
+        assert_eq!((served.blocked, served.dropped), (7, names(9..10)), "who refuses does not wait");
     }
 }

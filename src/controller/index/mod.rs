@@ -315,7 +315,10 @@ impl Inner {
         let name = mapper::target_name(connection);
         let reference = connection.reference();
         let served = match &connection.selection {
-            None => select::serve(connection, reference.namespace().map(Arc::from).into_iter().collect(), vec![]),
+            None => {
+                let own = reference.namespace().map(Arc::from).into_iter().collect();
+                select::serve(connection, own, vec![], |_| false)
+            }
             Some(selection) => {
                 let choice = Choice::new(connection.name(), selection);
                 let chosen = self.namespaces.chosen(&choice).cloned().collect();
@@ -323,7 +326,7 @@ impl Inner {
                     self.secrets.namespaces_of(&reference, |namespace| self.namespaces.stays(namespace).cloned());
                 holding.sort();
                 holding.dedup();
-                select::serve(connection, chosen, holding)
+                select::serve(connection, chosen, holding, |name| self.namespaces.refuses(name))
             }
         };
         Targets::new(name, served, |key| self.secrets.state(key))

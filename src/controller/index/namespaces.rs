@@ -10,7 +10,10 @@ use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 
 use crate::{
     api::names::NAMESPACE_NAME_LABEL,
-    controller::{select::Choice, sighting::is_older},
+    controller::{
+        select::{self, Choice},
+        sighting::is_older,
+    },
 };
 
 /// See the module.
@@ -80,6 +83,11 @@ impl Namespaces {
     /// Whether a namespace is there to stay.
     pub(super) fn stays(&self, name: &str) -> Option<&Arc<str>> {
         self.known.get_key_value(name).filter(|(_, namespace)| !namespace.is_ending).map(|(name, _)| name)
+    }
+
+    /// Whether one says of itself that it wants nothing.
+    pub(super) fn refuses(&self, name: &str) -> bool {
+        self.known.get(name).is_some_and(|namespace| select::refuses(&namespace.labels))
     }
 
     /// Whether one is chosen.
