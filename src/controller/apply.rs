@@ -30,6 +30,9 @@ const SLICE: Duration = Duration::from_millis(150);
 /// How many writes of one plan are under way at the same time.
 const CONCURRENCY: usize = 32;
 
+/// From this many answers on that are no decision, it is not single namespaces that have trouble.
+const MANY: usize = CONCURRENCY;
+
 /// What a pass of writes came to. Only [`apply`] makes one.
 #[derive(Default)]
 pub struct Applied {
@@ -37,6 +40,7 @@ pub struct Applied {
     surprised: Vec<Arc<str>>,
     denied: Vec<Denied>,
     is_cut: bool,
+    failure: Option<ApiFailure>,
 }
 
 /// A write that the API server decided against.
@@ -73,6 +77,24 @@ impl Applied {
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
+
+    /// What ended the writes early: an answer of the API server that is no decision about a write, or none at all. Trying again
+    /// may help.
+    pub fn into_failure(self) -> Option<ApiFailure> {
+        self.failure
+    }
+
+    fn take(&mut self, namespace: Arc<str>, done: Done) {
+        match done {
+            Done::Written(state) => self.known.push((namespace, state)),
+            Done::Surprised(state) => {
+                self.surprised.push(Arc::clone(&namespace));
+                self.known.push((namespace, state));
+            }
+            Done::Denied(denied) => self.denied.push(denied),
+            Done::TooLate => self.is_cut = true,
+        }
+    }
 }
 
 /// What one write came to.
@@ -80,54 +102,73 @@ enum Done {
     Written(SecretState),
     Surprised(SecretState),
     Denied(Denied),
+    /// Its turn did not come in time.
+    TooLate,
+}
+
+/// A write that came to nothing, and not by a decision about it.
+enum Failed {
+    /// The API server answered, as it may answer in one namespace alone, where a webhook is out of order.
+    Here(Denied, ApiFailure),
+    /// It did not answer.
+    Everywhere(ApiFailure),
+}
+
+impl From<kube::Error> for Failed {
+    fn from(error: kube::Error) -> Self {
+        Self::Everywhere(error.into())
+    }
 }
 
 /// Carries out the writes of a plan, as far as they fit into a slice of time; at least one.
 ///
-/// # Errors
-/// An answer of the API server that is no decision about a write; trying again may help. No write is begun after it.
+/// Where the API server gives no decision in a few namespaces among more, as `among` counts them, those rest as if it had decided
+/// against them. Otherwise no write is begun after such an answer.
 pub async fn apply(
     client: &Client,
     metrics: &Metrics,
     pace: &Pace,
     plan: impl Iterator<Item = PlannedWrite>,
-) -> Result<Applied, ApiFailure> {
+    among: usize,
+) -> Applied {
     let mut applied = Applied::default();
     let end = Instant::now() + SLICE;
     let mut plan = plan.peekable();
-    let mut failure = None;
+    let mut failing = vec![];
     let mut under_way = stream::FuturesUnordered::new();
-    let mut is_any_done = false;
+    let mut is_any_begun = false;
     loop {
-        while under_way.len() < CONCURRENCY
-            && failure.is_none()
-            && (Instant::now() < end || under_way.is_empty() && !is_any_done)
-        {
+        let is_failing = applied.failure.is_some() || failing.len() >= MANY.min(among);
+        while under_way.len() < CONCURRENCY && !is_failing && (!is_any_begun || Instant::now() < end) {
             let Some(planned) = plan.next() else { break };
             let namespace = Arc::clone(&planned.namespace);
+            let latest = std::mem::replace(&mut is_any_begun, true).then_some(end);
             under_way.push(async move {
-                let _turn = pace.turn().await;
-                (namespace, write(client, metrics, planned).await)
+                match pace.turn(latest).await {
+                    Some(_turn) => (namespace, write(client, metrics, planned).await),
+                    None => (namespace, Ok(Done::TooLate)),
+                }
             });
         }
-        let done = under_way.next().await;
-        is_any_done = true;
-        match done {
+        match under_way.next().await {
             None => break,
-            Some((namespace, Ok(Done::Written(state)))) => applied.known.push((namespace, state)),
-            Some((namespace, Ok(Done::Surprised(state)))) => {
-                applied.surprised.push(Arc::clone(&namespace));
-                applied.known.push((namespace, state));
-            }
-            Some((_, Ok(Done::Denied(denied)))) => applied.denied.push(denied),
-            Some((_, Err(error))) => failure = Some(error),
+            Some((namespace, Ok(done))) => applied.take(namespace, done),
+            Some((_, Err(Failed::Here(denied, failure)))) => failing.push((denied, failure)),
+            Some((_, Err(Failed::Everywhere(failure)))) => applied.failure = Some(failure),
         }
     }
-    applied.is_cut = plan.peek().is_some();
-    failure.map_or(Ok(applied), Err)
+    applied.is_cut |= plan.peek().is_some();
+    let is_of_few = failing.len() < MANY.min(among);
+    for (denied, failure) in failing {
+        match is_of_few {
+            true => applied.denied.push(denied),
+            false => applied.failure = Some(failure),
+        }
+    }
+    applied
 }
 
-async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Result<Done, ApiFailure> {
+async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Result<Done, Failed> {
     let PlannedWrite { namespace, key, known, write } = planned;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
     let op = match &write {
@@ -154,7 +195,7 @@ async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Res
         Err(kube::Error::Api(status)) => status,
         Err(error) => {
             metrics.target_write(op, WriteResult::Failed);
-            return Err(ApiFailure::from(error));
+            return Err(error.into());
         }
     };
     if let Some(problem) = refusal(&key, &status) {
@@ -165,7 +206,10 @@ async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Res
     }
     if !is_surprise(&status) {
         metrics.target_write(op, WriteResult::Failed);
-        return Err(ApiFailure::from(kube::Error::Api(status)));
+        let (problem, words) = (denied(&key), status.message.clone());
+        let failure = ApiFailure::from(kube::Error::Api(status));
+        let pause_like = Some(Reason::UpstreamError);
+        return Err(Failed::Here(Denied { namespace, known, words, problem, pause_like }, failure));
     }
     let found = secrets.get_opt(&key.name).await;
     let found = match found.inspect_err(|_| metrics.target_write(op, WriteResult::Failed))? {

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,8 +13,10 @@ use super::{
     Context,
     apply::{Applied, Denied, apply},
     error::Error,
+    index::NamespaceId,
     memory::{Denial, DenialBasis},
     observe::Observed,
+    pace::LONGEST,
     plan::plan,
     policy::{self, Delivery},
     publish::publish,
@@ -38,9 +39,6 @@ use crate::{
 
 /// How often in one pass a target that turns out to be other than was thought is planned anew.
 const MAX_PLANS: usize = 3;
-
-/// A pass that has written for this long comes back at once, so that nothing it rests on gets old.
-const LONGEST: Duration = Duration::from_secs(20);
 
 /// Keeps in place what was delivered before, if it may be.
 ///
@@ -135,7 +133,7 @@ async fn write_all(
                     || observed.denial(namespace, state, revision, now).is_some()
             };
             let plan = plan(connection, &accepted.proven, credential, &observed.targets, is_resting);
-            apply(&context.client, &context.metrics, &context.pace, plan).await.map_err(Error::Write)?
+            apply(&context.client, &context.metrics, &context.pace, plan, observed.targets.len()).await
         };
         for (namespace, state) in applied.known() {
             context.index.learn(&observed.targets.key(namespace), state.clone());
@@ -149,7 +147,11 @@ async fn write_all(
             *surprises.entry(Arc::clone(namespace)).or_default() += 1;
         }
         note(context, observed, credential, accepted, &applied);
-        if !applied.is_cut() && applied.surprised().is_empty() {
+        let is_done = !applied.is_cut() && applied.surprised().is_empty();
+        if let Some(failure) = applied.into_failure() {
+            return Err(Error::Write(failure));
+        }
+        if is_done {
             break;
         }
         if Instant::now() >= end || !is_still_wanted(context, observed) {
@@ -183,8 +185,12 @@ fn leave(context: &Context, observed: &mut Observed, namespaces: &[Arc<str>]) {
             .at(field::SECRET_NAME)
             .hint("find out who else writes it, as its managedFields say; it is tried again");
         let basis = DenialBasis { target: None, ..observed.denial_basis(None, &SecretState::Unknown) };
+        let in_namespace = context.index.namespace(namespace);
         let count = denials.get(namespace).map_or(0, |before| before.count.saturating_add(1));
-        denials.insert(Arc::clone(namespace), denial(problem, Some(Reason::UpstreamError), count, basis, now));
+        denials.insert(
+            Arc::clone(namespace),
+            denial(problem, Some(Reason::UpstreamError), count, (basis, in_namespace), now),
+        );
     }
     observed.memory.denials = Arc::new(denials);
     let denials = Arc::clone(&observed.memory.denials);
@@ -222,15 +228,25 @@ fn note(
     for denied in applied.denied() {
         let problem = told(denied, accepted.proven.credential());
         let basis = observed.denial_basis(Some(&credential.revision), &denied.known);
+        let in_namespace = context.index.namespace(&denied.namespace);
         let count = denials.get(&denied.namespace).map_or(0, |before| before.count.saturating_add(1));
-        denials.insert(Arc::clone(&denied.namespace), denial(problem, denied.pause_like, count, basis, now));
+        denials.insert(
+            Arc::clone(&denied.namespace),
+            denial(problem, denied.pause_like, count, (basis, in_namespace), now),
+        );
     }
     observed.memory.denials = Arc::new(denials);
     let denials = Arc::clone(&observed.memory.denials);
     context.memories.update(observed.uid(), |memory| memory.denials = denials);
 }
 
-fn denial(problem: Problem, pause_like: Option<Reason>, count: u32, basis: DenialBasis, now: Timestamp) -> Denial {
+fn denial(
+    problem: Problem,
+    pause_like: Option<Reason>,
+    count: u32,
+    (basis, in_namespace): (DenialBasis, Option<NamespaceId>),
+    now: Timestamp,
+) -> Denial {
     let pause = match pause_like {
         Some(reason) => policy::retry(&Problem::new(reason, ""), count, fastrand::f64()),
         None => policy::retry(&problem, count, fastrand::f64()),
@@ -238,7 +254,7 @@ fn denial(problem: Problem, pause_like: Option<Reason>, count: u32, basis: Denia
     let pause =
         pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
     let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-    Denial { count, since: now, not_before, basis, problem }
+    Denial { count, since: now, not_before, basis, in_namespace, problem }
 }
 
 /// What to tell of a denied write: the API server's words, unless they contain the credential, as those of a policy may

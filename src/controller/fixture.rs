@@ -152,6 +152,7 @@ pub(super) fn deny(observed: &mut Observed, until: Timestamp) {
         since: created(),
         not_before: until,
         basis: observed.denial_basis(revision.as_deref(), &state),
+        in_namespace: None,
         problem: Problem::new(Reason::Forbidden, "m"),
     };
     observed.memory.denials = Arc::new([(Arc::from("shop"), denial)].into());

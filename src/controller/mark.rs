@@ -14,10 +14,13 @@ use kube::{
     api::{Patch, PatchParams},
 };
 
+use tokio::time::Instant;
+
 use super::{
     Context,
     error::Error,
     observe::Observed,
+    pace::LONGEST,
     plan::policy_patch,
     remove::is_decision,
     secret_meta::{ObjectKey, SecretMeta},
@@ -35,13 +38,14 @@ use crate::{
 /// How many Secrets are written at the same time.
 const CONCURRENCY: usize = 32;
 
-/// Writes the deletionPolicy to the Secrets that surely are this connection's and say something else; one write each.
+/// Writes the deletionPolicy to the Secrets that surely are this connection's and say something else; one write each. True if
+/// there are more than fit into one pass.
 ///
 /// To be called at the end of a pass: a delivery brings the policy along.
 ///
 /// # Errors
 /// [`Error::Write`] if the API server did not answer as expected; trying again may help.
-pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), Error> {
+pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool, Error> {
     let object = &observed.object;
     let reference = object.reference();
     let policy = object.spec.deletion_policy.unwrap_or_default();
@@ -81,17 +85,25 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), 
         }
     }
     if behind.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let before = observed.targets.sighting();
+    let end = Instant::now() + LONGEST;
     let written = behind.iter().enumerate().map(|(number, (key, seen))| async move {
-        let _turn = context.pace.turn().await;
-        let written = write(context, key, seen, DOCKER_CONFIG_JSON_TYPE, policy).await;
-        written.map(|written| written.filter(|_| number < present).map(|state| (key.namespace.clone(), state)))
+        let Some(_turn) = context.pace.turn(Some(end)).await else { return Ok((true, None)) };
+        let written = write(context, key, seen, DOCKER_CONFIG_JSON_TYPE, policy).await?;
+        let of_target = written.filter(|_| number < present).map(|state| (key.namespace.clone(), state));
+        Ok::<_, Error>((false, of_target))
     });
     let written: Vec<_> = stream::iter(written.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY).try_collect().await?;
     let mut targets = observed.targets.clone();
-    written.into_iter().flatten().for_each(|(namespace, state)| targets.learn(&namespace, state));
+    let mut is_cut = false;
+    for (is_late, written) in written {
+        is_cut |= is_late;
+        if let Some((namespace, state)) = written {
+            targets.learn(&namespace, state);
+        }
+    }
     // Nothing changed that a pause could rest on.
     context.memories.update(observed.uid(), |memory| {
         if let Some(attempt) = &mut memory.attempt
@@ -100,7 +112,7 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<(), 
             attempt.basis.targets = targets.sighting();
         }
     });
-    Ok(())
+    Ok(is_cut)
 }
 
 /// Whether a Secret surely is this connection's and says something else of its end.

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{request::Requested, sighting::Sighting, targets::TargetsSighting};
+use super::{index::NamespaceId, request::Requested, sighting::Sighting, targets::TargetsSighting};
 use crate::{
     api::status::{LastTest, ObservedInput},
     domain::{credential::Fingerprint, host::RegistryUrl},
@@ -116,6 +116,8 @@ pub struct Denial {
     pub not_before: Timestamp,
     /// What was to be written, over what, and for which spec.
     pub basis: DenialBasis,
+    /// The namespace it was in, to tell it from one that was made anew; none if nobody follows namespaces.
+    pub in_namespace: Option<NamespaceId>,
     /// What to tell.
     pub problem: Problem,
 }

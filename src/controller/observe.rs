@@ -188,7 +188,14 @@ impl Observed {
 pub fn observe(context: &Context, object: Arc<Declared>) -> Observed {
     let home = &context.namespace;
     let source_key = mapper::source(&object, home);
-    let memory = context.memories.recall(object.metadata.uid.as_deref().unwrap_or_default());
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let mut memory = context.memories.recall(uid);
+    let is_elsewhere = |name: &str, denial: &Denial| context.index.namespace(name) != denial.in_namespace;
+    if memory.denials.iter().any(|(name, denial)| is_elsewhere(name, denial)) {
+        // What was decided of a namespace says nothing of another one of its name.
+        Arc::make_mut(&mut memory.denials).retain(|name, denial| !is_elsewhere(name, denial));
+        context.memories.update(uid, |kept| kept.denials.clone_from(&memory.denials));
+    }
     let status = object.status.clone().unwrap_or_default();
     Observed {
         requests: Requests::of(&object, &status, &memory.handled),

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit},
-    time::{Interval, MissedTickBehavior},
+    time::{Instant, Interval, MissedTickBehavior},
 };
 
 /// How many writes are under way at the same time, of all connections.
 const CONCURRENCY: usize = 32;
+
+/// What writes or removes for this long comes back in another pass, so that nothing it rests on gets old, and no pass is cut off.
+pub const LONGEST: Duration = Duration::from_secs(15);
 
 /// See the module.
 pub struct Pace {
@@ -27,13 +30,37 @@ impl Pace {
         Self { places: Semaphore::new(CONCURRENCY), beat }
     }
 
-    /// Completes when a write may begin; it is under way until what is returned is dropped.
-    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    /// Completes when a write may begin; it is under way until what is returned is dropped. None if the turn had not come by
+    /// `latest`: others may have a better use for it.
+    pub async fn turn(&self, latest: Option<Instant>) -> Option<SemaphorePermit<'_>> {
+        let is_late = || latest.is_some_and(|latest| Instant::now() >= latest);
         // Nobody closes it.
-        let place = self.places.acquire().await.ok();
+        let place = self.places.acquire().await.ok()?;
         if let Some(beat) = &self.beat {
-            beat.lock().await.tick().await;
+            let mut beat = beat.lock().await;
+            if is_late() {
+                return None;
+            }
+            beat.tick().await;
         }
-        place
+        (!is_late() || self.beat.is_some()).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_comes_too_late_is_left_to_others() {
+        let pace = Pace::new(Some(1));
+        let started = Instant::now();
+        let at = |seconds: u64| Some(started + Duration::from_secs(seconds));
+        assert!(pace.turn(None).await.is_some());
+        let (first, late, patient) = tokio::join!(pace.turn(at(5)), pace.turn(at(1)), pace.turn(at(5)));
+        assert!(first.is_some() && late.is_none() && patient.is_some());
+        assert_eq!(started.elapsed(), Duration::from_secs(2), "who came too late used up no time");
+        drop((first, patient));
+        assert!(Pace::new(None).turn(Some(started)).await.is_none());
     }
 }

@@ -92,7 +92,10 @@ impl<'a> Pattern<'a> {
                     format!("Secret {name:?} in namespace {namespace:?} exists and {clause}; it was not touched"),
                 )
                 .at(field::SECRET_NAME)
-                .hint("delete that Secret, or choose another name in spec.secret.name"),
+                .hint(match meta.is_source {
+                    true => "it is the source of a credential: choose another name in spec.secret.name, or leave its namespace out",
+                    false => "delete that Secret, or choose another name in spec.secret.name",
+                }),
             ),
             Ownership::Ours if meta.data_trusted && self.marks.as_ref() == Some(&*meta.marks) => Standing::Current,
             Ownership::Ours => Standing::Outdated(Arc::clone(meta)),

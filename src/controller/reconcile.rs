@@ -66,8 +66,10 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
     let mut observed = observe(&context, object);
     if observed.object.spec.suspend.unwrap_or(false) {
         publish_suspended(&context, &mut observed, now).await?;
-        bring_policy(&context, &observed).await?;
-        return Ok(wake_at_expiry(&context, &observed.status));
+        return Ok(match bring_policy(&context, &observed).await? {
+            true => Action::requeue(Duration::ZERO),
+            false => wake_at_expiry(&context, &observed.status),
+        });
     }
     let mut connection = match validate(&observed.object, context.allow_loopback) {
         Ok(connection) => connection,
@@ -78,8 +80,10 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
             }
             let outcome = Outcome::unchanged(Some(problem), tally::as_told(&observed));
             publish(&context, &mut observed, None, &outcome, now).await?;
-            bring_policy(&context, &observed).await?;
-            return Ok(Action::await_change());
+            return Ok(match bring_policy(&context, &observed).await? {
+                true => Action::requeue(Duration::ZERO),
+                false => Action::await_change(),
+            });
         }
     };
     observed.narrow_to(&connection);
@@ -97,7 +101,9 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
         return Ok(Action::requeue(Duration::ZERO));
     }
     renew::revoke::revoke_replaced(&context, &mut observed, &connection, &outcome.tally.delivery).await?;
-    bring_policy(&context, &observed).await?;
+    if bring_policy(&context, &observed).await? {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     Ok(next_wake(&context, &connection, &observed, &outcome))
 }
 

@@ -14,7 +14,7 @@ use crate::{
             CONNECTION_LABEL, DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE,
             EXPIRES_AT_ANNOTATION, EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, LEDGER_KEY,
             LEDGER_PREFIX, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, REVISION_ANNOTATION, REVOKE_FROM_ANNOTATION,
-            is_object_name,
+            SOURCE_LABEL, is_object_name,
         },
     },
     domain::reference::ConnectionReference,
@@ -59,6 +59,8 @@ pub struct SecretMeta {
     pub has_annotations: bool,
     /// Our field manager has an entry in managedFields.
     pub touched_by_us: bool,
+    /// It is marked as the source of a credential.
+    pub is_source: bool,
     /// The data is what we wrote: nobody else owns it, or we wrote or repaired exactly this resourceVersion.
     pub data_trusted: bool,
     /// What a look at the whole object showed that metadata do not; it cannot change while the UID stays.
@@ -130,6 +132,7 @@ impl SecretMeta {
             meant_for: annotations.and_then(|all| all.get(NAMESPACE_ANNOTATION)).map(|name| name.as_str().into()),
             has_labels: labels.is_some_and(|labels| !labels.is_empty()),
             has_annotations: annotations.is_some_and(|annotations| !annotations.is_empty()),
+            is_source: labels.is_some_and(|labels| labels.contains_key(SOURCE_LABEL)),
             touched_by_us: managers(metadata).any(|manager| manager == FIELD_MANAGER),
             data_trusted: data_owners(metadata).eq([FIELD_MANAGER]),
             unusable: None,

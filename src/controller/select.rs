@@ -148,17 +148,20 @@ fn is_blocked(connection: &Declared, dropped: usize, holding: usize) -> bool {
     let allowed = connection.metadata.annotations.as_ref().and_then(|all| all.get(ALLOW_REMOVAL_ANNOTATION));
     let allowed = allowed.and_then(|count| count.trim().parse().ok()).unwrap_or(0usize);
     let is_much = holding >= FEW && dropped * 100 > holding * REMOVABLE_PERCENT;
-    let is_to_wait = match &connection.status {
-        Some(status) if status.observed_generation == connection.metadata.generation => was_blocked(status),
-        Some(status) => is_much || was_blocked(status),
+    match &connection.status {
+        // Whoever allowed what the status says allowed it, even if a tenant makes the number greater meanwhile.
+        Some(status) if status.observed_generation == connection.metadata.generation => {
+            blocked(status).is_some_and(|told| allowed < told && allowed < dropped)
+        }
+        Some(status) => (is_much || blocked(status).is_some()) && allowed < dropped,
         // Of a connection that was made anew nothing else is known.
-        None => is_much,
-    };
-    dropped > allowed && is_to_wait
+        None => is_much && allowed < dropped,
+    }
 }
 
-fn was_blocked(status: &RegistryConnectionStatus) -> bool {
-    status.targets.as_ref().is_some_and(|targets| targets.blocked.is_some())
+/// How many were told to wait.
+fn blocked(status: &RegistryConnectionStatus) -> Option<usize> {
+    status.targets.as_ref()?.blocked.and_then(|count| usize::try_from(count).ok())
 }
 
 #[cfg(test)]
@@ -252,6 +255,16 @@ mod tests {
             object["status"] = json!({"observedGeneration": 1});
             object["metadata"]["annotations"] = json!({"regcred.dev/allow-removal-of": "3"});
         };
+        let allowed_as_told: Change = |object| {
+            let targets = json!({"desired": 10, "current": 10, "failed": 0, "blocked": 6});
+            object["status"] = json!({"observedGeneration": 2, "targets": targets});
+            object["metadata"]["annotations"] = json!({"regcred.dev/allow-removal-of": "6"});
+        };
+        let fewer_than_told: Change = |object| {
+            let targets = json!({"desired": 10, "current": 10, "failed": 0, "blocked": 6});
+            object["status"] = json!({"observedGeneration": 2, "targets": targets});
+            object["metadata"]["annotations"] = json!({"regcred.dev/allow-removal-of": "5"});
+        };
         for (name, change, holding, kept, blocked) in [
             ("an edit that takes three of ten", edited, 10, 7, 3),
             ("two of ten", edited, 10, 8, 0),
@@ -262,6 +275,8 @@ mod tests {
             ("one that waits and is edited once more", edited_again, 9, 4, 5),
             ("allowed", allowed, 10, 7, 0),
             ("fewer allowed", allowed, 10, 6, 4),
+            ("allowed as told, and a tenant made it more", allowed_as_told, 11, 4, 0),
+            ("fewer allowed than told", fewer_than_told, 11, 4, 7),
         ] {
             let served = serve(&connection(change), names(0..kept), names(0..holding), |_| false);
             assert_eq!(served.blocked, blocked, "{name}");

@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
+use tokio::time::Instant;
 
 use super::{
     Context,
     due::{PAUSE_AFTER_REFUSAL, settled_problem},
     error::Error,
     observe::Observed,
+    pace::LONGEST,
     plan::{Pattern, Standing},
     remove::{Removed, remove},
     secret_meta::{Ownership, SecretMeta},
@@ -69,9 +71,11 @@ pub async fn withdraw(
     let doubtful = doubtful(connection, observed);
     let (targets, config) = (&observed.targets, DockerConfig::new(&site.config_key, refused));
     let config = &config;
+    // What is left then is still due.
+    let end = Instant::now() + LONGEST;
     let removals = doubtful.into_iter().map(|(namespace, state)| async move {
         let key = targets.key(&namespace);
-        let _turn = context.pace.turn().await;
+        let Some(_turn) = context.pace.turn(Some(end)).await else { return Ok(None) };
         let removed = remove(&context.client, &context.metrics, &key, |secret| {
             match SecretMeta::from_secret(secret).ownership(&namespace, &connection.reference) {
                 Ownership::Foreign(clause) => Err(clause),
@@ -79,7 +83,7 @@ pub async fn withdraw(
                 Ownership::Ours => Err("holds another login than the one that is refused".to_owned()),
             }
         });
-        removed.await.map(|removed| (namespace, key, state, removed))
+        removed.await.map(|removed| Some((namespace, key, state, removed)))
     });
     let removals: Vec<_> = stream::iter(removals.collect::<Vec<_>>())
         .buffer_unordered(CONCURRENCY)
@@ -87,7 +91,7 @@ pub async fn withdraw(
         .await
         .map_err(Error::Write)?;
     let mut spared = BTreeMap::new();
-    for (namespace, key, state, removed) in removals {
+    for (namespace, key, state, removed) in removals.into_iter().flatten() {
         match removed {
             Removed::Now => {
                 tracing::info!(secret = %key, "removed, because the registry refused its login twice (onRejected: Remove)");

@@ -253,8 +253,8 @@ async fn the_same_password_elsewhere_or_by_another_authority_is_another_login() 
 async fn a_test_that_comes_to_no_end_keeps_nobody_from_theirs() -> Result<()> {
     for (kind, first) in [("cut-short", Reply::hang()), ("broken-off", Reply::close())] {
         let mut scenario = Scenario::prepare(kind).await?;
-        // The hanging one is dropped by the end of its pass.
-        scenario.pass_limit = Duration::from_secs(2);
+        // The hanging one is dropped by the end of its pass, and no other is, however slow the machine.
+        scenario.pass_limit = Duration::from_secs(15);
         scenario.start_operator().await?;
         let count = AtomicUsize::new(0);
         let registry = door(move |_| match count.fetch_add(1, Ordering::Relaxed) {

@@ -11,7 +11,10 @@ mod orphans;
 mod owners;
 mod secrets;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace, Secret},
@@ -41,6 +44,7 @@ use config_maps::ConfigMaps;
 use connections::Connections;
 use departures::Departures;
 pub use departures::LastSeen;
+pub use namespaces::NamespaceId;
 use namespaces::Namespaces;
 pub use orphans::Orphan;
 use secrets::Secrets;
@@ -59,6 +63,9 @@ struct Inner {
     secrets: Secrets,
     config_maps: ConfigMaps,
     namespaces: Namespaces,
+    /// Who has a place among those that a connection may serve, where not all have one. A tenant who deletes the Secret must not
+    /// lose it to another.
+    places: HashMap<ConnectionReference, BTreeSet<Arc<str>>>,
     departures: Departures,
     /// All lists were complete when this was asked last.
     was_listed: bool,
@@ -78,6 +85,7 @@ impl Index {
             secrets: Secrets::new(namespace),
             config_maps: ConfigMaps::of(namespace),
             namespaces: Namespaces::default(),
+            places: HashMap::new(),
             departures: Departures::default(),
             was_listed: false,
         };
@@ -109,6 +117,11 @@ impl Index {
     /// What is known of a Secret.
     pub fn secret(&self, key: &ObjectKey) -> SecretState {
         self.lock().secrets.state(key)
+    }
+
+    /// Which namespace has this name now.
+    pub fn namespace(&self, name: &str) -> Option<NamespaceId> {
+        self.lock().namespaces.id(name)
     }
 
     /// The Secrets that a connection writes now, and what is known of them.
@@ -210,6 +223,7 @@ impl Index {
                     inner.secrets.unfollow(&old, None);
                     inner.config_maps.unfollow(&old, None);
                     inner.connections.remove(&old);
+                    inner.places.remove(&old.reference());
                 }
                 vec![]
             }
@@ -311,7 +325,7 @@ impl Inner {
         self.is_listed() && self.connections.is_listed(reference.kind()) && !self.is_there(reference)
     }
 
-    fn targets(&self, connection: &Declared) -> Targets {
+    fn targets(&mut self, connection: &Declared) -> Targets {
         let name = mapper::target_name(connection);
         let reference = connection.reference();
         let served = match &connection.selection {
@@ -324,9 +338,16 @@ impl Inner {
                 let chosen = self.namespaces.chosen(&choice).cloned().collect();
                 let mut holding: Vec<Arc<str>> =
                     self.secrets.namespaces_of(&reference, |namespace| self.namespaces.stays(namespace).cloned());
+                let places = self.places.get(&reference).into_iter().flatten();
+                holding.extend(places.filter(|name| self.namespaces.is_chosen(name, &choice)).cloned());
                 holding.sort();
                 holding.dedup();
-                select::serve(connection, chosen, holding, |name| self.namespaces.refuses(name))
+                let served = select::serve(connection, chosen, holding, |name| self.namespaces.refuses(name));
+                match served.left_out.is_empty() {
+                    true => self.places.remove(&reference),
+                    false => self.places.insert(reference, served.namespaces.iter().cloned().collect()),
+                };
+                served
             }
         };
         Targets::new(name, served, |key| self.secrets.state(key))

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -28,9 +29,14 @@ pub(super) struct Namespaces {
     pub(super) is_unavailable: bool,
 }
 
+/// Tells a namespace from another one of its name. Stands for its UID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceId(u64);
+
 /// What is kept of a namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Namespace {
+    id: NamespaceId,
     labels: BTreeMap<String, String>,
     /// It is being deleted, and takes nothing new.
     is_ending: bool,
@@ -49,7 +55,12 @@ impl Change {
     pub(super) fn matters_to(&self, choice: &Choice) -> bool {
         let chosen =
             |namespace: &Option<Namespace>| namespace.as_ref().is_some_and(|it| it.is_chosen(&self.name, choice));
-        chosen(&self.before) != chosen(&self.after)
+        chosen(&self.before) != chosen(&self.after) || chosen(&self.after) && self.is_made_anew()
+    }
+
+    fn is_made_anew(&self) -> bool {
+        let id = |namespace: &Option<Namespace>| namespace.as_ref().map(|namespace| namespace.id);
+        id(&self.before) != id(&self.after)
     }
 
     /// Whether it is gone now.
@@ -65,8 +76,11 @@ impl Namespace {
         if labels.get(NAMESPACE_NAME_LABEL) == metadata.name.as_ref() {
             labels.remove(NAMESPACE_NAME_LABEL);
         }
+        let mut hasher = DefaultHasher::new();
+        metadata.uid.hash(&mut hasher);
+        let id = NamespaceId(hasher.finish());
         let resource_version = metadata.resource_version.unwrap_or_default();
-        Self { labels, is_ending: metadata.deletion_timestamp.is_some(), resource_version }
+        Self { id, labels, is_ending: metadata.deletion_timestamp.is_some(), resource_version }
     }
 
     fn is_chosen(&self, name: &str, choice: &Choice) -> bool {
@@ -83,6 +97,11 @@ impl Namespaces {
     /// Whether a namespace is there to stay.
     pub(super) fn stays(&self, name: &str) -> Option<&Arc<str>> {
         self.known.get_key_value(name).filter(|(_, namespace)| !namespace.is_ending).map(|(name, _)| name)
+    }
+
+    /// Which one has this name now.
+    pub(super) fn id(&self, name: &str) -> Option<NamespaceId> {
+        self.known.get(name).map(|namespace| namespace.id)
     }
 
     /// Whether one says of itself that it wants nothing.

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::{
     Finding, Rest, Subject, live, remove, tell,
@@ -16,6 +17,7 @@ use crate::{
         api_failure::ApiFailure,
         error::Error,
         observe::Observed,
+        pace::LONGEST,
         plan::{self, Pattern},
         remove::Looked,
         secret_meta::{ObjectKey, SecretMeta},
@@ -25,9 +27,6 @@ use crate::{
 
 /// How many Secrets are looked at and removed at the same time.
 const CONCURRENCY: usize = 32;
-
-/// So much is removed in one pass; the others come right after.
-const MOST: usize = 1000;
 
 /// Why a Secret of a connection is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,25 +76,29 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         Rest::Until(time) => time <= now,
         Rest::Forever => false,
     };
-    let mut due: Vec<Candidate> = too_many(context, observed, connection).into_iter().filter(is_due).collect();
+    let due: Vec<Candidate> = too_many(context, observed, connection).into_iter().filter(is_due).collect();
     if due.is_empty() {
         return Ok(false);
     }
-    let is_cut = due.len() > MOST;
-    due.truncate(MOST);
+    let end = Instant::now() + LONGEST;
+    let mut is_cut = false;
     let looks = due.into_iter().map(|(key, seen, why)| async move {
+        if Instant::now() >= end {
+            return Ok(None);
+        }
         let found = match by_known_marks(&seen, connection, why) {
             Ok(()) => may_go(&key, connection, why, remove::look(&context.client, &key).await?),
             Err(finding) => Err(finding),
         };
-        Ok::<_, ApiFailure>((key, seen, found))
+        Ok::<_, ApiFailure>(Some((key, seen, found)))
     });
     let mut candidates = vec![];
     let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
     while let Some(look) = looks.next().await {
         match look.map_err(Error::Write)? {
-            (key, seen, Ok((found, written_for))) => candidates.push((key, seen, found, written_for)),
-            (key, seen, Err(finding)) => note(context, connection, &key, &seen, finding).await,
+            Some((key, seen, Ok((found, written_for)))) => candidates.push((key, seen, found, written_for)),
+            Some((key, seen, Err(finding))) => note(context, connection, &key, &seen, finding).await,
+            None => is_cut = true,
         }
     }
     drop(looks);
@@ -125,16 +128,18 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         if let WrittenFor::Predecessor(then) = written_for
             && let Err(finding) = verdict::by_kind(then, standing)
         {
-            return Ok((key, seen, finding));
+            return Ok(Some((key, seen, finding)));
         }
-        let _turn = context.pace.turn().await;
+        let Some(_turn) = context.pace.turn(Some(end)).await else { return Ok(None) };
         let removed = remove::delete(&context.client, &context.metrics, &key, &found).await?;
-        Ok::<_, ApiFailure>((key, seen, Finding::from(removed)))
+        Ok::<_, ApiFailure>(Some((key, seen, Finding::from(removed))))
     });
     let mut removals = stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
     while let Some(removed) = removals.next().await {
-        let (key, seen, finding) = removed.map_err(Error::Write)?;
-        note(context, connection, &key, &seen, finding).await;
+        match removed.map_err(Error::Write)? {
+            Some((key, seen, finding)) => note(context, connection, &key, &seen, finding).await,
+            None => is_cut = true,
+        }
     }
     Ok(is_cut)
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use kube::api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use testenv::{Calls, Snapshot, namespace};
+use testenv::{Calls, Snapshot, eventually, namespace};
 
 use crate::{DEADLINE, plane};
 
@@ -19,6 +19,9 @@ fn secret(name: &str) -> Secret {
 async fn counts_calls_by_verb_resource_and_subresource() {
     let plane = plane().await;
     let namespace = namespace(&plane.client().unwrap(), "calls").await.unwrap();
+    // A controller makes it, in its own time; looked for without being counted.
+    let made = Api::<ServiceAccount>::namespaced(plane.client().unwrap(), &namespace);
+    eventually("the account", DEADLINE, async || Ok(made.get_opt("default").await?)).await.unwrap();
     let calls = Calls::new();
     let client = plane.confined_client(&namespace, &calls).unwrap();
     let secrets = Api::<Secret>::namespaced(client.clone(), &namespace);

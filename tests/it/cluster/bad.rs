@@ -3,15 +3,36 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Secret};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingWebhookConfiguration,
+    core::v1::{ConfigMap, ResourceQuota, Secret},
+};
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use regcred::api::{ConditionType, Reason};
-use serde_json::json;
+use serde_json::{Value, json};
+use testenv::{Listener, Reply, certificates::Authority, eventually};
 
 use super::{Wide, message, targets, tell};
+use crate::scenario::DEADLINE;
+
+impl Wide {
+    /// From now on no further Secret may be in a namespace.
+    async fn forbid_secrets(&self, number: usize) -> Result<()> {
+        let quotas: Api<ResourceQuota> = Api::namespaced(self.scenario.client.clone(), &self.namespace(number));
+        let quota: ResourceQuota = serde_json::from_value(json!({"metadata": {"name": "none"}}))?;
+        quotas.create(&PostParams::default(), &quota).await?;
+        // The controller that counts does not run here; the API server enforces what stands in the status.
+        let hard = json!({"count/secrets": "0"});
+        let counted = json!({"spec": {"hard": hard}, "status": {"hard": hard, "used": {"count/secrets": "0"}}});
+        quotas.patch("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
+        quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
+        Ok(())
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_secret_and_a_quota_fail_their_own_namespaces_alone() -> Result<()> {
@@ -19,14 +40,7 @@ async fn a_foreign_secret_and_a_quota_fail_their_own_namespaces_alone() -> Resul
     wide.create_namespaces(0..4).await?;
     let foreign: Secret = serde_json::from_value(json!({"metadata": {"name": "images"}, "stringData": {"a": "b"}}))?;
     let foreign = wide.secrets(1).create(&PostParams::default(), &foreign).await?;
-    let quotas: Api<ResourceQuota> = Api::namespaced(wide.scenario.client.clone(), &wide.namespace(2));
-    let quota: ResourceQuota = serde_json::from_value(json!({"metadata": {"name": "none"}}))?;
-    quotas.create(&PostParams::default(), &quota).await?;
-    // The controller that counts does not run here; the API server enforces what stands in the status.
-    let hard = json!({"count/secrets": "0"});
-    let counted = json!({"spec": {"hard": hard}, "status": {"hard": hard, "used": {"count/secrets": "0"}}});
-    quotas.patch("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
-    quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
+    wide.forbid_secrets(2).await?;
     wide.connect("images", wide.spec()).await?;
     let told = wide.ready("images", ("True", "LoginProven"), (2, 4)).await?;
     wide.until_delivered_to("images", &[0, 1, 3]).await?;
@@ -47,6 +61,64 @@ async fn a_foreign_secret_and_a_quota_fail_their_own_namespaces_alone() -> Resul
     assert_eq!(wide.scenario.calls.count(|call| call.is("create", "secrets", "")), 2);
     wide.secrets(1).delete("images", &DeleteParams::default()).await?;
     wide.ready("images", ("True", "LoginProven"), (5, 6)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_in_which_the_api_server_gives_no_decision_keeps_nobody_waiting() -> Result<()> {
+    let wide = Wide::start("unsure").await?;
+    let authority = Authority::new()?;
+    let busy = Listener::tls(&authority.server(&["127.0.0.1"])?, |seen| {
+        let review: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+        let answer =
+            json!({"uid": review["request"]["uid"], "allowed": false, "status": {"code": 503, "message": "later"}});
+        Reply::status(200)
+            .json(&json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer}))
+    })?;
+    wide.create_namespaces(0..40).await?;
+    wide.label(7, json!({"busy": wide.scenario.namespace})).await?;
+    let hooks: Api<ValidatingWebhookConfiguration> = Api::all(wide.scenario.client.clone());
+    let hook = json!({
+        "metadata": {"name": wide.scenario.namespace},
+        "webhooks": [{
+            "name": "busy.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": format!("https://{}/", busy.host()), "caBundle": STANDARD.encode(authority.certificate())},
+            "namespaceSelector": {"matchLabels": {"busy": wide.scenario.namespace}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}],
+        }],
+    });
+    hooks.create(&PostParams::default(), &serde_json::from_value(hook)?).await?;
+    // The API server learns of it in its own time.
+    let probe: Secret = serde_json::from_value(json!({"metadata": {"generateName": "probe-"}}))?;
+    eventually("the webhook to be asked", DEADLINE, async || {
+        Ok(wide.secrets(7).create(&PostParams::default(), &probe).await.is_err().then_some(()))
+    })
+    .await?;
+    wide.connect("images", wide.spec()).await?;
+    let told = wide.ready("images", ("True", "LoginProven"), (39, 40)).await?;
+    let failures: Vec<_> = targets(&told).failures.into_iter().map(|failure| failure.namespace).collect();
+    assert_eq!(failures, [wide.namespace(7)]);
+    ensure!(message(&told, ConditionType::Delivered)?.contains("later"), "{told:?}");
+    hooks.delete(&wide.scenario.namespace, &DeleteParams::default()).await?;
+    wide.ready("images", ("True", "LoginProven"), (40, 40)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_of_a_namespace_says_nothing_of_the_next_one_of_its_name() -> Result<()> {
+    let wide = Wide::start("anew").await?;
+    wide.create_namespaces(0..2).await?;
+    wide.forbid_secrets(1).await?;
+    wide.connect("images", wide.spec()).await?;
+    wide.ready("images", ("True", "LoginProven"), (1, 2)).await?;
+    wide.namespaces().delete(&wide.namespace(1), &DeleteParams::default()).await?;
+    eventually("the namespace to go", DEADLINE, async || {
+        Ok(wide.namespaces().get_opt(&wide.namespace(1)).await?.is_none().then_some(()))
+    })
+    .await?;
+    wide.create_namespaces(1..2).await?;
+    // What was denied rests for longer than this waits.
+    wide.ready("images", ("True", "LoginProven"), (2, 2)).await?;
     Ok(())
 }
 

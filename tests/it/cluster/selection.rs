@@ -108,7 +108,9 @@ async fn those_that_are_served_stay_so_when_more_are_selected_than_may_be() -> R
     let failures: Vec<_> = targets(&told).failures.into_iter().map(|failure| failure.namespace).collect();
     assert_eq!(failures, [wide.namespace(0), wide.namespace(1)]);
 
-    // Nor does a restart change who they are; but who goes makes room.
+    // Nor does it change who they are if one of them deletes the Secret, or the operator starts again; but who goes makes room.
+    wide.secrets(6).delete("images", &Default::default()).await?;
+    wide.until_delivered_to("images", &[5, 6, 7]).await?;
     wide.scenario.stop_operator().await?;
     wide.scenario.start_operator().await?;
     wide.at_rest().await?;

@@ -94,6 +94,25 @@ pub async fn state(scenario: &Scenario, account: &Account, before: Option<&str>)
     Ok(state)
 }
 
+/// A state as it would be if the control had been answered: what rests on it is taken from `clean`.
+pub fn as_if_controlled(mut found: State, clean: &State) -> State {
+    let read = |text: &String| serde_json::from_str::<Value>(text).unwrap_or_default();
+    for (name, text) in &mut found {
+        let (mut value, clean) = (read(text), clean.get(name).map(read).unwrap_or_default());
+        if value["verdict"] != "Unverified" {
+            continue;
+        }
+        value["verdict"] = clean["verdict"].clone();
+        for (at, condition) in value["conditions"].as_array_mut().into_iter().flatten().enumerate() {
+            if condition[2] == "Unverified" {
+                *condition = clean["conditions"][at].clone();
+            }
+        }
+        *text = value.to_string();
+    }
+    found
+}
+
 /// Whether the target, if there is one, holds what the ledger says, and it works.
 pub async fn check_target(scenario: &Scenario, account: &Account) -> Result<()> {
     let Some(target) = scenario.secrets().get_opt(CONNECTION).await? else { return Ok(()) };
