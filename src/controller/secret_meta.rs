@@ -77,7 +77,7 @@ pub enum Unusable {
 }
 
 /// The labels and annotations regcred puts on a target Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Marks {
     /// Ours, by key.
     pub labels: BTreeMap<String, String>,
@@ -241,6 +241,11 @@ impl SecretMeta {
     pub fn revoke_from(&self) -> Option<Timestamp> {
         self.marks.annotations.get(REVOKE_FROM_ANNOTATION)?.parse().ok()
     }
+}
+
+/// True if the metadata say that regcred wrote the object.
+pub fn says_ours(metadata: &ObjectMeta) -> bool {
+    metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL)).is_some_and(|value| value == FIELD_MANAGER)
 }
 
 /// The names of all field managers of an object.

@@ -10,6 +10,7 @@ mod namespaces;
 mod orphans;
 mod owners;
 mod secrets;
+mod shared;
 
 use std::{
     collections::{BTreeSet, HashMap},

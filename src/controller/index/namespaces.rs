@@ -9,6 +9,7 @@ use std::{
 use k8s_openapi::{api::core::v1::Namespace as Object, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 
+use super::shared::Shared;
 use crate::{
     api::names::NAMESPACE_NAME_LABEL,
     controller::{
@@ -21,6 +22,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Namespaces {
     known: BTreeMap<Arc<str>, Namespace>,
+    labels: Shared<BTreeMap<String, String>>,
     /// What the list that is coming in has shown so far.
     seen: Option<BTreeSet<Arc<str>>>,
     /// The first list is complete.
@@ -37,10 +39,10 @@ pub struct NamespaceId(u64);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Namespace {
     id: NamespaceId,
-    labels: BTreeMap<String, String>,
+    labels: Arc<BTreeMap<String, String>>,
     /// It is being deleted, and takes nothing new.
     is_ending: bool,
-    resource_version: String,
+    resource_version: Box<str>,
 }
 
 /// A namespace as it was and as it is; none if it was not or is not there.
@@ -70,7 +72,7 @@ impl Change {
 }
 
 impl Namespace {
-    fn of(metadata: ObjectMeta) -> Self {
+    fn of(metadata: ObjectMeta, shared: &mut Shared<BTreeMap<String, String>>) -> Self {
         let mut labels = metadata.labels.unwrap_or_default();
         // It says what is known already, of every namespace.
         if labels.get(NAMESPACE_NAME_LABEL) == metadata.name.as_ref() {
@@ -79,7 +81,8 @@ impl Namespace {
         let mut hasher = DefaultHasher::new();
         metadata.uid.hash(&mut hasher);
         let id = NamespaceId(hasher.finish());
-        let resource_version = metadata.resource_version.unwrap_or_default();
+        let resource_version = metadata.resource_version.unwrap_or_default().into();
+        let labels = shared.one(Arc::new(labels));
         Self { id, labels, is_ending: metadata.deletion_timestamp.is_some(), resource_version }
     }
 
@@ -145,7 +148,7 @@ impl Namespaces {
             Some((name, known)) => (Arc::clone(name), Some(known.clone())),
             None => (Arc::from(name), None),
         };
-        let after = Namespace::of(metadata);
+        let after = Namespace::of(metadata, &mut self.labels);
         if before.as_ref().is_some_and(|before| is_older(&after.resource_version, &before.resource_version)) {
             return Change { name, after: before.clone(), before };
         }

@@ -1,6 +1,9 @@
 //! Which Secrets were written for which connection, whether that still exists or not.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     controller::{secret_meta::ObjectKey, sighting::SecretState},
@@ -9,7 +12,7 @@ use crate::{
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Owners(HashMap<ConnectionReference, BTreeSet<ObjectKey>>);
+pub(super) struct Owners(HashMap<ConnectionReference, BTreeSet<Arc<ObjectKey>>>);
 
 impl Owners {
     /// Whose a Secret in this state surely is.
@@ -23,7 +26,7 @@ impl Owners {
     /// Takes note that a Secret has another owner than before.
     pub(super) fn hand_over(
         &mut self,
-        key: &ObjectKey,
+        key: &Arc<ObjectKey>,
         before: Option<ConnectionReference>,
         after: Option<ConnectionReference>,
     ) {
@@ -39,7 +42,7 @@ impl Owners {
             }
         }
         if let Some(after) = after {
-            self.0.entry(after).or_default().insert(key.clone());
+            self.0.entry(after).or_default().insert(Arc::clone(key));
         }
     }
 
@@ -54,7 +57,7 @@ impl Owners {
     }
 
     /// Everything that was written for this connection.
-    pub(super) fn keys_of(&self, reference: &ConnectionReference) -> impl Iterator<Item = &ObjectKey> {
+    pub(super) fn keys_of(&self, reference: &ConnectionReference) -> impl Iterator<Item = &Arc<ObjectKey>> {
         self.0.get(reference).into_iter().flatten()
     }
 

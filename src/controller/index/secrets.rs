@@ -12,11 +12,12 @@ use super::{
     ledgers::Ledgers,
     listing::{Listing, Parts},
     owners::Owners,
+    shared::Shared,
 };
 use crate::{
     controller::{
         mapper::{self, Concerned, Wake},
-        secret_meta::{ObjectKey, SecretMeta},
+        secret_meta::{self, Marks, ObjectKey, SecretMeta},
         sighting::{SecretState, is_older},
         stored::Stored,
     },
@@ -32,7 +33,8 @@ pub(super) struct Secrets {
     /// The names of the Secrets that connections of a cluster write, wherever.
     everywhere: HashMap<String, BTreeSet<ConnectionReference>>,
     /// Changed by `set` and `forget` only, which keep `owners` in step.
-    known: HashMap<ObjectKey, SecretState>,
+    known: HashMap<Arc<ObjectKey>, SecretState>,
+    marks: Shared<Marks>,
     owners: Owners,
     /// Likewise.
     ledgers: Ledgers,
@@ -55,6 +57,7 @@ impl Secrets {
             concerned: Concerned::new(mapper::followed_secrets, namespace),
             everywhere: HashMap::new(),
             known: HashMap::new(),
+            marks: Shared::default(),
             owners: Owners::default(),
             ledgers: Ledgers::of(namespace),
             has_news: false,
@@ -138,7 +141,7 @@ impl Secrets {
             references.remove(&connection.reference());
             if references.is_empty() {
                 self.everywhere.remove(name);
-                unconcerned.extend(self.known.keys().filter(|key| key.name == name).cloned());
+                unconcerned.extend(self.known.keys().filter(|key| key.name == name).map(|key| ObjectKey::clone(key)));
                 unconcerned.retain(|key| !self.concerned.contains(key));
             }
         }
@@ -180,10 +183,12 @@ impl Secrets {
                 let Parts { seen, late } = self.listing.end();
                 // What nobody asked for when it passed by is not known to be absent; it must be looked at.
                 let unsure = |key: &ObjectKey| late.contains(key) && !self.known.contains_key(key);
-                let known: HashSet<ObjectKey> = self.known.keys().chain(self.concerned.keys()).cloned().collect();
-                let missed: Vec<&ObjectKey> = known.difference(&seen).filter(|key| !unsure(key)).collect();
+                let known: HashSet<&ObjectKey> =
+                    self.known.keys().map(|key| &**key).chain(self.concerned.keys()).collect();
+                let missed: Vec<ObjectKey> =
+                    known.into_iter().filter(|key| !seen.contains(*key) && !unsure(key)).cloned().collect();
                 self.is_listed = true;
-                missed.into_iter().flat_map(|key| self.miss(key)).collect()
+                missed.iter().flat_map(|key| self.miss(key)).collect()
             }
             Event::Apply(secret) => self.see(&mapper::key_of(&secret.metadata), &secret.metadata),
             Event::Delete(secret) => {
@@ -206,11 +211,12 @@ impl Secrets {
 
     /// Records what the watch shows of a Secret; drops what concerns nobody.
     fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Concern> {
-        let mut meta = SecretMeta::from_metadata(metadata);
-        if !self.is_followed(key) && !meta.is_marked() {
+        // Most Secrets of a cluster are somebody else's.
+        if !self.is_followed(key) && !secret_meta::says_ours(metadata) {
             self.forget(key);
             return vec![];
         }
+        let mut meta = SecretMeta::from_metadata(metadata);
         if let Some(SecretState::Present(known)) = self.known.get(key) {
             if !is_older(&known.resource_version, &meta.resource_version) {
                 let others = self.wakes(key);
@@ -265,7 +271,7 @@ impl Secrets {
     pub(super) fn owned(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
         let keys = self.owners.keys_of(reference);
         keys.filter_map(|key| match self.known.get(key) {
-            Some(SecretState::Present(meta)) => Some((key.clone(), Arc::clone(meta))),
+            Some(SecretState::Present(meta)) => Some((ObjectKey::clone(key), Arc::clone(meta))),
             Some(SecretState::Absent | SecretState::Unknown) | None => None,
         })
         .collect()
@@ -301,19 +307,26 @@ impl Secrets {
     }
 
     /// Records a state; returns who surely owns the Secret then.
-    fn set(&mut self, key: &ObjectKey, state: SecretState) -> Option<ConnectionReference> {
-        let before = Owners::of(key, self.known.get(key));
+    fn set(&mut self, key: &ObjectKey, mut state: SecretState) -> Option<ConnectionReference> {
+        if let SecretState::Present(meta) = &mut state {
+            Arc::make_mut(meta).marks = self.marks.one(Arc::clone(&meta.marks));
+        }
+        let (shared, before) = match self.known.get_key_value(key) {
+            Some((key, before)) => (Arc::clone(key), Owners::of(key, Some(before))),
+            None => (Arc::new(key.clone()), None),
+        };
         let after = Owners::of(key, Some(&state));
-        self.owners.hand_over(key, before, after.clone());
+        self.owners.hand_over(&shared, before, after.clone());
         self.has_news |= self.ledgers.see(key, &state) || after.is_some();
-        self.known.insert(key.clone(), state);
+        self.known.insert(shared, state);
         after
     }
 
     fn forget(&mut self, key: &ObjectKey) {
         self.ahead.remove(key);
-        let before = self.known.remove(key);
         self.ledgers.see(key, &SecretState::Unknown);
-        self.owners.hand_over(key, Owners::of(key, before.as_ref()), None);
+        if let Some((shared, before)) = self.known.remove_entry(key) {
+            self.owners.hand_over(&shared, Owners::of(key, Some(&before)), None);
+        }
     }
 }

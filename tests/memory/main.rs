@@ -1,0 +1,132 @@
+//! How many bytes the index keeps for what it follows, counted by the allocator: the same on every machine, and in every run.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use allocation_counter::measure;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::{core::PartialObjectMeta, runtime::watcher::Event};
+use regcred::{
+    api::{
+        ClusterRegistryConnection,
+        names::{
+            CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
+            DELETION_POLICY_ANNOTATION, EXPIRES_AT_ANNOTATION, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION,
+            REVISION_ANNOTATION,
+        },
+    },
+    clock::Clock,
+    controller::{index::Index, stored::Stored},
+    domain::reference::{ConnectionReference, Kind},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// How many namespaces there are.
+const N: usize = 10_000;
+
+/// The most bytes for one namespace, and for the target in it.
+const PER_NAMESPACE: u64 = 150;
+const PER_TARGET: u64 = 320;
+
+/// A connection of the cluster for all namespaces.
+fn connection() -> Stored {
+    let object = json!({
+        "metadata": {"name": "images", "uid": "u", "resourceVersion": "1", "generation": 1},
+        "spec": {
+            "provider": {"generic": {"registryUrl": "https://registry.example.com", "secretRef": {"name": "login"}}},
+            "visibility": "All",
+        },
+    });
+    let object: ClusterRegistryConnection = serde_json::from_value(object).unwrap();
+    Stored::Readable(std::sync::Arc::new(object.into()))
+}
+
+fn metadata<K: DeserializeOwned>(metadata: Value) -> PartialObjectMeta<K> {
+    let object = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+    serde_json::from_value(object).unwrap()
+}
+
+fn uid(number: usize) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+fn name(number: usize) -> String {
+    format!("team-{number:05}")
+}
+
+fn namespace(number: usize) -> PartialObjectMeta<Namespace> {
+    metadata(json!({
+        "name": name(number), "uid": uid(number), "resourceVersion": format!("{}", 100_000 + number),
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {"kubernetes.io/metadata.name": name(number), "pod-security.kubernetes.io/enforce": "baseline"},
+    }))
+}
+
+/// The target in a namespace, as the operator writes it with a credential of this revision.
+fn target(number: usize, revision: &str, resource_version: usize) -> PartialObjectMeta<Secret> {
+    let reference = ConnectionReference::cluster("images");
+    metadata(json!({
+        "namespace": name(number), "name": "images", "uid": uid(number),
+        "resourceVersion": format!("{resource_version}"), "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {MANAGED_BY_LABEL: "regcred", CONNECTION_LABEL: reference.label_value()},
+        "annotations": {
+            CONNECTION_ANNOTATION: reference.to_string(), NAMESPACE_ANNOTATION: name(number), REVISION_ANNOTATION: revision,
+            CONFIG_KEY_ANNOTATION: "registry.example.com", DELETION_POLICY_ANNOTATION: "Delete",
+            CONNECTION_CREATED_ANNOTATION: "2026-01-01T00:00:00Z", EXPIRES_AT_ANNOTATION: "2026-01-02T00:00:00Z",
+        },
+        "managedFields": [{
+            "manager": "regcred", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {".": {}, "f:.dockerconfigjson": {}}, "f:type": {}},
+        }],
+    }))
+}
+
+/// An index in which all lists are complete and nothing is but one connection of the cluster.
+fn index() -> Index {
+    let index = Index::new(Clock::system(), "regcred");
+    for kind in [Kind::Namespaced, Kind::Cluster] {
+        index.apply_connection(kind, Event::Init);
+        index.apply_connection(kind, Event::InitDone);
+    }
+    index.apply_secret(Event::Init);
+    index.apply_secret(Event::InitDone);
+    index.apply_namespace(Event::Init);
+    index.apply_namespace(Event::InitDone);
+    index.apply_config_map(Event::<PartialObjectMeta<ConfigMap>>::Init);
+    index.apply_config_map(Event::InitDone);
+    index.apply_connection(Kind::Cluster, Event::Apply(connection()));
+    index
+}
+
+/// What is kept of what a step allocates, in bytes for each of [`N`].
+fn kept(step: impl FnOnce()) -> u64 {
+    let bytes = measure(step).bytes_current;
+    u64::try_from(bytes).unwrap_or_default() / N as u64
+}
+
+#[test]
+fn a_namespace_and_the_target_in_it_take_few_bytes_and_no_more_after_a_rotation() {
+    let index = index();
+    let each = |event: &dyn Fn(usize)| (0..N).for_each(event);
+    let namespaces = kept(|| each(&|number| drop(index.apply_namespace(Event::Apply(namespace(number))))));
+    let targets =
+        kept(|| each(&|number| drop(index.apply_secret(Event::Apply(target(number, "r1", 200_000 + number))))));
+    let rotated =
+        kept(|| each(&|number| drop(index.apply_secret(Event::Apply(target(number, "r2", 300_000 + number))))));
+    println!("{namespaces} bytes for a namespace, {targets} for the target in it, {rotated} more after a rotation");
+    assert!(namespaces <= PER_NAMESPACE, "{namespaces} bytes for a namespace");
+    assert!(targets <= PER_TARGET, "{targets} bytes for a target");
+    assert_eq!(rotated, 0, "a rotation leaves something behind");
+}
+
+#[test]
+fn a_secret_of_somebody_else_takes_nothing() {
+    let index = index();
+    let foreign = |number: usize| {
+        metadata(json!({
+            "namespace": name(number % 100), "name": format!("foreign-{number}"), "uid": uid(number),
+            "resourceVersion": format!("{}", 400_000 + number), "labels": {"owner": "somebody"},
+        }))
+    };
+    let kept = kept(|| (0..N).for_each(|number| drop(index.apply_secret(Event::Apply(foreign(number))))));
+    assert_eq!(kept, 0);
+}
