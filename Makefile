@@ -15,9 +15,13 @@ CARGO_FUZZ := $(CURDIR)/target/tools/bin/cargo-fuzz
 TARGET := challenge
 SECONDS := 60
 FUZZ_FOUND = $(CURDIR)/target/fuzz/$(TARGET)
+# How many targets are measured, for how many seconds an idle operator is looked at, and where the report goes.
+N := 1000
+IDLE := 300
+OUT := target/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
+.PHONY: help demo bench test soak lint fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +29,10 @@ help: ## Say what there is
 demo: need-rust need-go ## Show regcred on a real control plane and a real registry; KEEP=1 leaves them running
 	cargo build $(CARGO_FLAGS) --release -p regcred --bin regcred -p testenv --bin demo
 	@'$(CARGO_TARGET_DIR)/release/demo' $(if $(filter-out 0,$(KEEP)),--keep)
+
+bench: need-rust need-go ## Measure regcred beside a bare loop: N=1000 ONLY=S2,S4 IDLE=300 OUT=target/bench
+	cargo build $(CARGO_FLAGS) --release -p regcred --bin regcred -p testenv --bin bench
+	@'$(CARGO_TARGET_DIR)/release/bench' --targets $(N) --idle $(IDLE) --out '$(OUT)' $(if $(ONLY),--only '$(ONLY)')
 
 test: need-rust need-go ## Run all tests
 	cargo test $(CARGO_FLAGS) --workspace --no-run

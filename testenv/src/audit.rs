@@ -1,9 +1,11 @@
 //! The API server's audit log, which sees every request of every client whatever path it took.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// What the API server is told to log: the metadata of everything, once per request, when it has been answered.
@@ -35,6 +37,42 @@ pub struct AuditEvent {
     /// The answer.
     #[serde(default)]
     pub response_status: ResponseStatus,
+    /// When the request had come, to the microsecond.
+    #[serde(default, rename = "requestReceivedTimestamp")]
+    pub received: Timestamp,
+    /// When it had been answered, to the microsecond.
+    #[serde(default, rename = "stageTimestamp")]
+    pub answered: Timestamp,
+}
+
+/// Reads a log as it grows, every line once: a look costs what is new in it.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    offset: u64,
+}
+
+impl Follower {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0 }
+    }
+
+    /// The requests that were written down since the last look. A last line that is still being written waits for the next.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn read(&mut self) -> Result<Vec<AuditEvent>> {
+        let what = || format!("read {}", self.path.display());
+        let mut file = File::open(&self.path).with_context(what)?;
+        file.seek(SeekFrom::Start(self.offset)).with_context(what)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).with_context(what)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        bytes.truncate(whole);
+        self.offset += u64::try_from(whole)?;
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).context("read a line of the audit log")).collect()
+    }
 }
 
 /// Who asked.

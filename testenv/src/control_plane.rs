@@ -17,7 +17,7 @@ use kube::{Api, Client};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::audit::{self, AuditEvent};
+use crate::audit::{self, AuditEvent, Follower};
 use crate::certificates::Authority;
 use crate::kubeconfig::{self, Login};
 use crate::parts;
@@ -163,6 +163,11 @@ impl ControlPlane {
         self.processes.iter().map(Process::pid).collect()
     }
 
+    /// The process id of one part, such as `kube-apiserver`.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.processes.iter().find(|process| process.name() == name).map(Process::pid)
+    }
+
     /// The API server's address, such as `https://127.0.0.1:40001`.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
@@ -241,6 +246,11 @@ impl ControlPlane {
     /// The log cannot be read.
     pub fn audit_events_with(&self, text: &str) -> Result<Vec<AuditEvent>> {
         audit::read(&self.audit_log(), text)
+    }
+
+    /// Follows the audit log from its beginning.
+    pub fn follow_audit(&self) -> Follower {
+        Follower::new(self.audit_log())
     }
 
     fn audit_log(&self) -> PathBuf {

@@ -1,0 +1,51 @@
+//! The figures beside what they are wanted to be. Times are told, never asserted: machines differ.
+
+use crate::figures::{Bar, Figures, Report};
+
+/// The most targets that the bar for resident memory, and that for the peak, are about.
+const RESIDENT_AT: usize = 1_000;
+const PEAK_AT: usize = 10_000;
+
+/// Fills in the bars that what was measured has something to say about.
+pub fn fill(report: &mut Report) {
+    let mut bars = vec![bar("size of the binary", "MB", 15.0, report.binary_mb)];
+    bars.extend(report.empty.map(|empty| bar("resident memory without connections", "MB", 15.0, empty.resident_mb)));
+    for figures in &report.scenarios {
+        bars.extend(of(figures, report.targets));
+    }
+    report.bars = bars;
+}
+
+fn of(figures: &Figures, targets: usize) -> Vec<Bar> {
+    let id = figures.id.as_str();
+    let mut bars = Vec::new();
+    if let ("S1" | "S2" | "S4", Some(ratio)) = (id, figures.ratio) {
+        bars.push(bar(&format!("{id}: wall time over the bare loop"), "x", 1.25, ratio));
+    }
+    if let ("S1", Some(first)) = (id, figures.more.get("ms from start to the first write")) {
+        bars.push(bar("S1: from the start of the process to the first write", "ms", 200.0, *first));
+    }
+    if let ("S1" | "S2" | "S7", Some(memory)) = (id, figures.memory) {
+        let what = |which: &str| format!("{id}: {}; {which} memory", figures.title);
+        if targets <= RESIDENT_AT {
+            bars.push(bar(&what("resident"), "MB", 25.0, memory.resident_mb));
+        }
+        if targets <= PEAK_AT {
+            bars.push(bar(&what("peak"), "MB", 60.0, memory.peak_mb));
+        }
+    }
+    if let ("S6", Some(latency)) = (id, figures.latencies.first()) {
+        let during = figures.title.contains("during");
+        let (p50, p99) = (if during { None } else { Some(25.0) }, if during { 500.0 } else { 100.0 });
+        bars.extend(p50.map(|p50| bar(&format!("S6: {}, p50", figures.title), "ms", p50, latency.p50)));
+        bars.push(bar(&format!("S6: {}, p99", figures.title), "ms", p99, latency.p99));
+    }
+    if let ("S8", Some(more)) = (id, figures.more.get("MB more resident memory")) {
+        bars.push(bar(&format!("S8: {}, more resident memory", figures.title), "MB", 2.0, *more));
+    }
+    bars
+}
+
+fn bar(what: &str, unit: &str, most: f64, measured: f64) -> Bar {
+    Bar { what: what.to_owned(), bar: format!("{most} {unit}"), measured, is_met: measured <= most }
+}
