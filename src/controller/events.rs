@@ -22,7 +22,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{announce::Announcement, secret_meta::ObjectKey};
+use super::{announce::Announcement, mapper::NO_NAMESPACE, secret_meta::ObjectKey};
 use crate::{
     api::{RegistryConnection, names::FIELD_MANAGER},
     domain::reference::Kind,
@@ -135,7 +135,7 @@ pub fn connection(kind: Kind, metadata: &ObjectMeta) -> ObjectReference {
     ObjectReference {
         api_version: Some(RegistryConnection::api_version(&()).into_owned()),
         kind: Some(kind.as_str().to_owned()),
-        namespace: metadata.namespace.clone(),
+        namespace: metadata.namespace.clone().filter(|namespace| namespace != NO_NAMESPACE),
         name: metadata.name.clone(),
         uid: metadata.uid.clone(),
         ..ObjectReference::default()

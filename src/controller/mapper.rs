@@ -13,7 +13,7 @@ use super::{
     stored::{Stored, Unreadable},
 };
 use crate::{
-    api::{Declared, provider::CaKind},
+    api::{Declared, declared, provider::CaKind},
     domain::reference::{ConnectionReference, Kind},
 };
 
@@ -60,7 +60,7 @@ pub fn config_maps(connection: &Declared, home: &str) -> Vec<ObjectKey> {
 
 /// The Secret that a connection in a namespace writes.
 pub fn target(connection: &Declared) -> Option<ObjectKey> {
-    let namespace = connection.metadata.namespace.clone()?;
+    let namespace = connection.reference().namespace()?.to_owned();
     Some(ObjectKey { namespace, name: target_name(connection).to_owned() })
 }
 
@@ -76,7 +76,8 @@ pub fn name_everywhere(connection: &Stored) -> Option<&str> {
 /// The Secret that a connection wrote before it could not be read any more, as its status tells.
 pub fn delivered(object: &Unreadable) -> Option<ObjectKey> {
     let name = object.status.as_ref()?.secret_name.clone()?;
-    Some(ObjectKey { namespace: object.metadata.namespace.clone()?, name })
+    let namespace = declared::reference(object.kind, &object.metadata).namespace()?.to_owned();
+    Some(ObjectKey { namespace, name })
 }
 
 /// All Secrets to follow for a connection, but for those that it writes into many namespaces; `home` is the operator's, where
@@ -97,13 +98,12 @@ pub fn followed_config_maps(stored: &Stored, home: &str) -> Vec<ObjectKey> {
     stored.readable().map(|connection| config_maps(connection, home)).unwrap_or_default()
 }
 
+/// What stands for the namespace of those that have none. No namespace is called so.
+pub const NO_NAMESPACE: &str = "";
+
 /// A connection of this reference, for the run loop.
 pub fn wake_of(reference: &ConnectionReference) -> Wake {
-    let wake = ObjectRef::new(reference.name());
-    match reference.namespace() {
-        Some(namespace) => wake.within(namespace),
-        None => wake,
-    }
+    ObjectRef::new(reference.name()).within(reference.namespace().unwrap_or(NO_NAMESPACE))
 }
 
 /// The key of an object with these metadata.

@@ -128,7 +128,7 @@ fn readable_status(value: &Value) -> Option<RegistryConnectionStatus> {
     Some(RegistryConnectionStatus { observed_generation: None, ..status })
 }
 
-/// For the run loop, which tells connections of both kinds apart by their namespace: those of a cluster have none.
+/// For the run loop, which tells connections of both kinds apart by their namespace: see [`super::mapper::NO_NAMESPACE`].
 impl Resource for Stored {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 use regcred::{
     api::{
-        ClusterRegistryConnection,
+        ClusterRegistryConnection, RegistryConnection,
         names::{
             CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
             DELETION_POLICY_ANNOTATION, EXPIRES_AT_ANNOTATION, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION,
@@ -26,6 +26,9 @@ const N: usize = 10_000;
 /// The most bytes for one namespace, and for the target in it.
 const PER_NAMESPACE: u64 = 150;
 const PER_TARGET: u64 = 320;
+
+/// The most bytes for a connection of a namespace.
+const PER_CONNECTION: u64 = 5000;
 
 /// A connection of the cluster for all namespaces.
 fn connection() -> Stored {
@@ -116,6 +119,45 @@ fn a_namespace_and_the_target_in_it_take_few_bytes_and_no_more_after_a_rotation(
     assert!(namespaces <= PER_NAMESPACE, "{namespaces} bytes for a namespace");
     assert!(targets <= PER_TARGET, "{targets} bytes for a target");
     assert_eq!(rotated, 0, "a rotation leaves something behind");
+}
+
+/// A connection of a namespace that is ready, as the API server sends it.
+fn namespaced(number: usize) -> Stored {
+    let condition = |kind: &str| {
+        json!({
+            "type": kind, "status": "True", "reason": "LoginProven", "observedGeneration": 1,
+            "message": "Secret images holds a login for registry.example.com",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    let conditions = ["Ready", "CredentialsValid", "Delivered"].map(condition);
+    let input = json!({"kind": "Secret", "name": "login", "uid": uid(number), "resourceVersion": "12345"});
+    let object = json!({
+        "metadata": {
+            "namespace": name(number), "name": "images", "uid": uid(number), "resourceVersion": "1", "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x".repeat(300)},
+        },
+        "spec": {"provider": {"generic": {"registryUrl": "https://registry.example.com", "secretRef": {"name": "login"}}}},
+        "status": {
+            "observedGeneration": 1, "provider": "generic", "registryHost": "registry.example.com",
+            "secretName": "images", "observedInputs": [input], "targets": {"desired": 1, "current": 1, "failed": 0},
+            "credential": {"revision": "r1"},
+            "conditions": conditions,
+        },
+    });
+    let object: RegistryConnection = serde_json::from_value(object).unwrap();
+    Stored::Readable(std::sync::Arc::new(object.into()))
+}
+
+#[test]
+fn a_connection_of_a_namespace_takes_little() {
+    let index = index();
+    let kept = kept(|| {
+        (0..N).for_each(|number| drop(index.apply_connection(Kind::Namespaced, Event::Apply(namespaced(number)))));
+    });
+    println!("{kept} bytes for a connection");
+    assert!(kept <= PER_CONNECTION, "{kept} bytes for a connection");
 }
 
 #[test]

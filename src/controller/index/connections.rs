@@ -6,14 +6,17 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::{
-    reflector::{self, Store},
-    watcher::Event,
+use kube::{
+    Resource,
+    runtime::{
+        reflector::{self, Store},
+        watcher::Event,
+    },
 };
 
 use crate::{
     controller::{
-        mapper::{Wake, wake_of},
+        mapper::{NO_NAMESPACE, Wake, wake_of},
         sighting::is_older,
         stored::Stored,
     },
@@ -82,7 +85,11 @@ impl Connections {
         })
     }
 
-    pub(super) fn put(&mut self, connection: Stored) {
+    pub(super) fn put(&mut self, mut connection: Stored) {
+        // The store takes a reference into a namespace for one without, if nothing else has its name.
+        if connection.kind() == Kind::Cluster {
+            connection.meta_mut().namespace = Some(NO_NAMESPACE.to_owned());
+        }
         self.writer.apply_watcher_event(&Event::Apply(connection));
     }
 
@@ -115,5 +122,36 @@ impl Connections {
         }
         self.listed.insert(kind);
         lacking
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::fixture::{self, object_json};
+    use crate::{api::ClusterRegistryConnection, api::Declared};
+    use serde_json::json;
+
+    #[test]
+    fn connections_of_both_kinds_that_share_a_name_are_two() {
+        let wide = object_json(|object| {
+            object["metadata"].as_object_mut().unwrap().remove("namespace");
+            object["spec"]["visibility"] = json!("All");
+        });
+        let wide: Declared = serde_json::from_value::<ClusterRegistryConnection>(wide).unwrap().into();
+        let (wide, narrow) = (Stored::from(wide), fixture::stored(object_json(|_| {})));
+        let mut connections = Connections::new();
+        connections.put(wide.clone());
+        assert!(
+            connections.get(&narrow.reference()).is_none(),
+            "the one of the cluster is not the one of the namespace"
+        );
+        connections.put(narrow.clone());
+        assert_eq!(connections.all().len(), 2);
+        connections.remove(&narrow);
+        assert!(connections.get(&narrow.reference()).is_none() && connections.get(&wide.reference()).is_some());
+        let kept = connections.get(&wide.reference()).unwrap();
+        connections.remove(&kept);
+        assert!(connections.all().is_empty());
     }
 }

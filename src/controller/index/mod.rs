@@ -381,7 +381,7 @@ impl Inner {
             return vec![];
         }
         if !self.namespaces.is_listed {
-            woken.retain(|wake| wake.namespace.is_some());
+            woken.retain(|wake| wake.namespace.as_deref() != Some(mapper::NO_NAMESPACE));
         }
         woken
     }
