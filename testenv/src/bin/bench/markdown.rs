@@ -47,7 +47,9 @@ fn yes(is_met: bool) -> &'static str {
 fn overview(text: &mut String, scenarios: &[Figures]) -> std::fmt::Result {
     writeln!(
         text,
-        "\n## All scenarios\n\nWall times are those of the audit log, from the cause to the answer to the last write.\n\n\
+        "\n## All scenarios\n\nWall times are those of the audit log: from the moment when the request of the cause had come to the answer to the last \
+         write of a Secret. The floor is a bare loop with the same client that writes the same bytes, before the scenario and \
+         after it, while no operator runs.\n\n\
          | Scenario | Wall, s | x floor | Requests | Each | Writes | Mints | CPU operator, s | API server, s | etcd, s | Resident, MB | Peak, MB |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|"
     )?;

@@ -194,6 +194,7 @@ impl Stage {
         ensure!(found == count, "the audit log has {found} writes of the bare loop instead of {count}");
         let first = self.window.first(Who::Floor, verb, "secrets", "")?;
         let last = self.window.last(Who::Floor, verb, "secrets", "")?;
+        println!("the bare loop: {verb} of {count} Secrets");
         Ok((crate::audit::seconds(first, last), cpu))
     }
 
