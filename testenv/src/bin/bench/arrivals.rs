@@ -16,7 +16,7 @@ use crate::stage::Stage;
 const COUNT: usize = 100;
 
 /// How many renewals there are at most while namespaces come: each leaves a credential that waits for its revocation.
-const RENEWALS: usize = 5;
+const RENEWALS: usize = 10;
 
 /// What is measured.
 const WHAT: &str = "creation of the namespace answered until creation of the Secret answered";

@@ -146,3 +146,25 @@ pub struct Bar {
 pub fn count(count: usize) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_latencies() {
+        let seconds = (1..=200).rev().map(|number| count(number) / 1000.0).collect();
+        let latency = Latency::new("all", seconds);
+        assert_eq!((latency.count, latency.p50, latency.p99, latency.max), (200, 100.0, 198.0, 200.0));
+        let one = Latency::new("one", vec![0.5]);
+        assert_eq!((one.p50, one.p99, one.max), (500.0, 500.0, 500.0));
+        assert_eq!(Latency::new("none", vec![]).max, 0.0);
+    }
+
+    #[test]
+    fn compares_counts_with_both_ends_of_a_range() {
+        let is_met = |found| Check::new("", 2..=3, found).is_met;
+        assert_eq!([1, 2, 3, 4].map(is_met), [false, true, true, false]);
+        assert_eq!(Check::new("", 7..=7, 7).expected, "7");
+    }
+}

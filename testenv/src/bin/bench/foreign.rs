@@ -67,6 +67,7 @@ async fn step(
     }
     let mut figures = measure.end(stage, "S8", &format!("{count} foreign Secrets {what}"), count).await?;
     let after = stage.operator()?.memory()?;
+    figures.more.insert("MB resident memory before".to_owned(), before.resident_mb);
     figures.more.insert("MB more resident memory".to_owned(), after.resident_mb - before.resident_mb);
     figures.memory = Some(after);
     report.scenarios.push(figures);

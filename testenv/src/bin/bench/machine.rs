@@ -73,7 +73,7 @@ fn megabytes(text: &str, field: &str) -> Result<f64> {
     Ok(kibibytes * 1024.0 / 1e6)
 }
 
-/// CPU seconds, of user and system together, of a writer and of the server that it writes to.
+/// CPU seconds, of user and system together, of a writer, of the server that it writes to, and of who looks on.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Cpu {
     /// The operator, or the bare loop in its place.
@@ -82,6 +82,8 @@ pub struct Cpu {
     pub apiserver: f64,
     /// etcd.
     pub etcd: f64,
+    /// This program: it reads the audit log, is the provider, and does what users do.
+    pub harness: f64,
 }
 
 impl Sub for Cpu {
@@ -92,6 +94,7 @@ impl Sub for Cpu {
             writer: self.writer - earlier.writer,
             apiserver: self.apiserver - earlier.apiserver,
             etcd: self.etcd - earlier.etcd,
+            harness: self.harness - earlier.harness,
         }
     }
 }
@@ -105,6 +108,8 @@ pub struct Pids {
     pub apiserver: u32,
     /// etcd.
     pub etcd: u32,
+    /// This program.
+    pub harness: u32,
 }
 
 impl Pids {
@@ -114,6 +119,7 @@ impl Pids {
             writer: self.writer.map_or(Ok(0.0), cpu_seconds)?,
             apiserver: cpu_seconds(self.apiserver)?,
             etcd: cpu_seconds(self.etcd)?,
+            harness: cpu_seconds(self.harness)?,
         })
     }
 }

@@ -61,6 +61,7 @@ impl Measure {
             registry: now.registry - self.calls.registry,
         };
         let requests = stage.window.requests();
+        println!("{id}: {title}");
         let (id, title) = (id.to_owned(), title.to_owned());
         Ok(Figures { id, title, targets, requests, calls, cpu, ..Figures::default() })
     }

@@ -59,3 +59,33 @@ pub fn renewed(secret: &Secret) -> Result<Secret> {
     *first = if *first == b'0' { b'1' } else { b'0' };
     Ok(secret)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_as_many_bytes_but_nothing_that_is_the_operators() {
+        let own: Secret = serde_json::from_value(json!({
+            "metadata": {
+                "name": "images", "namespace": "a", "uid": "1", "resourceVersion": "2",
+                "labels": {"app.kubernetes.io/managed-by": "regcred", "regcred.dev/connection": "c0ffee"},
+                "annotations": {"regcred.dev/namespace": "a", "regcred.dev/connection": "a/images"},
+            },
+            "type": "kubernetes.io/dockerconfigjson",
+            "data": {DATA: ByteString(br#"{"auths":{"host":{"username":"u","password":"0123"}}}"#.to_vec())},
+        }))
+        .unwrap();
+        let other = within(&disguised(&own).unwrap(), "b", &other_name("images"));
+        let changed = renewed(&other).unwrap();
+        let text = serde_json::to_string(&other).unwrap();
+        assert!(!text.contains("regcred") && !text.contains("uid"), "{text}");
+        let bare = |secret: &Secret| {
+            let (meta, data) = (&secret.metadata, &secret.data);
+            json!([meta.name, meta.namespace, meta.labels, meta.annotations, data]).to_string().len()
+        };
+        assert_eq!((bare(&other), bare(&changed)), (bare(&own), bare(&own)));
+        assert_eq!(other.metadata.annotations.unwrap()["regcrex.dev/namespace"], "b");
+        assert!(changed.data != other.data && renewed(&changed).unwrap().data == other.data);
+    }
+}

@@ -124,7 +124,7 @@ impl Stage {
     pub fn pids(&self) -> Result<Pids> {
         let of = |name| self.plane.pid(name).with_context(|| format!("{name} runs"));
         let writer = self.operator.as_ref().map(Operator::pid);
-        Ok(Pids { writer, apiserver: of("kube-apiserver")?, etcd: of("etcd")? })
+        Ok(Pids { writer, apiserver: of("kube-apiserver")?, etcd: of("etcd")?, harness: std::process::id() })
     }
 
     /// Waits until somebody, or everybody, has been at rest for a while.
@@ -194,6 +194,7 @@ impl Stage {
         ensure!(found == count, "the audit log has {found} writes of the bare loop instead of {count}");
         let first = self.window.first(Who::Floor, verb, "secrets", "")?;
         let last = self.window.last(Who::Floor, verb, "secrets", "")?;
+        println!("the bare loop: {verb} of {count} Secrets");
         Ok((crate::audit::seconds(first, last), cpu))
     }
 
