@@ -24,8 +24,11 @@ use crate::{
     problem::{Problem, field},
 };
 
-/// After this time no further write is begun: what is missing by then comes before what is outdated.
-const SLICE: Duration = Duration::from_millis(150);
+/// After this time no further write is begun, so that what is missing by then comes before what is outdated.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// No slice is cut shorter for news: planning anew takes time of its own.
+const SHORTEST: Duration = Duration::from_millis(40);
 
 /// How many writes of one plan are under way at the same time.
 const CONCURRENCY: usize = 32;
@@ -120,7 +123,8 @@ impl From<kube::Error> for Failed {
     }
 }
 
-/// Carries out the writes of a plan, as far as they fit into a slice of time; at least one.
+/// Carries out the writes of a plan, as far as they fit into a slice of time; at least one. News end a slice early: there may be
+/// something missing now that comes before what is outdated.
 ///
 /// Where the API server gives no decision in a few namespaces among more, as `among` counts them, those rest as if it had decided
 /// against them. Otherwise no write is begun after such an answer.
@@ -130,15 +134,20 @@ pub async fn apply(
     pace: &Pace,
     plan: impl Iterator<Item = PlannedWrite>,
     among: usize,
+    has_news: impl Fn() -> bool,
 ) -> Applied {
     let mut applied = Applied::default();
-    let end = Instant::now() + SLICE;
+    let started = Instant::now();
+    let (mut end, shortest) = (started + SLICE, started + SHORTEST);
     let mut plan = plan.peekable();
     let mut failing = vec![];
     let mut under_way = stream::FuturesUnordered::new();
     let mut is_any_begun = false;
     loop {
         let is_failing = applied.failure.is_some() || failing.len() >= MANY.min(among);
+        if end > shortest && has_news() {
+            end = shortest;
+        }
         while under_way.len() < CONCURRENCY && !is_failing && (!is_any_begun || Instant::now() < end) {
             let Some(planned) = plan.next() else { break };
             let namespace = Arc::clone(&planned.namespace);
@@ -173,12 +182,16 @@ async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Res
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
     let op = match &write {
         Write::Create(_) => WriteOp::Create,
-        Write::Update(_) => WriteOp::Update,
+        Write::Replace(_) | Write::Update(_) => WriteOp::Update,
     };
     let result = match write {
         Write::Create(secret) => {
             let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
             secrets.create(&parameters, &secret).await
+        }
+        Write::Replace(secret) => {
+            let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+            secrets.replace(&key.name, &parameters, &secret).await
         }
         Write::Update(patch) => {
             let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };

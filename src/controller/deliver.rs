@@ -133,7 +133,9 @@ async fn write_all(
                     || observed.denial(namespace, state, revision, now).is_some()
             };
             let plan = plan(connection, &accepted.proven, credential, &observed.targets, is_resting);
-            apply(&context.client, &context.metrics, &context.pace, plan, observed.targets.len()).await
+            let as_of = observed.targets.as_of();
+            let has_news = || context.index.news() != as_of;
+            apply(&context.client, &context.metrics, &context.pace, plan, observed.targets.len(), has_news).await
         };
         for (namespace, state) in applied.known() {
             context.index.learn(&observed.targets.key(namespace), state.clone());

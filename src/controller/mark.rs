@@ -66,6 +66,8 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
         });
     }
     let behind = observed.targets.iter().filter_map(|(namespace, state)| match state {
+        // Of most it is known without a key.
+        SecretState::Present(target) if target.deletion_policy() == Some(policy) => None,
         SecretState::Present(target) => Some((observed.targets.key(namespace), target)),
         SecretState::Absent | SecretState::Unknown => None,
     });
@@ -77,11 +79,8 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
     match policy {
         DeletionPolicy::Delete => {}
         DeletionPolicy::Retain => {
-            let written = context.index.written_for(&reference).into_iter();
-            behind.extend(
-                written
-                    .filter(|(key, seen)| !observed.targets.contains(key) && is_behind(&reference, key, seen, policy)),
-            );
+            let others = context.index.written_besides(&reference, &observed.targets).into_iter();
+            behind.extend(others.filter(|(key, seen)| is_behind(&reference, key, seen, policy)));
         }
     }
     if behind.is_empty() {
@@ -117,7 +116,7 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
 
 /// Whether a Secret surely is this connection's and says something else of its end.
 fn is_behind(reference: &ConnectionReference, key: &ObjectKey, seen: &SecretMeta, policy: DeletionPolicy) -> bool {
-    seen.owner(key).as_ref() == Some(reference) && seen.deletion_policy() != Some(policy)
+    seen.deletion_policy() != Some(policy) && seen.owner(key).as_ref() == Some(reference)
 }
 
 /// Writes the policy to a Secret, if it still is what was seen; what it is then. None if it is not, or if the API server

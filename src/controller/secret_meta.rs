@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
+};
 
 use crate::{
     api::{
@@ -59,6 +62,8 @@ pub struct SecretMeta {
     pub has_annotations: bool,
     /// Our field manager has an entry in managedFields.
     pub touched_by_us: bool,
+    /// Nothing on it is anybody else's: it may be replaced as a whole.
+    pub is_ours_alone: bool,
     /// It is marked as the source of a credential.
     pub is_source: bool,
     /// The data is what we wrote: nobody else owns it, or we wrote or repaired exactly this resourceVersion.
@@ -128,6 +133,7 @@ impl SecretMeta {
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            is_ours_alone: is_ours_alone(metadata, &marks),
             marks: Arc::new(marks),
             meant_for: annotations.and_then(|all| all.get(NAMESPACE_ANNOTATION)).map(|name| name.as_str().into()),
             has_labels: labels.is_some_and(|labels| !labels.is_empty()),
@@ -253,6 +259,27 @@ fn managers(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
     metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref())
 }
 
+/// Whether nothing on a target is anybody else's. What a webhook added when the Secret was created counts as ours in
+/// managedFields, so the keys are looked at, too.
+fn is_ours_alone(metadata: &ObjectMeta, marks: &Marks) -> bool {
+    let is_ours = |entry: &ManagedFieldsEntry| {
+        let data = entry.fields_v1.as_ref().and_then(|fields| fields.0["f:data"].as_object());
+        let mut keys = data.into_iter().flatten().map(|(key, _)| key.as_str());
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && keys.all(|key| key == "." || key.strip_prefix("f:") == Some(DOCKER_CONFIG_JSON_KEY))
+    };
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+    let has_no_other = |map: Option<&BTreeMap<String, String>>, marks: &BTreeMap<String, String>| {
+        map.into_iter().flatten().all(|(key, _)| key == NAMESPACE_ANNOTATION || marks.contains_key(key))
+    };
+    !entries.is_empty()
+        && entries.iter().all(is_ours)
+        && has_no_other(metadata.labels.as_ref(), &marks.labels)
+        && has_no_other(metadata.annotations.as_ref(), &marks.annotations)
+        && metadata.owner_references.is_none()
+        && metadata.finalizers.is_none()
+}
+
 /// The managers that own the docker config, or the ledger, in a Secret's data, each once.
 fn data_owners(metadata: &ObjectMeta) -> impl Iterator<Item = &str> {
     let ours = [DOCKER_CONFIG_JSON_KEY, LEDGER_KEY].map(|key| format!("f:{key}"));
@@ -310,6 +337,27 @@ mod tests {
         assert_eq!(meta.ownership("shop", &reference()), Ownership::Ours);
         assert_eq!(meta.marks.annotations[REVISION_ANNOTATION], "r1");
         assert!(meta.data_trusted && meta.is_marked());
+    }
+
+    #[test]
+    fn only_a_target_on_which_nothing_is_anybody_elses_may_be_replaced() {
+        type Change = fn(&mut serde_json::Value);
+        let other = json!({"manager": "somebody", "fieldsV1": {"f:metadata": {}}});
+        assert!(meta(|_| {}).is_ours_alone);
+        assert!(!meta(|m| m["managedFields"].as_array_mut().unwrap().push(other)).is_ours_alone);
+        let cases: [(&str, Change); 6] = [
+            ("a label that a webhook added", |m| m["labels"]["cost"] = "7".into()),
+            ("an annotation", |m| m["annotations"]["note"] = "x".into()),
+            ("a key in its data", |m| m["managedFields"][0]["fieldsV1"]["f:data"]["f:extra"] = json!({})),
+            ("a finalizer", |m| m["finalizers"] = json!(["example.com/held"])),
+            ("an owner", |m| {
+                m["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}]);
+            }),
+            ("nobody knows who wrote it", |m| m["managedFields"] = json!([])),
+        ];
+        for (name, change) in cases {
+            assert!(!meta(change).is_ours_alone, "{name}");
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ const FEW: usize = 10;
 pub struct Choice {
     visibility: Visibility,
     selector: Option<Selector>,
+    /// The selector asks for the label that is the name of a namespace.
+    asks_for_name: bool,
     names: HashSet<String>,
     excluded: Vec<Glob>,
     /// The label by which a namespace asks to be served.
@@ -42,6 +44,7 @@ impl Choice {
         Self {
             visibility: selection.visibility,
             selector: selection.namespace_selector.as_ref().map(selector),
+            asks_for_name: selection.namespace_selector.as_ref().is_some_and(asks_for_name),
             names: selection.namespaces.iter().flatten().cloned().collect(),
             excluded: selection.exclude_namespaces.iter().flatten().map(Glob::new).collect(),
             import_label: format!("{IMPORT_LABEL_PREFIX}{name}"),
@@ -62,9 +65,18 @@ impl Choice {
             Visibility::All => true,
             Visibility::OptIn => is_true(&self.import_label),
             Visibility::Selected => {
-                is_named || self.selector.as_ref().is_some_and(|selector| selects(selector, name, labels))
+                is_named || self.selector.as_ref().is_some_and(|selector| self.selects(selector, name, labels))
             }
         }
+    }
+
+    fn selects(&self, selector: &Selector, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        if !self.asks_for_name || labels.contains_key(NAMESPACE_NAME_LABEL) {
+            return selector.matches(labels);
+        }
+        let mut labels = labels.clone();
+        labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
+        selector.matches(&labels)
     }
 }
 
@@ -73,13 +85,10 @@ pub fn refuses(labels: &BTreeMap<String, String>) -> bool {
     labels.get(EXCLUDE_LABEL).is_some_and(|value| value == "true")
 }
 
-fn selects(selector: &Selector, name: &str, labels: &BTreeMap<String, String>) -> bool {
-    if labels.contains_key(NAMESPACE_NAME_LABEL) {
-        return selector.matches(labels);
-    }
-    let mut labels = labels.clone();
-    labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.to_owned());
-    selector.matches(&labels)
+fn asks_for_name(selector: &NamespaceSelector) -> bool {
+    let labels = selector.match_labels.iter().flatten().map(|(key, _)| key);
+    let expressions = selector.match_expressions.iter().flatten().map(|requirement| &requirement.key);
+    labels.chain(expressions).any(|key| key == NAMESPACE_NAME_LABEL)
 }
 
 fn selector(selector: &NamespaceSelector) -> Selector {
@@ -119,21 +128,30 @@ pub fn serve(
     refuses: impl Fn(&str) -> bool,
 ) -> Served {
     let Some(selection) = &connection.selection else { return Served { namespaces: chosen, ..Served::default() } };
-    let is_chosen: HashSet<&Arc<str>> = chosen.iter().collect();
-    let is_holding: HashSet<&Arc<str>> = holding.iter().collect();
-    let lost = holding.iter().filter(|name| !is_chosen.contains(name)).cloned();
+    let is_holding = |name: &Arc<str>| holding.binary_search(name).is_ok();
+    let mut others = chosen.iter().peekable();
+    let lost = holding.iter().filter(|name| {
+        // Both are in order: side by side they take no time to speak of.
+        while others.next_if(|chosen| chosen < name).is_some() {}
+        others.peek() != Some(name)
+    });
+    let lost = lost.cloned();
     let (mut dropped, doubtful): (Vec<Arc<str>>, Vec<Arc<str>>) = lost.partition(|name| refuses(name));
     let max = usize::try_from(selection.max_targets.unwrap_or(DEFAULT_MAX_TARGETS)).unwrap_or(usize::MAX);
     // Those that are served stay so.
-    let kept = chosen.iter().filter(|name| is_holding.contains(name)).count();
+    let kept = holding.len() - dropped.len() - doubtful.len();
     let mut room = max.saturating_sub(kept);
-    let (namespaces, left_out) = chosen.iter().cloned().partition(|name| {
-        let has_room = room > 0;
-        if !is_holding.contains(name) {
-            room = room.saturating_sub(1);
-        }
-        is_holding.contains(name) || has_room
-    });
+    let (namespaces, left_out) = if chosen.len() <= max {
+        (chosen, vec![])
+    } else {
+        chosen.into_iter().partition(|name| {
+            let has_place = is_holding(name) || room > 0;
+            if !is_holding(name) {
+                room = room.saturating_sub(1);
+            }
+            has_place
+        })
+    };
     if is_blocked(connection, doubtful.len(), holding.len() - dropped.len()) {
         return Served { namespaces, left_out, blocked: doubtful.len(), dropped };
     }

@@ -22,6 +22,7 @@ pub struct Targets {
     left_out: Vec<Arc<str>>,
     dropped: BTreeSet<Arc<str>>,
     blocked: usize,
+    as_of: u64,
 }
 
 impl Targets {
@@ -41,7 +42,18 @@ impl Targets {
             left_out,
             dropped: dropped.into_iter().collect(),
             blocked,
+            as_of: 0,
         }
+    }
+
+    /// These, as they were at this number of [`super::index::Index::news`].
+    pub fn at(self, as_of: u64) -> Self {
+        Self { as_of, ..self }
+    }
+
+    /// At which number of [`super::index::Index::news`] this was so.
+    pub fn as_of(&self) -> u64 {
+        self.as_of
     }
 
     /// The name of all of them.

@@ -87,7 +87,8 @@ impl ConnectionReference {
     /// SHA-256 of the reference in words. A label value holds at most 63 characters, a reference may have more.
     pub fn label_value(&self) -> String {
         let digest = Sha256::digest(self.to_string().as_bytes());
-        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
     }
 }
 

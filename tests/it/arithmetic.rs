@@ -40,7 +40,7 @@ impl Cost {
             }
             let count = match (event.verb.as_str(), object.resource.as_str(), object.subresource.as_str()) {
                 ("get", "secrets", "") => &mut cost.reads,
-                ("create" | "patch", "secrets", "") => &mut cost.writes,
+                ("create" | "update" | "patch", "secrets", "") => &mut cost.writes,
                 ("patch", "registryconnections", "status") => &mut cost.statuses,
                 ("create" | "patch", "events", "") => &mut cost.events,
                 _ => &mut cost.others,
@@ -65,7 +65,7 @@ impl Cost {
 
 async fn start(name: &str, speed: u32) -> Result<Scenario> {
     let mut scenario = Scenario::prepare(name).await?;
-    account(&scenario, &["list", "watch", "get", "create", "patch", "delete"], &["patch"]).await?;
+    account(&scenario, &["list", "watch", "get", "create", "update", "patch", "delete"], &["patch"]).await?;
     scenario.set_speed(speed);
     scenario.act_as("operator").await?;
     Ok(scenario)

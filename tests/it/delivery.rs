@@ -74,9 +74,9 @@ async fn a_changed_password_is_proven_and_delivered_at_once_into_the_same_secret
 
     assert_eq!(tell_all(&after)[0], "True/LoginProven");
     let new = scenario.secrets().get("images").await?;
-    assert_eq!(new.uid(), secret.uid(), "the Secret is patched in place");
+    assert_eq!(new.uid(), secret.uid(), "the Secret is changed in place");
     assert_eq!(scenario.kubelet_finds("images").await?[0].1, "another-password");
-    assert_eq!(scenario.calls.count(|call| call.is("patch", "secrets", "")), 1);
+    assert_eq!(scenario.calls.count(|call| call.is("update", "secrets", "")), 1);
     assert!(scenario.calls.count(|call| call.is("patch", "registryconnections", "status")) <= 2);
     scenario.finish().await
 }

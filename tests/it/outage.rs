@@ -190,7 +190,7 @@ async fn a_missing_right_is_told_and_heals() -> Result<()> {
     let denied = scenario.ready("images", "False", "Forbidden").await?;
     assert_eq!(tell_all(&denied), ["False/Forbidden", "True/LoginProven", "False/Forbidden", "-", "True/Forbidden"]);
 
-    let verbs = ["list", "watch", "get", "create", "patch"].map(str::to_owned).to_vec();
+    let verbs = ["list", "watch", "get", "create", "update", "patch"].map(str::to_owned).to_vec();
     role.rules.iter_mut().flatten().take(1).for_each(|rule| rule.verbs.clone_from(&verbs));
     let roles: kube::Api<ClusterRole> = kube::Api::all(scenario.client.clone());
     roles.replace(&role.metadata.name.clone().unwrap_or_default(), &Default::default(), &role).await?;
@@ -206,7 +206,7 @@ async fn a_missing_right_is_told_and_heals() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_password_is_tried_once_even_if_the_status_cannot_be_written() -> Result<()> {
     let mut scenario = Scenario::prepare("mute").await?;
-    account(&scenario, &["list", "watch", "get", "create", "patch"], &["get"]).await?;
+    account(&scenario, &["list", "watch", "get", "create", "update", "patch"], &["get"]).await?;
     scenario.act_as("operator").await?;
     scenario.write_login("login", WRONG).await?;
     scenario.connect("images", scenario.spec()).await?;

@@ -108,7 +108,7 @@ fn rules(secrets: &[&str], connections: &[&str], kinds: &[&str]) -> Value {
     ])
 }
 
-const ALL: [&str; 6] = ["list", "watch", "get", "create", "patch", "delete"];
+const ALL: [&str; 7] = ["list", "watch", "get", "create", "update", "patch", "delete"];
 
 async fn stays_without(name: &str, rules: Value, words: &str) -> Result<()> {
     let mut scenario = Scenario::prepare(name).await?;

@@ -14,7 +14,10 @@ mod shared;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use k8s_openapi::{
@@ -57,6 +60,8 @@ pub struct Index {
     clock: Clock,
     /// Something may have lost its connection.
     orphaned: Notify,
+    /// How often connections and namespaces changed.
+    news: AtomicU64,
 }
 
 struct Inner {
@@ -90,7 +95,13 @@ impl Index {
             departures: Departures::default(),
             was_listed: false,
         };
-        Self { store: inner.connections.store(), inner: Mutex::new(inner), clock, orphaned: Notify::new() }
+        Self {
+            store: inner.connections.store(),
+            inner: Mutex::new(inner),
+            clock,
+            orphaned: Notify::new(),
+            news: AtomicU64::new(0),
+        }
     }
 }
 
@@ -98,6 +109,11 @@ impl Index {
     /// All connections, for the run loop; those that cannot be read too.
     pub fn store(&self) -> Store<Stored> {
         self.store.clone()
+    }
+
+    /// Another number than before if a connection or a namespace changed since.
+    pub fn news(&self) -> u64 {
+        self.news.load(Ordering::Relaxed)
     }
 
     /// True once all lists are complete.
@@ -127,7 +143,9 @@ impl Index {
 
     /// The Secrets that a connection writes now, and what is known of them.
     pub fn targets(&self, connection: &Declared) -> Targets {
-        self.lock().targets(connection)
+        // Before the look: news that come in meanwhile are looked at once more.
+        let news = self.news();
+        self.lock().targets(connection).at(news)
     }
 
     /// What is known of the object with a registry's certificate authority.
@@ -171,6 +189,7 @@ impl Index {
 
     /// Takes in an event of the watch on connections of a kind; returns who should be looked at.
     pub fn apply_connection(&self, kind: Kind, event: Event<Stored>) -> Vec<Wake> {
+        self.news.fetch_add(1, Ordering::Relaxed);
         let inner = &mut *self.lock();
         match event {
             Event::Init => {
@@ -279,6 +298,7 @@ impl Index {
         let mut inner = self.lock();
         let was_listed = inner.namespaces.is_listed;
         let changes = inner.namespaces.apply(event);
+        self.news.fetch_add(1, Ordering::Relaxed);
         if was_listed != inner.namespaces.is_listed {
             self.notice_completion(&mut inner);
             return inner.everybody();
@@ -337,8 +357,8 @@ impl Inner {
             Some(selection) => {
                 let choice = Choice::new(connection.name(), selection);
                 let chosen = self.namespaces.chosen(&choice).cloned().collect();
-                let mut holding: Vec<Arc<str>> =
-                    self.secrets.namespaces_of(&reference, |namespace| self.namespaces.stays(namespace).cloned());
+                let holding = self.secrets.namespaces_of(&reference);
+                let mut holding: Vec<Arc<str>> = self.namespaces.that_stay(holding).cloned().collect();
                 let places = self.places.get(&reference).into_iter().flatten();
                 holding.extend(places.filter(|name| self.namespaces.is_chosen(name, &choice)).cloned());
                 holding.sort();

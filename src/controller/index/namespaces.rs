@@ -97,9 +97,17 @@ impl Namespaces {
         self.known.iter().filter(|(name, namespace)| namespace.is_chosen(name, choice)).map(|(name, _)| name)
     }
 
-    /// Whether a namespace is there to stay.
-    pub(super) fn stays(&self, name: &str) -> Option<&Arc<str>> {
-        self.known.get_key_value(name).filter(|(_, namespace)| !namespace.is_ending).map(|(name, _)| name)
+    /// Those of these that are there to stay. The names come in their order.
+    pub(super) fn that_stay<'a>(&'a self, names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a Arc<str>> {
+        // Side by side: looking up each of many would take longer than a pass should.
+        let mut known = self.known.iter().peekable();
+        names
+            .filter_map(move |name| {
+                while known.next_if(|(known, _)| known.as_ref() < name).is_some() {}
+                known.next_if(|(known, _)| known.as_ref() == name)
+            })
+            .filter(|(_, namespace)| !namespace.is_ending)
+            .map(|(name, _)| name)
     }
 
     /// Which one has this name now.

@@ -7,6 +7,7 @@ use crate::{
     controller::{
         secret_meta::{ObjectKey, SecretMeta},
         sighting::SecretState,
+        targets::Targets,
     },
     domain::reference::ConnectionReference,
 };
@@ -67,6 +68,15 @@ impl Index {
     /// The Secrets that surely were written for a connection.
     pub fn written_for(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
         self.lock().secrets.owned(reference)
+    }
+
+    /// Those of them that are not among the targets.
+    pub fn written_besides(
+        &self,
+        reference: &ConnectionReference,
+        targets: &Targets,
+    ) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+        self.lock().secrets.owned_but(reference, |key| targets.contains(key))
     }
 
     /// Completes once there may be new orphans: at once if that happened since it completed last.

@@ -269,7 +269,16 @@ impl Secrets {
 
     /// All Secrets that surely were written for a connection.
     pub(super) fn owned(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        let keys = self.owners.keys_of(reference);
+        self.owned_but(reference, |_| false)
+    }
+
+    /// All but some of the Secrets that surely were written for a connection.
+    pub(super) fn owned_but(
+        &self,
+        reference: &ConnectionReference,
+        is_left_out: impl Fn(&ObjectKey) -> bool,
+    ) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+        let keys = self.owners.keys_of(reference).filter(|key| !is_left_out(key));
         keys.filter_map(|key| match self.known.get(key) {
             Some(SecretState::Present(meta)) => Some((ObjectKey::clone(key), Arc::clone(meta))),
             Some(SecretState::Absent | SecretState::Unknown) | None => None,
@@ -282,13 +291,9 @@ impl Secrets {
         self.owners.has(reference, key)
     }
 
-    /// The namespaces that hold a Secret which surely was written for a connection, as far as `known` knows them.
-    pub(super) fn namespaces_of(
-        &self,
-        reference: &ConnectionReference,
-        known: impl Fn(&str) -> Option<Arc<str>>,
-    ) -> Vec<Arc<str>> {
-        self.owners.keys_of(reference).filter_map(|key| known(&key.namespace)).collect()
+    /// The namespaces that hold a Secret which surely was written for a connection, in the order of their names.
+    pub(super) fn namespaces_of(&self, reference: &ConnectionReference) -> impl Iterator<Item = &str> {
+        self.owners.keys_of(reference).map(|key| key.namespace.as_str())
     }
 
     /// Whether a Secret of ours changed since this was asked last.

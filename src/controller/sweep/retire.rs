@@ -59,7 +59,7 @@ fn too_many(context: &Context, observed: &Observed, connection: &Connection) -> 
         };
         goes.then_some(Why::Renamed)
     };
-    let others = context.index.written_for(&connection.reference).into_iter().filter(|(key, _)| !targets.contains(key));
+    let others = context.index.written_besides(&connection.reference, targets).into_iter();
     others.filter_map(|(key, seen)| why(&key).map(|why| (key, seen, why))).collect()
 }
 

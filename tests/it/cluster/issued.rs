@@ -56,7 +56,7 @@ async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_
     assert_eq!(ocean.issued(), 2, "one for all of them");
     let told = wide.ready("images", ("True", "LoginProven"), (20, 20)).await?;
     assert_eq!(tell(&told, ConditionType::Delivered), "True/Delivered");
-    let targets = wide.scenario.calls.count(|call| call.is("patch", "secrets", "") && call.request.name == "images");
+    let targets = wide.scenario.calls.count(|call| call.is("update", "secrets", "") && call.request.name == "images");
     assert_eq!(targets, 20, "each is written once");
 
     // A new namespace needs no other one.

@@ -219,7 +219,7 @@ impl Wide {
         };
         [
             count("create", "secrets", ""),
-            count("patch", "secrets", ""),
+            count("patch", "secrets", "") + count("update", "secrets", ""),
             count("delete", "secrets", ""),
             count("patch", "clusterregistryconnections", "status"),
         ]
