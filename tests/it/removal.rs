@@ -97,9 +97,7 @@ async fn the_policy_reaches_the_secrets_of_connections_that_deliver_nothing_in_o
             .await?;
         scenario.until(name, is_observed).await?;
         quiet(&scenario).await?;
-        let is_change = |verb: &str| verb == "patch" || verb == "update";
-        let changes =
-            scenario.calls.count(|call| is_change(&call.request.verb) && call.is(&call.request.verb, "secrets", ""));
+        let changes = scenario.calls.count(|call| ["patch", "update"].iter().any(|verb| call.is(verb, "secrets", "")));
         assert_eq!(changes, 1, "{:?}", scenario.asked());
         assert_eq!((&before.data, before.labels()), (&after.data, after.labels()));
         assert_eq!(scenario.secrets().get(name).await?, after);

@@ -66,15 +66,15 @@ async fn meanwhile(stage: &mut Stage, report: &mut Report, first: usize) -> Resu
         renewals += 1;
         let targets = first + came;
         stage.request_renewal(&format!("meanwhile-{renewals}")).await?;
-        while came < COUNT && stage.window.count(Who::Operator, "patch", "secrets", CONNECTION) < patched + targets {
+        while came < COUNT && stage.window.count(Who::Operator, "update", "secrets", CONNECTION) < patched + targets {
             stage.create_teams(first + came..first + came + 1, 1).await?;
             came += 1;
             stage.until_written("create", CONNECTION, came).await?;
         }
         // Those that came meanwhile were created with the new credential, or with the one before and changed then.
-        stage.until_written("patch", CONNECTION, patched + targets).await?;
+        stage.until_written("update", CONNECTION, patched + targets).await?;
         stage.quiet(Some(Who::Operator)).await?;
-        let answers: Vec<_> = stage.window.done(Who::Operator, "patch", "secrets", CONNECTION).skip(patched).collect();
+        let answers: Vec<_> = stage.window.done(Who::Operator, "update", "secrets", CONNECTION).skip(patched).collect();
         let begun = answers.iter().map(|event| event.received).min();
         spans.extend(begun.zip(answers.iter().map(|event| event.answered).max()));
         patched += answers.len();
@@ -100,7 +100,7 @@ async fn meanwhile(stage: &mut Stage, report: &mut Report, first: usize) -> Resu
 fn counted(stage: &Stage, report: &mut Report, how: &str) {
     let created = stage.window.count(Who::Operator, "create", "secrets", CONNECTION);
     report.checks.push(Check::new(&format!("S6 Secrets created, {how}"), COUNT..=COUNT, created));
-    let changed = stage.window.count(Who::Operator, "patch", "secrets", "");
+    let changed = ["patch", "update"].map(|verb| stage.window.count(Who::Operator, verb, "secrets", "")).iter().sum();
     report.checks.push(Check::new(&format!("S6 Secrets changed, {how}"), 0..=0, changed));
 }
 
