@@ -63,7 +63,7 @@ async fn run() -> Result<ExitCode> {
         return floor::run(Path::new(&job)).await.map(|()| ExitCode::SUCCESS);
     }
     let options = Options::parse(arguments)?;
-    let report = tokio::select! {
+    let mut report = tokio::select! {
         report = measure(&options) => report?,
         // Letting go of the stage has ended every process and removed every folder of it.
         signal = interrupted() => {
@@ -71,15 +71,7 @@ async fn run() -> Result<ExitCode> {
             return Ok(ExitCode::from(130));
         }
     };
-    let text = markdown::report(&report).context("put the report together")?;
-    println!("\n{text}");
-    std::fs::create_dir_all(&options.out).with_context(|| format!("make {}", options.out.display()))?;
-    let write = |name: &str, content: &str| {
-        let path = options.out.join(name);
-        std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))
-    };
-    write("bench.md", &text)?;
-    write("bench.json", &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    println!("\n{}", save(&options, &mut report)?);
     let wrong = report.checks.iter().filter(|check| !check.is_met).count();
     if wrong > 0 {
         eprintln!("bench: {wrong} counts are not what they must be");
@@ -117,6 +109,8 @@ async fn measure(options: &Options) -> Result<Report> {
         report.empty = Some(empty(&mut stage).await?);
         let samples = stage.rehearse().await?;
         wide::run(&mut stage, &mut report, &samples).await?;
+        // The other group may take long.
+        save(options, &mut report)?;
     }
     if options.wants(&[Scenario::S1, Scenario::S5, Scenario::S7]) {
         let mut stage = set(options).await?;
@@ -124,9 +118,23 @@ async fn measure(options: &Options) -> Result<Report> {
         let samples = stage.rehearse().await?;
         namespaced::run(&mut stage, &mut report, &samples).await?;
     }
-    report.scenarios.sort_by_key(|figures| figures.id.parse::<Scenario>().ok());
-    bars::fill(&mut report);
     Ok(report)
+}
+
+/// Writes what was measured so far into the folder for it; returns it in words.
+fn save(options: &Options, report: &mut Report) -> Result<String> {
+    report.scenarios.sort_by_key(|figures| figures.id.parse::<Scenario>().ok());
+    report.bars.clear();
+    bars::fill(report);
+    let text = markdown::report(report).context("put the report together")?;
+    std::fs::create_dir_all(&options.out).with_context(|| format!("make {}", options.out.display()))?;
+    let write = |name: &str, content: &str| {
+        let path = options.out.join(name);
+        std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))
+    };
+    write("bench.md", &text)?;
+    write("bench.json", &(serde_json::to_string_pretty(report)? + "\n"))?;
+    Ok(text)
 }
 
 async fn set(options: &Options) -> Result<Stage> {
