@@ -103,7 +103,7 @@ pub struct RunArguments {
 
     /// Write at most so many Secrets in a second. Absent means as many as the API server takes, 32 at the same time: for
     /// clusters in which others watch all Secrets and cannot keep up.
-    #[arg(long, env = "REGCRED_MAX_WRITES_PER_SECOND", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "REGCRED_MAX_WRITES_PER_SECOND", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_writes_per_second: Option<u32>,
 
     /// Where to serve /livez, /readyz and /metrics. Port 0 takes a free one; the log names it.

@@ -1,6 +1,6 @@
 //! Sixth step: what to write. Pure; every object and every patch is built here.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
@@ -73,12 +73,28 @@ pub struct PlannedWrite {
 pub struct Pattern<'a> {
     connection: &'a Connection,
     marks: Option<Marks>,
+    /// Marks that are like these. The targets of a connection share theirs, so most are the very same.
+    same: OnceCell<Arc<Marks>>,
 }
 
 impl<'a> Pattern<'a> {
     /// With this credential.
     pub fn new(connection: &'a Connection, delivered: Option<&DeliveredCredential>) -> Self {
-        Self { connection, marks: delivered.and_then(|credential| marks(connection, credential)) }
+        let marks = delivered.and_then(|credential| marks(connection, credential));
+        Self { connection, marks, same: OnceCell::new() }
+    }
+
+    /// Whether marks are as they should be.
+    fn are_wanted(&self, marks: &Arc<Marks>) -> bool {
+        if self.same.get().is_some_and(|same| Arc::ptr_eq(same, marks)) {
+            return true;
+        }
+        let are_wanted = self.marks.as_ref() == Some(&**marks);
+        if are_wanted {
+            // Another one that is like them is as good.
+            let _ = self.same.set(Arc::clone(marks));
+        }
+        are_wanted
     }
 
     /// How the target in a namespace stands, known without its data.
@@ -87,7 +103,7 @@ impl<'a> Pattern<'a> {
             SecretState::Unknown | SecretState::Absent => return Standing::Missing,
             SecretState::Present(meta) => meta,
         };
-        let is_wanted = self.marks.as_ref() == Some(&*meta.marks) && meta.meant_for.as_deref() == Some(namespace);
+        let is_wanted = meta.meant_for.as_deref() == Some(namespace) && self.are_wanted(&meta.marks);
         if is_wanted && meta.data_trusted && meta.unusable.is_none() {
             // Marks that are as they should be say whose it is, too.
             return Standing::Current;

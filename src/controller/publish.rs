@@ -43,7 +43,7 @@ pub async fn publish(
     now: Timestamp,
 ) -> Result<(), Error> {
     let status = report::status(observed, connection, outcome, now);
-    record(context, observed, status, now).await
+    record(context, observed, status, outcome.is_unfinished, now).await
 }
 
 /// Reports that the connection is suspended.
@@ -52,18 +52,19 @@ pub async fn publish(
 /// [`Error::Status`] or [`Error::Refused`] if the API server did not take the status, [`Error::Gone`] if there is nobody left to tell.
 pub async fn publish_suspended(context: &Context, observed: &mut Observed, now: Timestamp) -> Result<(), Error> {
     let status = report::suspended_status(observed, now);
-    record(context, observed, status, now).await
+    record(context, observed, status, false, now).await
 }
 
 async fn record(
     context: &Context,
     observed: &mut Observed,
     status: RegistryConnectionStatus,
+    is_unfinished: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
     let object = &observed.object;
     let before = object.status.clone().unwrap_or_default();
-    observed.memory.is_untold = before != status && may_wait(context, observed, &before, &status);
+    observed.memory.is_untold = before != status && may_wait(context, observed, is_unfinished, (&before, &status));
     if before == status || observed.memory.is_untold {
         return Ok(());
     }
@@ -78,15 +79,19 @@ async fn record(
 /// How often it is told what became of single namespaces of a connection of the cluster.
 const COUNTS: Duration = Duration::from_secs(10);
 
+/// How often that is told while more is being written: it is old before it is read.
+const COUNTS_WHILE_WRITING: Duration = Duration::from_secs(60);
+
 /// Whether a status says nothing new but how many targets there are and where they fail, and such was told a moment ago: a
 /// thousand new namespaces are not worth a thousand statuses, nor is a tenant who makes the Secret and deletes it again.
 fn may_wait(
     context: &Context,
     observed: &Observed,
-    before: &RegistryConnectionStatus,
-    after: &RegistryConnectionStatus,
+    is_unfinished: bool,
+    (before, after): (&RegistryConnectionStatus, &RegistryConnectionStatus),
 ) -> bool {
-    let is_recent = observed.memory.told.is_some_and(|told| context.clock.uptime() < told.saturating_add(COUNTS));
+    let pause = if is_unfinished { COUNTS_WHILE_WRITING } else { COUNTS };
+    let is_recent = observed.memory.told.is_some_and(|told| context.clock.uptime() < told.saturating_add(pause));
     is_recent && observed.object.kind() == Kind::Cluster && without_places(before) == without_places(after)
 }
 

@@ -90,7 +90,10 @@ fn conclude(kind: Kind, observed: &Observed, current: usize, outstanding: usize,
     let delivery = match (outstanding, trouble) {
         (0, None) => Delivery::Current,
         // One namespace must not turn the others' light red.
-        (0, Some(problem)) if kind == Kind::Cluster && current > 0 => Delivery::Partial(problem),
+        // Nor does an edit that waits: what it would take away still works.
+        (0, Some(problem)) if kind == Kind::Cluster && (current > 0 || blocked > 0 && failed == 0) => {
+            Delivery::Partial(problem)
+        }
         (0, Some(problem)) => Delivery::Impossible(problem),
         (_, _) => Delivery::Outstanding,
     };
@@ -197,6 +200,8 @@ mod tests {
         let many = wide(&["holds"], 12, 0);
         assert!(matches!(&many.delivery, Delivery::Partial(problem) if problem.reason == Reason::TooManyTargets));
         assert_eq!((counts(&many), many.targets.failures.len()), ((1, 13, 12), MAX_FAILURES));
+        let all_wait = wide(&[], 0, 300);
+        assert!(matches!(&all_wait.delivery, Delivery::Partial(problem) if problem.reason == Reason::RemovalBlocked));
         let waits = wide(&["holds", "holds", "foreign"], 0, 2);
         let Delivery::Partial(problem) = &waits.delivery else { panic!("{:?}", waits.delivery) };
         assert_eq!((problem.reason, waits.targets.blocked), (Reason::RemovalBlocked, Some(2)));

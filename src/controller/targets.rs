@@ -91,6 +91,19 @@ impl Targets {
         key.name == self.name && self.states.contains_key(key.namespace.as_str())
     }
 
+    /// Those of these keys that are none of them. The keys come in their order.
+    pub fn without<'a>(
+        &'a self,
+        keys: impl Iterator<Item = &'a Arc<ObjectKey>>,
+    ) -> impl Iterator<Item = &'a Arc<ObjectKey>> {
+        let mut namespaces = self.states.keys().peekable();
+        keys.filter(move |key| {
+            // Side by side: looking up each of many would take longer than a pass should.
+            while namespaces.next_if(|known| known.as_ref() < key.namespace.as_str()).is_some() {}
+            key.name != self.name || namespaces.peek().is_none_or(|known| known.as_ref() != key.namespace)
+        })
+    }
+
     /// Whether the namespace is there and not served any more.
     pub fn is_dropped(&self, namespace: &str) -> bool {
         self.dropped.contains(namespace)

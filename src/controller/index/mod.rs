@@ -60,7 +60,7 @@ pub struct Index {
     clock: Clock,
     /// Something may have lost its connection.
     orphaned: Notify,
-    /// How often connections and namespaces changed.
+    /// How often a connection changed, or a namespace that matters to one. It is counted while nobody can look.
     news: AtomicU64,
 }
 
@@ -143,9 +143,8 @@ impl Index {
 
     /// The Secrets that a connection writes now, and what is known of them.
     pub fn targets(&self, connection: &Declared) -> Targets {
-        // Before the look: news that come in meanwhile are looked at once more.
-        let news = self.news();
-        self.lock().targets(connection).at(news)
+        let mut inner = self.lock();
+        inner.targets(connection).at(self.news())
     }
 
     /// What is known of the object with a registry's certificate authority.
@@ -189,7 +188,6 @@ impl Index {
 
     /// Takes in an event of the watch on connections of a kind; returns who should be looked at.
     pub fn apply_connection(&self, kind: Kind, event: Event<Stored>) -> Vec<Wake> {
-        self.news.fetch_add(1, Ordering::Relaxed);
         let inner = &mut *self.lock();
         match event {
             Event::Init => {
@@ -202,6 +200,8 @@ impl Index {
             }
             Event::InitDone => {
                 let lacking = inner.connections.end(kind);
+                self.news.fetch_add(1, Ordering::Relaxed);
+                lacking.iter().for_each(|gone| drop(inner.places.remove(&gone.reference())));
                 let lacking = lacking.iter().map(|gone| (gone.reference(), policy_of(gone)));
                 let connections = &inner.connections;
                 let is_there = |reference: &ConnectionReference| connections.get(reference).is_some();
@@ -223,6 +223,9 @@ impl Index {
                 if old.as_ref().is_some_and(|old| old.meta().resource_version == connection.meta().resource_version) {
                     return vec![];
                 }
+                if !old.as_ref().is_some_and(|old| has_same_wishes(old.meta(), connection.meta())) {
+                    self.news.fetch_add(1, Ordering::Relaxed);
+                }
                 inner.secrets.follow(&connection);
                 inner.config_maps.follow(&connection);
                 if let Some(old) = old {
@@ -234,6 +237,7 @@ impl Index {
             }
             Event::Delete(gone) => {
                 let reference = gone.reference();
+                self.news.fetch_add(1, Ordering::Relaxed);
                 let old = inner.connections.get(&reference);
                 // The event holds the last form, in case it was edited right before.
                 let last = policy_of(&gone).or_else(|| old.as_deref().and_then(policy_of));
@@ -298,10 +302,12 @@ impl Index {
         let mut inner = self.lock();
         let was_listed = inner.namespaces.is_listed;
         let changes = inner.namespaces.apply(event);
-        self.news.fetch_add(1, Ordering::Relaxed);
         if was_listed != inner.namespaces.is_listed {
             self.notice_completion(&mut inner);
             return inner.everybody();
+        }
+        if !was_listed {
+            return vec![];
         }
         for change in changes.iter().filter(|change| change.is_gone()) {
             inner.secrets.namespace_went(&change.name);
@@ -309,7 +315,10 @@ impl Index {
         let concerned = inner.connections.all().into_iter().filter(|connection| {
             choice_of(connection).is_some_and(|choice| changes.iter().any(|change| change.matters_to(&choice)))
         });
-        let woken = concerned.map(|connection| mapper::wake_of(&connection.reference())).collect();
+        let woken: Vec<Wake> = concerned.map(|connection| mapper::wake_of(&connection.reference())).collect();
+        if !woken.is_empty() {
+            self.news.fetch_add(1, Ordering::Relaxed);
+        }
         inner.awake(woken)
     }
 
@@ -377,10 +386,9 @@ impl Inner {
     /// Whether a Secret matters to a connection that would be woken for it: a cluster's connection may have its name elsewhere.
     fn is_concerned(&self, wake: &Wake, key: &ObjectKey) -> bool {
         let Some(connection) = self.connections.find(wake) else { return false };
-        let Some(choice) = choice_of(&connection) else { return true };
         self.secrets.concerned.contains(key)
-            || self.namespaces.is_chosen(&key.namespace, &choice)
             || self.secrets.is_owned(&connection.reference(), key)
+            || choice_of(&connection).is_none_or(|choice| self.namespaces.is_chosen(&key.namespace, &choice))
     }
 
     fn everybody(&self) -> Vec<Wake> {

@@ -42,7 +42,7 @@ impl Index {
         let mut orphans = vec![];
         for reference in owners.references().filter(|reference| inner.is_gone(reference)) {
             let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
-            for (key, seen) in inner.secrets.owned(reference) {
+            for (key, seen) in inner.secrets.present(inner.secrets.owners().keys_of(reference)) {
                 orphans.push(Orphan { key, seen, reference: reference.clone(), since, policy });
             }
         }
@@ -67,7 +67,8 @@ impl Index {
 
     /// The Secrets that surely were written for a connection.
     pub fn written_for(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        self.lock().secrets.owned(reference)
+        let inner = self.lock();
+        inner.secrets.present(inner.secrets.owners().keys_of(reference))
     }
 
     /// Those of them that are not among the targets.
@@ -76,7 +77,8 @@ impl Index {
         reference: &ConnectionReference,
         targets: &Targets,
     ) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        self.lock().secrets.owned_but(reference, |key| targets.contains(key))
+        let inner = self.lock();
+        inner.secrets.present(targets.without(inner.secrets.owners().keys_of(reference)))
     }
 
     /// Completes once there may be new orphans: at once if that happened since it completed last.

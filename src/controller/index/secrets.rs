@@ -141,6 +141,7 @@ impl Secrets {
             references.remove(&connection.reference());
             if references.is_empty() {
                 self.everywhere.remove(name);
+                self.gone.retain(|key, _| key.name != name);
                 unconcerned.extend(self.known.keys().filter(|key| key.name == name).map(|key| ObjectKey::clone(key)));
                 unconcerned.retain(|key| !self.concerned.contains(key));
             }
@@ -267,18 +268,11 @@ impl Secrets {
         }
     }
 
-    /// All Secrets that surely were written for a connection.
-    pub(super) fn owned(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        self.owned_but(reference, |_| false)
-    }
-
-    /// All but some of the Secrets that surely were written for a connection.
-    pub(super) fn owned_but(
+    /// Those of these Secrets that are there.
+    pub(super) fn present<'a>(
         &self,
-        reference: &ConnectionReference,
-        is_left_out: impl Fn(&ObjectKey) -> bool,
+        keys: impl Iterator<Item = &'a Arc<ObjectKey>>,
     ) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        let keys = self.owners.keys_of(reference).filter(|key| !is_left_out(key));
         keys.filter_map(|key| match self.known.get(key) {
             Some(SecretState::Present(meta)) => Some((ObjectKey::clone(key), Arc::clone(meta))),
             Some(SecretState::Absent | SecretState::Unknown) | None => None,

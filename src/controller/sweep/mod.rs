@@ -158,6 +158,7 @@ async fn sweep_batch(context: &Context, kind: Kind, batch: &[(Orphan, jiff::Time
         if !context.index.is_gone(&orphan.reference) {
             return Err(Finding::ConnectionThere);
         }
+        let _turn = context.pace.turn(None).await;
         let removed =
             remove::delete(&context.client, &context.metrics, &orphan.key, &seen).await.map_err(unanswered)?;
         Ok(Finding::from(removed))

@@ -28,6 +28,9 @@ use crate::{
 /// How many Secrets are looked at and removed at the same time.
 const CONCURRENCY: usize = 32;
 
+/// So much is looked at and removed in one pass; the others come right after.
+const MOST: usize = 500;
+
 /// Why a Secret of a connection is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
@@ -76,29 +79,25 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         Rest::Until(time) => time <= now,
         Rest::Forever => false,
     };
-    let due: Vec<Candidate> = too_many(context, observed, connection).into_iter().filter(is_due).collect();
+    let mut due: Vec<Candidate> = too_many(context, observed, connection).into_iter().filter(is_due).collect();
     if due.is_empty() {
         return Ok(false);
     }
-    let end = Instant::now() + LONGEST;
-    let mut is_cut = false;
+    let mut is_cut = due.len() > MOST;
+    due.truncate(MOST);
     let looks = due.into_iter().map(|(key, seen, why)| async move {
-        if Instant::now() >= end {
-            return Ok(None);
-        }
         let found = match by_known_marks(&seen, connection, why) {
             Ok(()) => may_go(&key, connection, why, remove::look(&context.client, &key).await?),
             Err(finding) => Err(finding),
         };
-        Ok::<_, ApiFailure>(Some((key, seen, found)))
+        Ok::<_, ApiFailure>((key, seen, found))
     });
     let mut candidates = vec![];
     let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
     while let Some(look) = looks.next().await {
         match look.map_err(Error::Write)? {
-            Some((key, seen, Ok((found, written_for)))) => candidates.push((key, seen, found, written_for)),
-            Some((key, seen, Err(finding))) => note(context, connection, &key, &seen, finding).await,
-            None => is_cut = true,
+            (key, seen, Ok((found, written_for))) => candidates.push((key, seen, found, written_for)),
+            (key, seen, Err(finding)) => note(context, connection, &key, &seen, finding).await,
         }
     }
     drop(looks);
@@ -124,6 +123,7 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         true => live::definition(&context.client, connection.reference.kind()).await.map_err(Error::Write)?,
         false => Standing::Unready,
     };
+    let end = Instant::now() + LONGEST;
     let removals = candidates.into_iter().map(|(key, seen, found, written_for)| async move {
         if let WrittenFor::Predecessor(then) = written_for
             && let Err(finding) = verdict::by_kind(then, standing)

@@ -43,7 +43,7 @@ fn of(figures: &Figures, targets: usize) -> Vec<Bar> {
             count(figures.requests.total),
         ));
     }
-    if let ("S6", Some(latency)) = (id, figures.latencies.first()) {
+    if let ("S6", Some(latency)) = (id, figures.latencies.first().filter(|latency| latency.count > 0)) {
         let limits = match (figures.wall_seconds, figures.title.contains("during")) {
             // Those that come all at once wait for each other.
             (Some(_), _) => None,
