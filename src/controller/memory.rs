@@ -103,6 +103,25 @@ pub struct Revocation {
     pub not_before: Timestamp,
     /// When it was tried.
     pub since: Timestamp,
+    /// An event said so.
+    pub is_told: bool,
+}
+
+impl Revocation {
+    /// Another try failed, or was cut short, and `last` was the one before it in a row.
+    pub fn failed(last: Option<&Self>, not_before: Timestamp, now: Timestamp) -> Self {
+        Self {
+            count: last.map_or(0, |last| last.count.saturating_add(1)),
+            not_before,
+            since: now,
+            is_told: last.is_some_and(|last| last.is_told),
+        }
+    }
+
+    /// Takes note that an event says so; false if one did before.
+    pub fn tell(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_told, true)
+    }
 }
 
 /// A write of a target that the API server decided against.
@@ -194,6 +213,16 @@ impl Memories {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_try_that_was_cut_short_does_not_keep_the_next_from_being_told_and_more_are_told_once() {
+        let at = Timestamp::UNIX_EPOCH;
+        let cut = Revocation::failed(None, at, at);
+        let mut second = Revocation::failed(Some(&cut), at, at);
+        assert!(second.tell());
+        let mut third = Revocation::failed(Some(&second), at, at);
+        assert_eq!((third.tell(), third.count), (false, 2));
+    }
 
     #[test]
     fn a_completed_pass_ends_a_row_of_those_that_were_cut_short_and_remembers_nothing_new() {

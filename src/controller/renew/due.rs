@@ -756,11 +756,11 @@ mod tests {
         let mut observed = around(renewed(|object| object["spec"]["refreshIntervalMinutes"] = 1440.into()));
         observed.ledger = known(ledger("3", Some("r1"), Some(minutes_later(10))));
         observed.memory.revocation =
-            Some(Revocation { count: 0, not_before: minutes_later(20), since: minutes_later(11) });
+            Some(Revocation { count: 0, not_before: minutes_later(20), since: minutes_later(11), is_told: false });
         assert_eq!(due_at(&observed, minutes_later(20) - SECOND), Due::Nothing);
         assert_eq!(due_at(&observed, minutes_later(20)), Due::Revoke);
         observed.memory.revocation =
-            Some(Revocation { count: 0, not_before: minutes_later(90), since: minutes_later(80) });
+            Some(Revocation { count: 0, not_before: minutes_later(90), since: minutes_later(80), is_told: false });
         assert_eq!(due_at(&observed, minutes_later(20)), Due::Revoke, "the clock was set back");
     }
 

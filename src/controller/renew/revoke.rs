@@ -125,7 +125,12 @@ pub async fn revoke_replaced(
         }
         Ok(Some(problem)) => {
             let note = format!("a replaced credential could not be revoked: {}", problem.message);
-            if pause(context, observed, Some(&problem), now) {
+            pause(context, observed, Some(&problem), now);
+            let mut is_news = false;
+            context.memories.update(observed.uid(), |memory| {
+                is_news = memory.revocation.as_mut().is_some_and(Revocation::tell);
+            });
+            if is_news {
                 tell::not_revoked(
                     context,
                     events::connection(observed.object.kind(), &observed.object.metadata),
@@ -173,21 +178,18 @@ fn pause_until(context: &Context, observed: &Observed, time: Option<Timestamp>, 
     });
 }
 
-/// Notes the pause before the next try. True if it is the first in a row.
-fn pause(context: &Context, observed: &Observed, problem: Option<&Problem>, now: Timestamp) -> bool {
-    let mut is_first = false;
+/// Notes the pause before the next try.
+fn pause(context: &Context, observed: &Observed, problem: Option<&Problem>, now: Timestamp) {
     context.memories.update(observed.uid(), |memory| {
         let count = memory.revocation.as_ref().map_or(0, |last| last.count.saturating_add(1));
-        is_first = count == 0;
         let pause = match problem.map(|problem| policy::retry(problem, count, fastrand::f64())) {
             Some(Some(pause)) => SignedDuration::try_from(pause).unwrap_or(PAUSE_AFTER_REFUSAL),
             Some(None) => PAUSE_AFTER_REFUSAL,
             None => SignedDuration::try_from(policy::backoff(count, fastrand::f64())).unwrap_or(PAUSE_AFTER_REFUSAL),
         };
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
-        memory.revocation = Some(Revocation { count, not_before, since: now });
+        memory.revocation = Some(Revocation::failed(memory.revocation.as_ref(), not_before, now));
     });
-    is_first
 }
 
 /// Ends what `may` be ended, and writes down what is left; in any case if the ledger `is_changed` already. What kept one from being ended, if anything did.

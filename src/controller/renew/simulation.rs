@@ -442,7 +442,8 @@ impl World {
             let count = self.memory.revocation.as_ref().map_or(0, |last| last.count + 1);
             let problem = Problem::new(Reason::Unreachable, "the API is away");
             let pause = self.pause_for(&problem, count);
-            self.memory.revocation = Some(Revocation { count, not_before: self.now + pause, since: self.now });
+            self.memory.revocation =
+                Some(Revocation { count, not_before: self.now + pause, since: self.now, is_told: false });
         } else {
             self.memory.revocation = None;
             for Retired { entry, undelivered, .. } in over {
@@ -457,7 +458,7 @@ impl World {
         if is_due && !is_away {
             let next = self.book.ledger.revocable().map(|retired| retired.end(since, GRACE)).min().unwrap();
             let not_before = next.max(self.now + SignedDuration::from_secs(1));
-            self.memory.revocation = Some(Revocation { count: 0, not_before, since: self.now });
+            self.memory.revocation = Some(Revocation { count: 0, not_before, since: self.now, is_told: false });
         }
         Ok(())
     }
