@@ -1,7 +1,5 @@
 //! Which namespaces are served, and what becomes of those that are not any more.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use regcred::api::ConditionType;
@@ -153,8 +151,11 @@ async fn an_edit_that_would_take_the_secret_from_many_waits_until_that_is_allowe
     wide.until_delivered_to("images", &all[..10]).await?;
     let allow = |count: &str| json!({"metadata": {"annotations": {"regcred.dev/allow-removal-of": count}}});
     wide.scenario.calls.clear();
+    let passes = async || wide.scenario.metric("regcred_reconciles_total{result=\"completed\"}").await;
+    wide.at_rest().await?;
+    let before = passes().await?;
     wide.edit("images", allow("5")).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    eventually("a look at it", DEADLINE, async || Ok((passes().await? > before).then_some(()))).await?;
     wide.at_rest().await?;
     assert_eq!(wide.writes()[2], 0, "fewer are allowed than would go");
     wide.until_delivered_to("images", &all[..10]).await?;
