@@ -2,10 +2,19 @@
 //!
 //! The server's own words are not: an error about a write may quote the whole object, and ours hold passwords.
 
+use std::time::Duration;
+
 /// Why the API server could not be worked with. Trying again may help.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ApiFailure(String);
+
+impl ApiFailure {
+    /// There was no answer in this time.
+    pub fn silence(time: Duration) -> Self {
+        Self(format!("the API server has not answered within {} s", time.as_secs()))
+    }
+}
 
 impl From<kube::Error> for ApiFailure {
     fn from(error: kube::Error) -> Self {

@@ -1,19 +1,19 @@
 //! Seventh step: carries out a plan. IO; decides nothing and builds no object.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
     core::Status,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     api_failure::ApiFailure,
-    pace::Pace,
+    pace::{Pace, SLOW},
     plan::{PlannedWrite, Write},
     secret_meta::{ObjectKey, SecretMeta},
     sighting::SecretState,
@@ -24,24 +24,31 @@ use crate::{
     problem::{Problem, field},
 };
 
-/// After this time no further write is begun, so that what is missing by then comes before what is outdated.
+/// So long one plan is carried out before there is another one, in which what is missing by then comes before what is outdated.
 const SLICE: Duration = Duration::from_secs(1);
 
 /// No slice is cut shorter for news: planning anew takes time of its own.
 const SHORTEST: Duration = Duration::from_millis(40);
 
-/// How many writes of one plan are under way at the same time.
+/// How often it is looked for news while there is nothing else to do than to wait for answers.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How many writes of one connection are under way at the same time, besides as many stragglers.
 const CONCURRENCY: usize = 32;
 
 /// From this many answers on that are no decision, it is not single namespaces that have trouble.
 const MANY: usize = CONCURRENCY;
 
-/// What a pass of writes came to. Only [`apply`] makes one.
+/// By then the API server has answered: the longest that it lets a webhook keep it waiting is 30 seconds.
+pub const ANSWER: Duration = Duration::from_secs(32);
+
+/// What a slice of writes came to. Only [`Writes::slice`] makes one.
 #[derive(Default)]
 pub struct Applied {
     known: Vec<(Arc<str>, SecretState)>,
     surprised: Vec<Arc<str>>,
     denied: Vec<Denied>,
+    undecided: Vec<Denied>,
     is_cut: bool,
     failure: Option<ApiFailure>,
 }
@@ -76,7 +83,12 @@ impl Applied {
         &self.denied
     }
 
-    /// True if the time was over before the plan was carried out.
+    /// The writes that the API server gave no decision about, where too many had none for it to be about single namespaces.
+    pub fn undecided(&self) -> &[Denied] {
+        &self.undecided
+    }
+
+    /// True if the plan is not carried out yet, or some of it is still under way.
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
@@ -111,7 +123,7 @@ enum Done {
 
 /// A write that came to nothing, and not by a decision about it.
 enum Failed {
-    /// The API server answered, as it may answer in one namespace alone, where a webhook is out of order.
+    /// The API server answered, as it may answer in one namespace alone, where a webhook is out of order; or it did not in time.
     Here(Denied, ApiFailure),
     /// It did not answer.
     Everywhere(ApiFailure),
@@ -123,67 +135,131 @@ impl From<kube::Error> for Failed {
     }
 }
 
-/// Carries out the writes of a plan, as far as they fit into a slice of time; at least one. News end a slice early: there may be
-/// something missing now that comes before what is outdated.
-///
-/// Where the API server gives no decision in a few namespaces among more, as `among` counts them, those rest as if it had decided
-/// against them. Otherwise no write is begun after such an answer.
-pub async fn apply(
-    client: &Client,
-    metrics: &Metrics,
-    pace: &Pace,
-    plan: impl Iterator<Item = PlannedWrite>,
-    among: usize,
-    has_news: impl Fn() -> bool,
-) -> Applied {
-    let mut applied = Applied::default();
-    let started = Instant::now();
-    let (mut end, shortest) = (started + SLICE, started + SHORTEST);
-    let mut plan = plan.peekable();
-    let mut failing = vec![];
-    let mut under_way = stream::FuturesUnordered::new();
-    let mut is_any_begun = false;
-    loop {
-        let is_failing = applied.failure.is_some() || failing.len() >= MANY.min(among);
-        if end > shortest && has_news() {
-            end = shortest;
-        }
-        while under_way.len() < CONCURRENCY && !is_failing && (!is_any_begun || Instant::now() < end) {
-            let Some(planned) = plan.next() else { break };
-            let namespace = Arc::clone(&planned.namespace);
-            let latest = std::mem::replace(&mut is_any_begun, true).then_some(end);
-            under_way.push(async move {
-                match pace.turn(latest).await {
-                    Some(_turn) => (namespace, write(client, metrics, planned).await),
-                    None => (namespace, Ok(Done::TooLate)),
+/// Writes that are under way for a connection. They go on from one plan to the next: a namespace that keeps its write waiting, as
+/// a webhook may, must not keep the others waiting.
+pub struct Writes<'a> {
+    client: &'a Client,
+    metrics: &'a Metrics,
+    pace: &'a Pace,
+    under_way: FuturesUnordered<BoxFuture<'a, (Arc<str>, Result<Done, Failed>)>>,
+    /// The namespaces they are in, and when they were begun.
+    begun: BTreeMap<Arc<str>, Instant>,
+}
+
+impl<'a> Writes<'a> {
+    /// None yet.
+    pub fn new(client: &'a Client, metrics: &'a Metrics, pace: &'a Pace) -> Self {
+        Self { client, metrics, pace, under_way: FuturesUnordered::new(), begun: BTreeMap::new() }
+    }
+
+    /// Whether the Secret in a namespace is being written.
+    pub fn are_under_way_in(&self, namespace: &str) -> bool {
+        self.begun.contains_key(namespace)
+    }
+
+    /// How many have been waiting for their answer for so long that nobody should wait for them.
+    pub fn stragglers(&self) -> usize {
+        self.begun.values().filter(|begun| begun.elapsed() > SLOW).count()
+    }
+
+    /// Carries out the writes of a plan, as far as they fit into a slice of time; at least one, if there is room for one. News end a
+    /// slice early: there may be something missing now that comes before what is outdated. What has no answer by then goes on.
+    ///
+    /// Where the API server gives no decision in a few namespaces among more, as `among` counts them, or in one that `has_failed`
+    /// before, those rest as if it had decided against them. Otherwise no write is begun after such an answer.
+    pub async fn slice(
+        &mut self,
+        plan: impl Iterator<Item = PlannedWrite>,
+        among: usize,
+        has_failed: impl Fn(&str) -> bool,
+        has_news: impl Fn() -> bool,
+    ) -> Applied {
+        let mut applied = Applied::default();
+        let started = Instant::now();
+        let (mut end, shortest) = (started + SLICE, started + SHORTEST);
+        let mut plan = plan.peekable();
+        let mut failing = vec![];
+        let mut is_any_begun = false;
+        loop {
+            let is_failing = applied.failure.is_some() || failing.len() >= MANY.min(among);
+            if end > shortest && has_news() {
+                end = shortest;
+            }
+            while !is_failing && self.has_room() && (!is_any_begun || Instant::now() < end) {
+                let Some(planned) = plan.next() else { break };
+                let latest = std::mem::replace(&mut is_any_begun, true).then_some(end);
+                self.begin(planned, latest);
+            }
+            // Those that are under way when there is trouble may still tell what became of them.
+            let until = if is_failing { started + SLICE + SLOW } else { end };
+            match timeout_at(until.min(Instant::now() + LOOK), self.under_way.next()).await {
+                Ok(None) => break,
+                Ok(Some((namespace, done))) => {
+                    self.begun.remove(&namespace);
+                    match done {
+                        Ok(done) => applied.take(namespace, done),
+                        Err(Failed::Here(denied, _)) if among > 1 && has_failed(&namespace) => {
+                            applied.denied.push(denied)
+                        }
+                        Err(Failed::Here(denied, failure)) => failing.push((denied, failure)),
+                        Err(Failed::Everywhere(failure)) => applied.failure = Some(failure),
+                    }
                 }
-            });
+                Err(_) if Instant::now() >= until => break,
+                Err(_) => {}
+            }
         }
-        match under_way.next().await {
-            None => break,
-            Some((namespace, Ok(done))) => applied.take(namespace, done),
-            Some((_, Err(Failed::Here(denied, failure)))) => failing.push((denied, failure)),
-            Some((_, Err(Failed::Everywhere(failure)))) => applied.failure = Some(failure),
+        applied.is_cut |= plan.peek().is_some() || !self.under_way.is_empty();
+        let is_of_few = failing.len() < MANY.min(among);
+        for (denied, failure) in failing {
+            if is_of_few {
+                applied.denied.push(denied);
+            } else {
+                applied.undecided.push(denied);
+                applied.failure = Some(failure);
+            }
+        }
+        applied
+    }
+
+    fn has_room(&self) -> bool {
+        self.under_way.len() - self.stragglers().min(CONCURRENCY) < CONCURRENCY
+    }
+
+    fn begin(&mut self, planned: PlannedWrite, latest: Option<Instant>) {
+        let Self { client, metrics, pace, .. } = *self;
+        let namespace = Arc::clone(&planned.namespace);
+        self.begun.insert(Arc::clone(&namespace), Instant::now());
+        self.under_way.push(
+            async move {
+                let done = pace.at_its_turn(latest, answered(client, metrics, planned)).await;
+                (namespace, done.unwrap_or(Ok(Done::TooLate)))
+            }
+            .boxed(),
+        );
+    }
+}
+
+/// Writes, and does not wait for ever.
+async fn answered(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Result<Done, Failed> {
+    let (namespace, known, key) = (Arc::clone(&planned.namespace), planned.known.clone(), planned.key.clone());
+    let op = op(&planned.write);
+    match timeout(ANSWER, write(client, metrics, planned)).await {
+        Ok(done) => done,
+        Err(_) => {
+            metrics.target_write(op, WriteResult::Failed);
+            let failure = ApiFailure::silence(ANSWER);
+            let words = failure.to_string();
+            let pause_like = Some(Reason::UpstreamError);
+            Err(Failed::Here(Denied { namespace, known, words, problem: denied(&key), pause_like }, failure))
         }
     }
-    applied.is_cut |= plan.peek().is_some();
-    let is_of_few = failing.len() < MANY.min(among);
-    for (denied, failure) in failing {
-        match is_of_few {
-            true => applied.denied.push(denied),
-            false => applied.failure = Some(failure),
-        }
-    }
-    applied
 }
 
 async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Result<Done, Failed> {
     let PlannedWrite { namespace, key, known, write } = planned;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    let op = match &write {
-        Write::Create(_) => WriteOp::Create,
-        Write::Replace(_) | Write::Update(_) => WriteOp::Update,
-    };
+    let op = op(&write);
     let result = match write {
         Write::Create(secret) => {
             let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
@@ -224,10 +300,16 @@ async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Res
         let pause_like = Some(Reason::UpstreamError);
         return Err(Failed::Here(Denied { namespace, known, words, problem, pause_like }, failure));
     }
-    let found = secrets.get_opt(&key.name).await;
-    let found = match found.inspect_err(|_| metrics.target_write(op, WriteResult::Failed))? {
-        Some(secret) => SecretState::Present(SecretMeta::from_secret(&secret).into()),
-        None => SecretState::Absent,
+    let found = match secrets.get_opt(&key.name).await {
+        Ok(Some(secret)) => SecretState::Present(SecretMeta::from_secret(&secret).into()),
+        Ok(None) => SecretState::Absent,
+        Err(error) => {
+            metrics.target_write(op, WriteResult::Failed);
+            let kube::Error::Api(status) = &error else { return Err(error.into()) };
+            let (problem, words) = (denied(&key), status.message.clone());
+            let pause_like = Some(Reason::UpstreamError);
+            return Err(Failed::Here(Denied { namespace, known, words, problem, pause_like }, error.into()));
+        }
     };
     // The namespace may be gone, which the watch will show.
     let is_decision = status.is_invalid() || status.is_not_found();
@@ -239,6 +321,13 @@ async fn write(client: &Client, metrics: &Metrics, planned: PlannedWrite) -> Res
     }
     metrics.target_write(op, WriteResult::Conflict);
     Ok(Done::Surprised(found))
+}
+
+fn op(write: &Write) -> WriteOp {
+    match write {
+        Write::Create(_) => WriteOp::Create,
+        Write::Replace(_) | Write::Update(_) => WriteOp::Update,
+    }
 }
 
 /// The name is taken, the Secret is gone, newer than we know, or not what we think: worth a look.

@@ -1,7 +1,7 @@
 //! Brings the target to a credential that may be delivered: `plan` and `apply`, until the cluster is as planned. IO.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::{
     Context,
-    apply::{Applied, Denied, apply},
+    apply::{ANSWER, Applied, Denied, Writes},
     error::Error,
     index::NamespaceId,
     memory::{Denial, DenialBasis},
     observe::Observed,
     pace::LONGEST,
-    plan::plan,
+    plan::{Turn, plan},
     policy::{self, Delivery},
     publish::publish,
     report::Outcome,
@@ -36,6 +36,9 @@ use crate::{
     domain::credential::Credential,
     problem::{MAX_MESSAGE, Problem, field, shortened},
 };
+
+/// Pauses after denied writes end every so many seconds.
+const PAUSES_END: i64 = 5;
 
 /// How often in one pass a target that turns out to be other than was thought is planned anew.
 const MAX_PLANS: usize = 3;
@@ -101,7 +104,6 @@ pub(super) async fn deliver(
     context.memories.update(observed.uid(), |memory| {
         memory.judged.clone_from(&accepted.inputs);
         memory.accepted = Some(accepted.rendered);
-        memory.attempt = None;
     });
     outcome.is_unfinished = !write_all(context, observed, connection, &accepted, &credential, now).await?;
     outcome.tally = tally(connection, observed, Some(&credential), now);
@@ -121,21 +123,26 @@ async fn write_all(
     credential: &DeliveredCredential,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let end = Instant::now() + LONGEST;
+    let (begun, dropped) = (Instant::now(), observed.targets.dropped().clone());
     let revision = Some(credential.revision.as_str());
+    let mut writes = Writes::new(&context.client, &context.metrics, &context.pace);
     // How often each was other than was thought, and what it is if only the watch may say so.
     let mut surprises: HashMap<Arc<str>, usize> = HashMap::new();
     let mut absent: BTreeMap<Arc<str>, SecretState> = BTreeMap::new();
     loop {
         let applied = {
-            let is_resting = |namespace: &str, state: &SecretState| {
-                surprises.get(namespace).is_some_and(|count| *count >= MAX_PLANS)
-                    || observed.denial(namespace, state, revision, now).is_some()
+            let was_in_trouble = |namespace: &str| observed.memory.denials.contains_key(namespace);
+            let turn = |namespace: &str, state: &SecretState| match () {
+                () if writes.are_under_way_in(namespace) => Turn::Rest,
+                () if surprises.get(namespace).is_some_and(|count| *count >= MAX_PLANS) => Turn::Rest,
+                () if observed.denial(namespace, state, revision, now).is_some() => Turn::Rest,
+                () if was_in_trouble(namespace) => Turn::Last,
+                () => Turn::Soon,
             };
-            let plan = plan(connection, &accepted.proven, credential, &observed.targets, is_resting);
+            let plan = plan(connection, &accepted.proven, credential, &observed.targets, turn);
             let as_of = observed.targets.as_of();
             let has_news = || context.index.news() != as_of;
-            apply(&context.client, &context.metrics, &context.pace, plan, observed.targets.len(), has_news).await
+            writes.slice(plan, observed.targets.len(), was_in_trouble, has_news).await
         };
         for (namespace, state) in applied.known() {
             context.index.learn(&observed.targets.key(namespace), state.clone());
@@ -156,10 +163,19 @@ async fn write_all(
         if is_done {
             break;
         }
-        if Instant::now() >= end || !is_still_wanted(context, observed) {
+        // Whoever waits long for an answer does not end the pass, in which others are served meanwhile; but it must end some time.
+        let is_long = match writes.stragglers() {
+            0 => begun.elapsed() >= LONGEST,
+            _ => begun.elapsed() >= ANSWER + LONGEST / 2,
+        };
+        if is_long || !is_still_wanted(context, observed) {
             return Ok(false);
         }
         observed.targets = context.index.targets(&observed.object);
+        if !observed.targets.dropped().is_subset(&dropped) {
+            // They come before what is outdated, too.
+            return Ok(false);
+        }
         for (namespace, state) in &absent {
             observed.targets.learn(namespace, state.clone());
         }
@@ -219,23 +235,23 @@ fn note(
     applied: &Applied,
 ) {
     let now = context.clock.now();
-    let is_forgotten = |namespace: &Arc<str>| observed.memory.denials.contains_key(namespace);
-    let forgotten: Vec<&Arc<str>> =
-        applied.known().map(|(namespace, _)| namespace).filter(|namespace| is_forgotten(namespace)).collect();
-    if applied.denied().is_empty() && forgotten.is_empty() {
+    let is_forgotten = |namespace: &&Arc<str>| observed.memory.denials.contains_key(*namespace);
+    let forgotten: HashSet<&Arc<str>> = applied.known().map(|(namespace, _)| namespace).filter(is_forgotten).collect();
+    if applied.denied().is_empty() && applied.undecided().is_empty() && forgotten.is_empty() {
         return;
     }
     let mut denials = BTreeMap::clone(&observed.memory.denials);
-    denials.retain(|namespace, _| observed.targets.state(namespace).is_some() && !forgotten.contains(&namespace));
-    for denied in applied.denied() {
+    denials.retain(|namespace, _| observed.targets.state(namespace).is_some() && !forgotten.contains(namespace));
+    let rest = applied.denied().iter().map(|denied| (denied, true));
+    for (denied, rests) in rest.chain(applied.undecided().iter().map(|denied| (denied, false))) {
         let problem = told(denied, accepted.proven.credential());
         let basis = observed.denial_basis(Some(&credential.revision), &denied.known);
         let in_namespace = context.index.namespace(&denied.namespace);
         let count = denials.get(&denied.namespace).map_or(0, |before| before.count.saturating_add(1));
-        denials.insert(
-            Arc::clone(&denied.namespace),
-            denial(problem, denied.pause_like, count, (basis, in_namespace), now),
-        );
+        let denial = denial(problem, denied.pause_like, count, (basis, in_namespace), now);
+        // What nothing was decided about does not rest by itself: the pass comes to nothing, and the next one begins with others.
+        let not_before = if rests { denial.not_before } else { now };
+        denials.insert(Arc::clone(&denied.namespace), Denial { not_before, ..denial });
     }
     observed.memory.denials = Arc::new(denials);
     let denials = Arc::clone(&observed.memory.denials);
@@ -255,8 +271,14 @@ fn denial(
     };
     let pause =
         pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
-    let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+    let not_before = together(now.saturating_add(pause).unwrap_or(Timestamp::MAX));
     Denial { count, since: now, not_before, basis, in_namespace, problem }
+}
+
+/// The end of a pause, put off a little so that many end at once: each of them is a pass.
+fn together(end: Timestamp) -> Timestamp {
+    let late = end.as_second().rem_euclid(PAUSES_END);
+    end.checked_add(SignedDuration::from_secs(PAUSES_END - late)).unwrap_or(end)
 }
 
 /// What to tell of a denied write: the API server's words, unless they contain the credential, as those of a policy may

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    observe::Observed, policy::Delivery, renew, sighting::Sighting, tally::tally, validate::Connection, withdraw,
+    memory::Attempt, observe::Observed, policy::Delivery, renew, sighting::Sighting, tally::tally,
+    validate::Connection, withdraw,
 };
 use crate::{
     api::{
@@ -32,6 +33,8 @@ pub enum Due {
     Nothing,
     /// The target is missing or not as it should be; the credential is known to be good.
     Deliver,
+    /// The same, while nothing can be found out about the credential: it may be delivered as it was before.
+    Keep,
     /// The target holds a login that is refused for good, and is to be taken back.
     Withdraw,
     /// The credential is to be judged, then delivered.
@@ -70,8 +73,8 @@ pub fn due(connection: &Connection, observed: &Observed, started: Timestamp, now
         return Due::Test(Cause::Requested);
     }
     let time_passed = next_test(connection, status, started, now).is_some_and(|time| now >= time);
-    if pausing_trouble(observed, now).is_some() {
-        return Due::Nothing;
+    if let Some(due) = due_in_pause(connection, observed, now) {
+        return due;
     }
     let causes = [
         (Cause::NeverJudged, status.last_test.is_none() && settled_problem(status).is_none()),
@@ -230,16 +233,28 @@ pub(super) fn unsettled(status: &RegistryConnectionStatus) -> bool {
     })
 }
 
-/// The last pass came to nothing, nothing has changed since, and its pause is not over.
-fn is_pausing(observed: &Observed, now: Timestamp) -> bool {
-    observed.memory.attempt.as_ref().is_some_and(|attempt| {
+/// The last pass, if it came to nothing, nothing it went by has changed since, and its pause is not over.
+fn pausing(observed: &Observed, now: Timestamp) -> Option<&Attempt> {
+    observed.memory.attempt.as_ref().filter(|attempt| {
         now < attempt.not_before && !is_ahead(attempt.since, now) && attempt.basis == observed.basis()
     })
 }
 
 /// What the paused pass had in its way, if it is still pausing.
 pub fn pausing_trouble(observed: &Observed, now: Timestamp) -> Option<Problem> {
-    observed.memory.attempt.as_ref().filter(|_| is_pausing(observed, now)).map(|attempt| attempt.trouble.clone())
+    pausing(observed, now).map(|attempt| attempt.trouble.clone())
+}
+
+/// What there is to do during a pause; none if there is no pause. No credential can be had now, but a namespace that comes, or
+/// loses its Secret, does not wait for one.
+pub(super) fn due_in_pause(connection: &Connection, observed: &Observed, now: Timestamp) -> Option<Due> {
+    let attempt = pausing(observed, now)?;
+    Some(if attempt.keeps && is_outstanding(connection, observed, now) { Due::Keep } else { Due::Nothing })
+}
+
+/// Whether targets are missing or outdated.
+pub(super) fn is_outstanding(connection: &Connection, observed: &Observed, now: Timestamp) -> bool {
+    tally(connection, observed, observed.status.credential.as_ref(), now).delivery == Delivery::Outstanding
 }
 
 /// What is read is not what the last definite verdict was about. What is unknown counts as changed: it must be read.
@@ -397,6 +412,7 @@ mod tests {
             basis: waiting.basis(),
             trouble: Problem::new(Reason::Unreachable, "m"),
             question: None,
+            keeps: false,
         });
         assert_eq!(due_at(&waiting, minutes_later(61)), Due::Nothing);
         assert_eq!(due_at(&waiting, minutes_later(2)), Due::Test(Cause::NoVerdict));
@@ -566,6 +582,7 @@ mod tests {
             basis: waiting.basis(),
             trouble: trouble.clone(),
             question: None,
+            keeps: false,
         };
         waiting.memory.attempt = Some(attempt);
         assert_eq!(due_now(&waiting), Due::Nothing);
@@ -573,6 +590,26 @@ mod tests {
         assert_eq!(due_at(&waiting, minutes_later(5)), Due::Test(Cause::NoVerdict));
         waiting.source = present("s", "2");
         assert!(matches!(due_now(&waiting), Due::Test(_)), "a change ends the pause");
+    }
+
+    #[test]
+    fn a_namespace_that_lacks_the_secret_ends_no_pause_and_gets_what_was_delivered_before() {
+        let mut waiting = with_error("Unreachable");
+        let pause = |keeps: bool, observed: &Observed| Attempt {
+            count: 0,
+            since: minutes_later(0),
+            not_before: minutes_later(5),
+            basis: observed.basis(),
+            trouble: Problem::new(Reason::Unreachable, "m"),
+            question: None,
+            keeps,
+        };
+        waiting.memory.attempt = Some(pause(true, &waiting));
+        assert_eq!(due_now(&waiting), Due::Nothing);
+        waiting.targets.learn("shop", SecretState::Absent);
+        assert_eq!(due_now(&waiting), Due::Keep);
+        waiting.memory.attempt = Some(pause(false, &waiting));
+        assert_eq!(due_now(&waiting), Due::Nothing, "there is nothing that could be delivered");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     Context, mapper,
     memory::{Denial, Memory},
     observe::Observed,
-    plan::{Write, plan},
+    plan::{Turn, Write, plan},
     policy::Delivery,
     request::Requests,
     secret_meta::SecretMeta,
@@ -172,7 +172,7 @@ pub(super) fn holding(connection: &Connection, credential: &DeliveredCredential)
 pub(super) fn holding_in(connection: &Connection, namespace: &str, credential: &DeliveredCredential) -> SecretState {
     let served = Served { namespaces: vec![Arc::from(namespace)], ..Served::default() };
     let targets = Targets::new(&connection.target.name, served, |_| SecretState::Absent);
-    let mut plan = plan(connection, &proven(), credential, &targets, |_, _| false);
+    let mut plan = plan(connection, &proven(), credential, &targets, |_, _| Turn::Soon);
     let Some(Write::Create(mut secret)) = plan.next().map(|planned| planned.write) else { panic!("not a creation") };
     secret.metadata.uid = Some("t".into());
     secret.metadata.resource_version = Some("5".into());

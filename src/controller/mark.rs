@@ -75,7 +75,6 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
         .filter(|(key, target)| is_behind(&reference, key, target, policy))
         .map(|(key, target)| (key, Arc::clone(target)))
         .collect();
-    let present = behind.len();
     match policy {
         DeletionPolicy::Delete => {}
         DeletionPolicy::Retain => {
@@ -86,32 +85,13 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
     if behind.is_empty() {
         return Ok(false);
     }
-    let before = observed.targets.sighting();
     let end = Instant::now() + LONGEST;
-    let written = behind.iter().enumerate().map(|(number, (key, seen))| async move {
-        let Some(_turn) = context.pace.turn(Some(end)).await else { return Ok((true, None)) };
-        let written = write(context, key, seen, DOCKER_CONFIG_JSON_TYPE, policy).await?;
-        let of_target = written.filter(|_| number < present).map(|state| (key.namespace.clone(), state));
-        Ok::<_, Error>((false, of_target))
+    let written = behind.iter().map(|(key, seen)| async move {
+        let write = write(context, key, seen, DOCKER_CONFIG_JSON_TYPE, policy);
+        Ok::<_, Error>(context.pace.at_its_turn(Some(end), write).await.transpose()?.is_none())
     });
-    let written: Vec<_> = stream::iter(written.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY).try_collect().await?;
-    let mut targets = observed.targets.clone();
-    let mut is_cut = false;
-    for (is_late, written) in written {
-        is_cut |= is_late;
-        if let Some((namespace, state)) = written {
-            targets.learn(&namespace, state);
-        }
-    }
-    // Nothing changed that a pause could rest on.
-    context.memories.update(observed.uid(), |memory| {
-        if let Some(attempt) = &mut memory.attempt
-            && attempt.basis.targets == before
-        {
-            attempt.basis.targets = targets.sighting();
-        }
-    });
-    Ok(is_cut)
+    let is_late = stream::iter(written.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
+    is_late.try_fold(false, |any, is_late| async move { Ok(any || is_late) }).await
 }
 
 /// Whether a Secret surely is this connection's and says something else of its end.

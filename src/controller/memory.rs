@@ -1,5 +1,5 @@
 //! What this process remembers of each connection besides its status. Losing it, as a restart does, costs at most one
-//! more read and one more login.
+//! more read and one more login, and one more try of each write that the API server decided against.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{index::NamespaceId, request::Requested, sighting::Sighting, targets::TargetsSighting};
+use super::{index::NamespaceId, request::Requested, sighting::Sighting};
 use crate::{
     api::status::{LastTest, ObservedInput},
     domain::{credential::Fingerprint, host::RegistryUrl},
@@ -92,6 +92,8 @@ pub struct Attempt {
     pub trouble: Problem,
     /// The question that got no answer. It is not asked again before its time, whatever is touched around it.
     pub question: Option<Fingerprint>,
+    /// What was delivered before may be delivered meanwhile, where it is missing.
+    pub keeps: bool,
 }
 
 /// A credential that could not be revoked.
@@ -160,7 +162,8 @@ impl DenialBasis {
     }
 }
 
-/// What a pass works on.
+/// What a pass goes by to have and judge a credential. Its targets are not among that: a namespace more or less brings no
+/// answer that could not be had before.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Basis {
     /// The spec.
@@ -169,8 +172,6 @@ pub struct Basis {
     pub source: Sighting,
     /// The object with the certificate authority.
     pub authority: Option<Sighting>,
-    /// The Secrets that are written.
-    pub targets: TargetsSighting,
     /// The ledger.
     pub ledger: Sighting,
     /// What the user asks for.

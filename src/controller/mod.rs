@@ -14,6 +14,7 @@ pub mod events;
 pub(crate) mod fixture;
 pub mod flight;
 pub mod index;
+mod keep;
 pub mod mapper;
 mod mark;
 pub mod memory;
@@ -165,7 +166,15 @@ impl Context {
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let basis = observed.basis();
         self.memories.update(observed.uid(), |memory| {
-            memory.attempt = Some(Attempt { count, since: now, not_before, basis, trouble, question });
+            memory.attempt = Some(Attempt { count, since: now, not_before, basis, trouble, question, keeps: false });
+        });
+    }
+
+    /// Remembers whether what was delivered before may be delivered during the pause, which goes on about what there is now.
+    fn keeps(&self, observed: &Observed, keeps: bool) {
+        let basis = observed.basis();
+        self.memories.update(observed.uid(), |memory| {
+            memory.attempt = memory.attempt.take().map(|attempt| Attempt { basis, keeps, ..attempt });
         });
     }
 

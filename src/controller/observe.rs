@@ -60,13 +60,12 @@ impl Authority {
 }
 
 impl Observed {
-    /// What a pass would work on now.
+    /// What a pass would go by now.
     pub fn basis(&self) -> Basis {
         Basis {
             generation: self.generation(),
             source: self.source.sighting(),
             authority: self.authority.as_ref().map(|authority| authority.sighting.clone()),
-            targets: self.targets.sighting(),
             ledger: self.ledger.sighting(),
             asked: self.requests.asked().clone(),
         }

@@ -126,27 +126,43 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// The writes that bring the targets to a proven credential, which the status calls `credential`: missing ones first. Those that
-/// rest after a denial are left alone. Each is built when it is asked for.
+/// When a target has its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// As soon as it can.
+    Soon,
+    /// After all others: it was in trouble when it was written last.
+    Last,
+    /// Not in this plan.
+    Rest,
+}
+
+/// The writes that bring the targets to a proven credential, which the status calls `credential`: missing ones first, and in the
+/// end those that were in trouble before. Each is built when it is asked for.
 pub fn plan<'a>(
     connection: &'a Connection,
     proven: &Proven,
     credential: &DeliveredCredential,
     targets: &'a Targets,
-    is_resting: impl Fn(&str, &SecretState) -> bool,
+    turn: impl Fn(&str, &SecretState) -> Turn,
 ) -> Box<dyn Iterator<Item = PlannedWrite> + Send + 'a> {
     let pattern = Pattern::new(connection, Some(credential));
-    let (mut missing, mut outdated) = (vec![], vec![]);
-    for (namespace, state) in targets.iter().filter(|(namespace, state)| !is_resting(namespace, state)) {
-        match pattern.standing(namespace, state) {
-            Standing::Missing => missing.push((namespace, state, None)),
-            Standing::Outdated(meta) => outdated.push((namespace, state, Some(meta))),
-            Standing::Current | Standing::Foreign(_) => {}
+    let (mut missing, mut outdated, mut last) = (vec![], vec![], vec![]);
+    for (namespace, state) in targets.iter() {
+        let (meta, list) = match pattern.standing(namespace, state) {
+            Standing::Missing => (None, &mut missing),
+            Standing::Outdated(meta) => (Some(meta), &mut outdated),
+            Standing::Current | Standing::Foreign(_) => continue,
+        };
+        match turn(namespace, state) {
+            Turn::Soon => list.push((namespace, state, meta)),
+            Turn::Last => last.push((namespace, state, meta)),
+            Turn::Rest => {}
         }
     }
     let config = connection.site.as_ref().map(|site| DockerConfig::new(&site.config_key, proven.credential()));
     let wanted = pattern.marks.zip(config);
-    Box::new(missing.into_iter().chain(outdated).filter_map(move |(namespace, known, meta)| {
+    Box::new(missing.into_iter().chain(outdated).chain(last).filter_map(move |(namespace, known, meta)| {
         let (wanted, config) = wanted.as_ref()?;
         let key = targets.key(namespace);
         let write = match meta {
@@ -276,7 +292,7 @@ mod tests {
 
     fn planned(connection: &Connection, revision: &str, state: &SecretState) -> Vec<PlannedWrite> {
         let targets = one(connection, state.clone());
-        plan(connection, &proven(), &named(revision), &targets, |_, _| false).collect()
+        plan(connection, &proven(), &named(revision), &targets, |_, _| Turn::Soon).collect()
     }
 
     fn update(connection: &Connection, revision: &str, state: &SecretState) -> Value {

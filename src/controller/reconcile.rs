@@ -18,10 +18,10 @@ use super::{
     Context,
     api_failure::ApiFailure,
     deliver::{deliver, delivery, keep},
-    due::{Due, due, pausing_trouble},
+    due::{Cause, Due, due, is_outstanding, pausing_trouble},
     error::Error,
+    keep::keep_in_place,
     mark::bring_policy,
-    memory::Attempt,
     observe::{Observed, observe},
     publish::{publish, publish_suspended},
     renew,
@@ -88,8 +88,12 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
     };
     observed.narrow_to(&connection);
 
+    let come_back = || Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64()));
     let Some(outcome) = pass(&context, &mut observed, &connection, now).await? else {
-        return Ok(Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64())));
+        return Ok(match retire(&context, &observed, &connection).await? {
+            true => Action::requeue(Duration::ZERO),
+            false => come_back(),
+        });
     };
     // Where the registry is that a credential was issued for, this pass may have found out.
     connection.site = connection.site_told_by(&observed.object).or(connection.site);
@@ -99,6 +103,9 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
     let is_cut = retire(&context, &observed, &connection).await?;
     if outcome.is_unfinished || is_cut {
         return Ok(Action::requeue(Duration::ZERO));
+    }
+    if outcome.is_crowded {
+        return Ok(come_back());
     }
     renew::revoke::revoke_replaced(&context, &mut observed, &connection, &outcome.tally.delivery).await?;
     if bring_policy(&context, &observed).await? {
@@ -128,12 +135,17 @@ async fn pass(
         }
         return Ok(Some(Outcome::nothing_due(connection, observed, now)));
     }
-    if let (Due::Test(_) | Due::Renew(_), Some(_)) = (due, &connection.test)
-        && (connection.site.as_ref().is_some_and(|site| site.is_crowded(&context.http))
-            || observed.memory.crowded.is_some_and(|login| context.flights.is_crowded(login)))
-    {
-        // One slow registry must not keep the workers from all others; nor does anything need to be read before its turn.
-        return Ok(None);
+    if due == Due::Keep {
+        return keep_in_place(context, observed, connection, now).await.map(Some);
+    }
+    if is_crowded(context, observed, connection, due) {
+        // One slow registry must not keep the workers from all others; nor does anything need to be read before its turn, but for a
+        // namespace that waits for what the others have.
+        if !is_kept(due) || observed.status.credential.is_none() || !is_outstanding(connection, observed, now) {
+            return Ok(None);
+        }
+        let outcome = keep_in_place(context, observed, connection, now).await?;
+        return Ok(Some(Outcome { is_crowded: true, ..outcome }));
     }
     match connection.provider.way() {
         Way::Given(provider) => match connection.site.as_ref() {
@@ -147,6 +159,19 @@ async fn pass(
             None => Ok(Some(Outcome::nothing_due(connection, observed, now))),
         },
     }
+}
+
+/// Whether a connection would only wait for its turn at the registry.
+fn is_crowded(context: &Context, observed: &Observed, connection: &Connection, due: Due) -> bool {
+    let is_asked = matches!(due, Due::Test(_) | Due::Renew(_)) && connection.test.is_some();
+    is_asked
+        && (connection.site.as_ref().is_some_and(|site| site.is_crowded(&context.http))
+            || observed.memory.crowded.is_some_and(|login| context.flights.is_crowded(login)))
+}
+
+/// Whether what was delivered is still what is wanted, though it is to be judged again.
+fn is_kept(due: Due) -> bool {
+    matches!(due, Due::Test(Cause::NoVerdict | Cause::TimePassed) | Due::Renew(Cause::NotIssued | Cause::TimePassed))
 }
 
 /// Obtains the credential, judges it, and delivers it if it may be. None if it had better come back a little later.
@@ -191,8 +216,10 @@ async fn judge_and_deliver(
     };
     // From here on, for a pass that is cut short must not ask for the same login again.
     acted_on_requests(context, observed);
+    let mut keeps = false;
     let outcome = match verified.verdict {
         Verdict::Accepted(accepted) => {
+            context.memories.update(observed.uid(), |memory| memory.attempt = None);
             return deliver(context, observed, connection, accepted, verified.test, now).await.map(Some);
         }
         Verdict::Rejected(problem, refused) => {
@@ -204,22 +231,21 @@ async fn judge_and_deliver(
             judged(context, observed, outcome, verified.test, &inputs)
         }
         Verdict::Unfit(problem, accepted_before) => {
+            keeps = accepted_before.is_some();
             let outcome = keep(context, observed, connection, accepted_before, now).await?;
             judged(context, observed, Outcome { problem: Some(problem), ..outcome }, verified.test, &inputs)
         }
         Verdict::Inconclusive(problem, accepted_before) => {
-            let pause = observed.memory.attempt.clone();
+            keeps = accepted_before.is_some();
+            // If nothing was asked, the pause goes on.
+            context.keeps(observed, keeps);
             let outcome = keep(context, observed, connection, accepted_before, now).await?;
-            if verified.doubt.is_none() {
-                // Nothing was asked, so the pause goes on, about what there is now.
-                let pause = pause.map(|pause| Attempt { basis: observed.basis(), ..pause });
-                context.memories.update(observed.uid(), |memory| memory.attempt = pause);
-            }
             Outcome { problem: Some(problem), judged: vec![], ..outcome }
         }
     };
     if let (Some(doubt), Some(problem)) = (&verified.doubt, &outcome.problem) {
         context.failed(observed, verified.unanswered, problem.clone(), doubt, now);
+        context.keeps(observed, keeps);
     }
     Ok(Some(outcome))
 }

@@ -41,6 +41,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// There is more to write than fits into one pass.
     pub is_unfinished: bool,
+    /// Too many wait for the registry before this connection, and it had better come back a little later.
+    pub is_crowded: bool,
     /// The provider refused to issue a credential: a refresh came to its end without a test.
     pub is_refused: bool,
 }
@@ -49,7 +51,7 @@ impl Outcome {
     /// A pass that changed nothing.
     pub fn unchanged(problem: Option<Problem>, tally: Tally) -> Self {
         let (test, judged, credential) = (None, vec![], None);
-        Self { problem, test, judged, credential, tally, is_unfinished: false, is_refused: false }
+        Self { problem, test, judged, credential, tally, is_unfinished: false, is_crowded: false, is_refused: false }
     }
 
     /// A pass in which nothing was due: what was in the way still is.

@@ -3,15 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
-use super::{
-    secret_meta::ObjectKey,
-    select::Served,
-    sighting::{SecretState, Sighting},
-};
+use super::{secret_meta::ObjectKey, select::Served, sighting::SecretState};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +99,11 @@ impl Targets {
         })
     }
 
+    /// The namespaces that are there and not served any more.
+    pub fn dropped(&self) -> &BTreeSet<Arc<str>> {
+        &self.dropped
+    }
+
     /// Whether the namespace is there and not served any more.
     pub fn is_dropped(&self, namespace: &str) -> bool {
         self.dropped.contains(namespace)
@@ -125,28 +125,4 @@ impl Targets {
             *known = state;
         }
     }
-
-    /// Stands for the form in which they all are.
-    pub fn sighting(&self) -> TargetsSighting {
-        match self.states.first_key_value() {
-            Some((_, state)) if self.states.len() == 1 => TargetsSighting::One(state.sighting()),
-            _ => {
-                let mut hasher = DefaultHasher::new();
-                for (namespace, state) in &self.states {
-                    namespace.hash(&mut hasher);
-                    state.sighting().hash(&mut hasher);
-                }
-                TargetsSighting::Many(hasher.finish())
-            }
-        }
-    }
-}
-
-/// Which form of all targets was seen, to tell whether they are still the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetsSighting {
-    /// The form of the only one.
-    One(Sighting),
-    /// A digest of the forms of all.
-    Many(u64),
 }

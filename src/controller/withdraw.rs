@@ -75,15 +75,15 @@ pub async fn withdraw(
     let end = Instant::now() + LONGEST;
     let removals = doubtful.into_iter().map(|(namespace, state)| async move {
         let key = targets.key(&namespace);
-        let Some(_turn) = context.pace.turn(Some(end)).await else { return Ok(None) };
-        let removed = remove(&context.client, &context.metrics, &key, |secret| {
+        let removal = remove(&context.client, &context.metrics, &key, |secret| {
             match SecretMeta::from_secret(secret).ownership(&namespace, &connection.reference) {
                 Ownership::Foreign(clause) => Err(clause),
                 Ownership::Ours if holds(secret, config) => Ok(()),
                 Ownership::Ours => Err("holds another login than the one that is refused".to_owned()),
             }
         });
-        removed.await.map(|removed| Some((namespace, key, state, removed)))
+        let removed = context.pace.at_its_turn(Some(end), removal).await.transpose()?;
+        Ok(removed.map(|removed| (namespace, key, state, removed)))
     });
     let removals: Vec<_> = stream::iter(removals.collect::<Vec<_>>())
         .buffer_unordered(CONCURRENCY)
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::controller::{
         fixture::{connection, delivered, minutes_later, named, one, site},
-        plan::{Write, plan},
+        plan::{Turn, Write, plan},
         verify::Proven,
     };
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -164,7 +164,7 @@ mod tests {
         let login = |password: &str| Credential::new("user".into(), password.into()).unwrap();
         let proven = Proven::for_test(login("refused"));
         let (site, targets) = (site(&connection), one(&connection, SecretState::Absent));
-        let mut plan = plan(&connection, &proven, &named("r1"), &targets, |_, _| false);
+        let mut plan = plan(&connection, &proven, &named("r1"), &targets, |_, _| Turn::Soon);
         let Some(Write::Create(secret)) = plan.next().map(|planned| planned.write) else { panic!("not a creation") };
         let config = |password: &str| DockerConfig::new(&site.config_key, &login(password));
         assert!(holds(&secret, &config("refused")));

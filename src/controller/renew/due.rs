@@ -12,8 +12,8 @@ use crate::{
     clock::whole_seconds,
     controller::{
         due::{
-            Cause, Due, PAUSE_AFTER_FAILED_REPOSITORY, PAUSE_AFTER_REFUSAL, expires_at, input_changed, is_ahead,
-            is_unexpired, pausing_trouble, settled_problem, unsettled,
+            Cause, Due, PAUSE_AFTER_FAILED_REPOSITORY, PAUSE_AFTER_REFUSAL, due_in_pause, expires_at, input_changed,
+            is_ahead, is_unexpired, settled_problem, unsettled,
         },
         observe::Observed,
         policy::Delivery,
@@ -94,11 +94,7 @@ pub fn due(
     now: Timestamp,
 ) -> Due {
     // A new request ends a pause; one that could not be met waits as everything does.
-    let main = match pausing_trouble(observed, now) {
-        // No credential can be had now, and what there is was delivered as far as it could be.
-        Some(_) => Due::Nothing,
-        None => main(connection, observed, started, now),
-    };
+    let main = due_in_pause(connection, observed, now).unwrap_or_else(|| main(connection, observed, started, now));
     match main {
         Due::Nothing if is_revocation_due(observed, grace, now) => Due::Revoke,
         main => main,
@@ -366,7 +362,8 @@ mod tests {
     fn pausing(observed: &mut Observed, trouble: Problem, until: Timestamp) {
         let basis = observed.basis();
         let (count, since) = (0, created());
-        observed.memory.attempt = Some(Attempt { count, since, not_before: until, basis, trouble, question: None });
+        observed.memory.attempt =
+            Some(Attempt { count, since, not_before: until, basis, trouble, question: None, keeps: false });
     }
 
     fn credential_trouble() -> Problem {
@@ -658,6 +655,17 @@ mod tests {
         assert_eq!(due_at(&waiting, past), Due::Test(Cause::NoVerdict), "the clock was set back");
         waiting.ledger = known(ledger("4", Some("r1"), None));
         assert_eq!(due_now(&waiting), Due::Test(Cause::NoVerdict), "a change ends the pause");
+    }
+
+    #[test]
+    fn no_provider_is_asked_again_because_a_target_is_missing() {
+        let mut waiting = failing(json!({"code": "Unreachable", "message": "m"}), "Unknown");
+        waiting.memory.not_issued = true;
+        pausing(&mut waiting, credential_trouble(), minutes_later(5));
+        waiting.targets.learn("shop", SecretState::Absent);
+        assert_eq!(due_now(&waiting), Due::Nothing);
+        waiting.memory.attempt.as_mut().unwrap().keeps = true;
+        assert_eq!(due_now(&waiting), Due::Keep);
     }
 
     #[test]

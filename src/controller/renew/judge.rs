@@ -15,7 +15,6 @@ use crate::{
     controller::{
         due::{Cause, Due, PAUSE_AFTER_FAILED_REPOSITORY, expires_at, settled_problem},
         error::Error,
-        memory::Attempt,
         observe::Observed,
         report::Outcome,
         resolve::Resolved,
@@ -49,7 +48,7 @@ impl Pass<'_> {
             // What was found of it before does not do.
             Due::Test(cause @ (Cause::TimePassed | Cause::NoVerdict | Cause::Requested)) => cause,
             Due::Renew(Cause::Requested) => Cause::Requested,
-            Due::Renew(_) | Due::Test(_) | Due::Deliver | Due::Withdraw | Due::Revoke | Due::Nothing => {
+            Due::Renew(_) | Due::Test(_) | Due::Deliver | Due::Keep | Due::Withdraw | Due::Revoke | Due::Nothing => {
                 Cause::NeverJudged
             }
         };
@@ -100,13 +99,16 @@ impl Pass<'_> {
         acted_on_requests(self.context, observed);
         let Verified { verdict, test, doubt, unanswered } = verified;
         let is_in_doubt = matches!(verdict, Verdict::Inconclusive(..));
+        let mut full = None;
         let problem = match verdict {
             Verdict::Accepted(_) => {
                 let is_proven = current.proven || test.as_ref().is_some_and(|test| is_proof(test.verdict));
                 if let Err(outcome) = self.render(observed, book, is_proven).await? {
                     return Ok(Judged::Done(Some(Box::new(outcome))));
                 }
-                self.overdue(observed, book)
+                self.context.memories.update(observed.uid(), |memory| memory.attempt = None);
+                full = self.full(book);
+                full.clone().or_else(|| self.not_mended(observed))
             }
             Verdict::Rejected(_, refused) => {
                 if let Some(entry) = &mut book.ledger.current {
@@ -141,7 +143,12 @@ impl Pass<'_> {
             && is_in_doubt
         {
             self.doubted(observed, doubt.as_ref(), unanswered);
+            self.context.keeps(observed, true);
             return Ok(Judged::Done(Some(Box::new(Outcome { problem: Some(problem.clone()), ..kept }))));
+        }
+        if let Some(problem) = &full {
+            self.pause(observed, problem, None);
+            self.context.keeps(observed, true);
         }
         let judged = if kept.judged.is_empty() { judged } else { kept.judged };
         let problem = problem.or(kept.problem);
@@ -186,6 +193,7 @@ impl Pass<'_> {
         // What was replaced now is not to wait for what was replaced before and still cannot be revoked.
         let end = add(now, self.context.revocation_grace);
         self.context.memories.update(observed.uid(), |memory| {
+            memory.attempt = None;
             if let Some(last) = &mut memory.revocation {
                 last.not_before = last.not_before.min(end);
             }
@@ -217,17 +225,20 @@ impl Pass<'_> {
         self.save(observed, book).await
     }
 
-    /// What was in the way of a renewal that is overdue: a test of what is there does not put that right.
-    fn overdue(&self, observed: &Observed, book: &Book) -> Option<Problem> {
-        if book.ledger.is_full() && matches!(self.due, Due::Renew(Cause::TimePassed | Cause::Requested)) {
-            let message = "so many replaced credentials still work that no further one is issued before it has to be: they could \
-                 not be revoked, or no successor was ever proven";
-            let problem = Problem::new(Reason::UpstreamError, message)
+    /// What keeps an overdue renewal from being made.
+    fn full(&self, book: &Book) -> Option<Problem> {
+        let is_overdue = matches!(self.due, Due::Renew(Cause::TimePassed | Cause::Requested));
+        let message = "so many replaced credentials still work that no further one is issued before it has to be: they could \
+             not be revoked, or no successor was ever proven";
+        (book.ledger.is_full() && is_overdue).then(|| {
+            Problem::new(Reason::UpstreamError, message)
                 .at(secret_ref_field(&self.connection.provider))
-                .hint("read the events of the connection about why they cannot be revoked, or let them live for a shorter time");
-            self.pause(observed, &problem, None);
-            return Some(problem);
-        }
+                .hint("read the events of the connection about why they cannot be revoked, or let them live for a shorter time")
+        })
+    }
+
+    /// What was in the way of a renewal: a test of what is there does not put that right.
+    fn not_mended(&self, observed: &Observed) -> Option<Problem> {
         settled_problem(&observed.status).filter(|problem| match self.due {
             // The Secret was read, and is as it was when something was issued last: what was wrong with it is over.
             Due::Test(Cause::InputChanged) => is_of_the_provider(problem),
@@ -236,6 +247,7 @@ impl Pass<'_> {
             | Due::Test(
                 Cause::NeverJudged | Cause::SpecChanged | Cause::NoVerdict | Cause::TimePassed | Cause::NotIssued,
             )
+            | Due::Keep
             | Due::Withdraw
             | Due::Revoke
             | Due::Nothing => false,
@@ -261,11 +273,7 @@ impl Pass<'_> {
     fn doubted(&self, observed: &Observed, doubt: Option<&Problem>, unanswered: Option<Fingerprint>) {
         match doubt {
             Some(doubt) => self.pause(observed, doubt, unanswered),
-            None => {
-                let pause = observed.memory.attempt.clone();
-                let pause = pause.map(|pause| Attempt { basis: observed.basis(), ..pause });
-                self.context.memories.update(observed.uid(), |memory| memory.attempt = pause);
-            }
+            None => self.context.keeps(observed, false),
         }
     }
 

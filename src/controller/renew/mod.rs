@@ -27,10 +27,9 @@ use super::{
     Context,
     conclude::refused_before,
     deliver::{deliver, delivery},
-    due::{Cause, Due},
+    due::{Cause, Due, is_outstanding},
     error::Error,
     observe::Observed,
-    policy::Delivery,
     report::Outcome,
     validate::{Connection, Site},
     verify::Accepted,
@@ -79,10 +78,7 @@ pub async fn renew(
     due: Due,
     now: Timestamp,
 ) -> Result<Option<Outcome>, Error> {
-    let inputs = match observed.memory.judged.is_empty() {
-        true => observed.status.observed_inputs.clone(),
-        false => observed.memory.judged.clone(),
-    };
+    let inputs = inputs(observed);
     let mut pass = Pass { context, connection, provider, api, due, now, inputs };
     let mut book = match Book::open(context, owner(connection)).await {
         Ok(book) => book,
@@ -105,6 +101,35 @@ pub async fn renew(
         context.memories.update(observed.uid(), |memory| (memory.handled, memory.ledger) = (handled, None));
     }
     outcome
+}
+
+/// What the ledger knows to be delivered and still may be. Nobody is asked, and nothing is written.
+///
+/// # Errors
+/// [`Error`] if the API server did not answer as expected; trying again may help.
+pub async fn known(
+    context: &Context,
+    observed: &mut Observed,
+    connection: &Connection,
+    (provider, api): (IssuedBy<'_>, &issuing::Api),
+    now: Timestamp,
+) -> Result<Option<Accepted>, Error> {
+    let book = match Book::open(context, owner(connection)).await {
+        Ok(book) => book,
+        Err(Obstacle::Told(_)) => return Ok(None),
+        Err(Obstacle::Cut(error)) => return Err(error),
+    };
+    looked(context, observed, &book);
+    let pass = Pass { context, connection, provider, api, due: Due::Keep, now, inputs: inputs(observed) };
+    Ok(book.ledger.current.as_ref().filter(|current| pass.may_stay(current)).and_then(|current| pass.accepted(current)))
+}
+
+/// What was read for what is delivered.
+fn inputs(observed: &Observed) -> Vec<ObservedInput> {
+    match observed.memory.judged.is_empty() {
+        true => observed.status.observed_inputs.clone(),
+        false => observed.memory.judged.clone(),
+    }
 }
 
 fn owner(connection: &Connection) -> Owner {
@@ -264,18 +289,14 @@ impl Pass<'_> {
 
     /// Keeps in place what is delivered, if it still may be.
     async fn fall_back(&self, observed: &mut Observed, book: &Book, outcome: Outcome) -> Result<Outcome, Error> {
-        let usable = |current: &&Entry| !current.refused && current.expires_at > self.now;
-        let needs = delivery(self.connection, observed, self.now).delivery == Delivery::Outstanding;
-        let Some(current) = book.ledger.current.as_ref().filter(usable).filter(|_| needs) else { return Ok(outcome) };
-        let attempt = self.context.memories.recall(observed.uid()).attempt;
+        let Some(current) = book.ledger.current.as_ref().filter(|current| self.may_stay(current)) else {
+            return Ok(outcome);
+        };
+        self.context.keeps(observed, true);
+        if !is_outstanding(self.connection, observed, self.now) {
+            return Ok(outcome);
+        }
         let kept = self.deliver(observed, current, None).await?;
-        // What was in the way still is, and the pause is about the target as it is now.
-        self.context.memories.update(observed.uid(), |memory| {
-            memory.attempt = memory.attempt.take().or(attempt.map(|mut attempt| {
-                attempt.basis = observed.basis();
-                attempt
-            }));
-        });
         Ok(Outcome { credential: kept.credential, tally: kept.tally, is_unfinished: kept.is_unfinished, ..outcome })
     }
 
@@ -286,14 +307,23 @@ impl Pass<'_> {
         current: &Entry,
         test: Option<LastTest>,
     ) -> Result<Outcome, Error> {
-        let Some(site) = self.site(current) else {
+        let Some(accepted) = self.accepted(current) else {
             let message = format!("the ledger names {} as a registry, which is none", current.registry);
             let problem = Problem::new(Reason::InternalError, message).hint(Reason::InternalError.fix());
             return Ok(self.wait(observed, problem));
         };
-        let connection = Connection { site: Some(site.clone()), ..self.connection.clone() };
-        let accepted = Accepted::of_ledger(self.context, site, current, self.inputs.clone());
+        let connection = Connection { site: Some(accepted.site.clone()), ..self.connection.clone() };
         deliver(self.context, observed, &connection, accepted, test, self.now).await
+    }
+
+    /// Whether the current credential may still be delivered, though nothing can be found out about it now.
+    fn may_stay(&self, current: &Entry) -> bool {
+        !current.refused && current.expires_at > self.now
+    }
+
+    /// The current credential, as it is delivered; none if the ledger names a registry that is none.
+    fn accepted(&self, current: &Entry) -> Option<Accepted> {
+        Some(Accepted::of_ledger(self.context, self.site(current)?, current, self.inputs.clone()))
     }
 
     /// The registry that a credential is for.

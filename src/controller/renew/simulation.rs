@@ -240,6 +240,10 @@ impl World {
                 }
                 Outcome::nothing_due(&self.connection, &observed, self.now)
             }
+            Due::Keep => {
+                let trouble = pausing_trouble(&observed, self.now).unwrap();
+                self.fall_back(&mut observed, trouble, None)?
+            }
             Due::Deliver | Due::Withdraw | Due::Test(_) | Due::Renew(_) => self.renew(&mut observed, due)?,
         };
         self.publish(&mut observed, &outcome)?;
@@ -382,7 +386,7 @@ impl World {
         let Some(current) = current.filter(|_| !is_current) else { return Ok(outcome) };
         let attempt = self.memory.attempt.clone();
         let kept = self.deliver(observed, &current, None)?;
-        self.memory.attempt = attempt.map(|attempt| Attempt { basis: observed.basis(), ..attempt });
+        self.memory.attempt = attempt.map(|attempt| Attempt { basis: observed.basis(), keeps: true, ..attempt });
         Ok(Outcome { credential: kept.credential, tally: kept.tally, ..outcome })
     }
 
@@ -486,7 +490,7 @@ impl World {
             None => pressed(not_before, &observed.status, self.now),
             Some(_) => not_before,
         };
-        self.memory.attempt = Some(Attempt { count, since, not_before, basis, trouble, question: None });
+        self.memory.attempt = Some(Attempt { count, since, not_before, basis, trouble, question: None, keeps: false });
     }
 
     fn pause_for(&mut self, problem: &Problem, count: u32) -> SignedDuration {

@@ -57,7 +57,7 @@ pub(super) fn want(
         Due::Renew(Cause::Requested) => asked.is_none() || current.request.as_deref() != asked,
         Due::Renew(Cause::NotIssued) => true,
         Due::Renew(_) | Due::Test(Cause::NoVerdict) => has_come,
-        Due::Test(_) | Due::Deliver | Due::Withdraw | Due::Revoke | Due::Nothing => false,
+        Due::Test(_) | Due::Deliver | Due::Keep | Due::Withdraw | Due::Revoke | Due::Nothing => false,
     };
     // What was replaced waits to be revoked; more of it would be of no use to anybody. What has expired waits for nothing.
     let waiting = ledger.retired.iter().filter(|retired| retired.entry.expires_at > now).count();
@@ -71,7 +71,7 @@ fn is_untold(refused: &Entry, at: Timestamp, (due, asked): (Due, Option<&str>), 
         Due::Renew(Cause::TimePassed | Cause::NeverJudged) | Due::Test(Cause::NoVerdict | Cause::LedgerChanged) => {
             now.duration_since(at) < PAUSE_AFTER_REFUSAL
         }
-        Due::Renew(_) | Due::Test(_) | Due::Deliver | Due::Withdraw | Due::Revoke | Due::Nothing => false,
+        Due::Renew(_) | Due::Test(_) | Due::Deliver | Due::Keep | Due::Withdraw | Due::Revoke | Due::Nothing => false,
     }
 }
 

@@ -158,10 +158,9 @@ async fn sweep_batch(context: &Context, kind: Kind, batch: &[(Orphan, jiff::Time
         if !context.index.is_gone(&orphan.reference) {
             return Err(Finding::ConnectionThere);
         }
-        let _turn = context.pace.turn(None).await;
-        let removed =
-            remove::delete(&context.client, &context.metrics, &orphan.key, &seen).await.map_err(unanswered)?;
-        Ok(Finding::from(removed))
+        let delete = remove::delete(&context.client, &context.metrics, &orphan.key, &seen);
+        let removed = context.pace.at_its_turn(None, delete).await.ok_or(Finding::Unanswered)?;
+        removed.map(Finding::from).map_err(unanswered)
     });
     let findings = join_all(acts).await;
     findings.into_iter().map(|finding: Result<Finding, Finding>| finding.unwrap_or_else(|kept| kept)).collect()

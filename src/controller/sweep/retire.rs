@@ -130,8 +130,8 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         {
             return Ok(Some((key, seen, finding)));
         }
-        let Some(_turn) = context.pace.turn(Some(end)).await else { return Ok(None) };
-        let removed = remove::delete(&context.client, &context.metrics, &key, &found).await?;
+        let delete = remove::delete(&context.client, &context.metrics, &key, &found);
+        let Some(removed) = context.pace.at_its_turn(Some(end), delete).await.transpose()? else { return Ok(None) };
         Ok::<_, ApiFailure>(Some((key, seen, Finding::from(removed))))
     });
     let mut removals = stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);

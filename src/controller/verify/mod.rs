@@ -118,6 +118,40 @@ pub struct Verified {
     pub unanswered: Option<Fingerprint>,
 }
 
+/// What may be delivered of a credential by the record alone: it was accepted, or is delivered already and was not refused since.
+pub fn known(context: &Context, connection: &Connection, observed: &Observed, resolved: &Resolved) -> Option<Accepted> {
+    let Resolved { site, credential, expires_at, inputs, issued, .. } = resolved;
+    let rendered = context.fingerprints.of(&site.config_key, credential);
+    let question = question(context, connection, resolved);
+    let may_be_kept = match recorded(observed, about(issued.as_ref(), inputs), question)? {
+        Record::Accepted(_) => true,
+        Record::Unfit(_) => observed.memory.accepted == Some(rendered),
+        Record::Refused => false,
+    };
+    may_be_kept.then(|| Accepted {
+        site: site.clone(),
+        proven: Proven { credential: credential.clone() },
+        rendered,
+        expires_at: *expires_at,
+        inputs: inputs.clone(),
+        issued: issued.clone(),
+    })
+}
+
+/// Stands for all that is asked about a credential.
+fn question(context: &Context, connection: &Connection, resolved: &Resolved) -> Fingerprint {
+    let Endpoint { registry, token_hosts, .. } = &resolved.site.endpoint;
+    let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
+    context.fingerprints.of((registry, token_hosts, &resolved.authorities, repositories), &resolved.credential)
+}
+
+fn about<'a>(issued: Option<&'a DeliveredCredential>, inputs: &'a [ObservedInput]) -> About<'a> {
+    match issued {
+        Some(issued) => About::Revision(&issued.revision),
+        None => About::Inputs(inputs),
+    }
+}
+
 /// Judges a credential. The registry is asked if the time for a test has come, if the last try came to no verdict, or if
 /// the record is about another credential or another question; what another connection found out of the same login may take
 /// the place of its answer. None if there are too many before this connection, and it had better come back a little later.
@@ -129,17 +163,12 @@ pub async fn verify(
     due: Due,
     now: Timestamp,
 ) -> Option<Verified> {
+    let question = question(context, connection, &resolved);
     let Resolved { site, credential, authorities, expires_at, inputs, issued } = resolved;
     let Endpoint { registry, token_hosts, image_host: _, this_machine: _, private: _ } = &site.endpoint;
-    let repositories = connection.test.as_ref().map(|plan| &plan.repositories);
-    let question = context.fingerprints.of((registry, token_hosts, &authorities, repositories), &credential);
     let whose = Whose::of(&context.fingerprints, registry, (token_hosts, &authorities), &credential);
     let rendered = context.fingerprints.of(&site.config_key, &credential);
-    let about = match &issued {
-        Some(issued) => About::Revision(&issued.revision),
-        None => About::Inputs(&inputs),
-    };
-    let record = recorded(observed, about, question);
+    let record = recorded(observed, about(issued.as_ref(), &inputs), question);
     // What was found before does not do for a user who asks.
     let fresh = due == Due::Test(Cause::Requested);
     let must_ask = fresh || matches!(due, Due::Test(Cause::TimePassed | Cause::NoVerdict));

@@ -14,10 +14,14 @@ use kube::{
 };
 use regcred::api::{ConditionType, Reason};
 use serde_json::{Value, json};
-use testenv::{Listener, Reply, certificates::Authority, eventually};
+use testenv::{Call, Listener, Reply, Seen, certificates::Authority, eventually};
+use tokio::time::timeout;
 
 use super::{Wide, message, targets, tell};
 use crate::scenario::DEADLINE;
+
+/// How long a probe waits for its answer.
+const LOOK: Duration = Duration::from_millis(200);
 
 impl Wide {
     /// From now on no further Secret may be in a namespace.
@@ -32,6 +36,68 @@ impl Wide {
         quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
         Ok(())
     }
+}
+
+/// A webhook that is asked about new Secrets in some namespaces.
+struct Hook {
+    _listener: Listener,
+}
+
+impl Hook {
+    /// Asks it about those of these numbers, for as long as it takes.
+    async fn install(
+        wide: &Wide,
+        numbers: std::ops::Range<usize>,
+        reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let authority = Authority::new()?;
+        let listener = Listener::tls(&authority.server(&["127.0.0.1"])?, reply)?;
+        let (first, mark) = (numbers.start, json!({"hooked": wide.scenario.namespace}));
+        for number in numbers {
+            wide.label(number, mark.clone()).await?;
+        }
+        let bundle = STANDARD.encode(authority.certificate());
+        let hook = json!({
+            "metadata": {"name": wide.scenario.namespace},
+            "webhooks": [{
+                "name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 30,
+                "clientConfig": {"url": format!("https://{}/", listener.host()), "caBundle": bundle},
+                "namespaceSelector": {"matchLabels": mark},
+                "rules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]},
+                ],
+            }],
+        });
+        Self::all(wide).create(&PostParams::default(), &serde_json::from_value(hook)?).await?;
+        // The API server learns of it in its own time.
+        let probe: Secret = serde_json::from_value(json!({"metadata": {"generateName": "probe-"}}))?;
+        eventually("the webhook to be asked", DEADLINE, async || {
+            let (secrets, parameters) = (wide.secrets(first), PostParams::default());
+            // Its answer may not come at all.
+            let _ = timeout(LOOK, secrets.create(&parameters, &probe)).await;
+            Ok((!listener.requests().is_empty()).then_some(()))
+        })
+        .await?;
+        Ok(Self { _listener: listener })
+    }
+
+    async fn remove(self, wide: &Wide) -> Result<()> {
+        Self::all(wide).delete(&wide.scenario.namespace, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    fn all(wide: &Wide) -> Api<ValidatingWebhookConfiguration> {
+        Api::all(wide.scenario.client.clone())
+    }
+}
+
+/// No decision of a webhook.
+fn later(seen: &Seen) -> Reply {
+    let review: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+    let answer =
+        json!({"uid": review["request"]["uid"], "allowed": false, "status": {"code": 503, "message": "later"}});
+    Reply::status(200)
+        .json(&json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer}))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,40 +133,46 @@ async fn a_foreign_secret_and_a_quota_fail_their_own_namespaces_alone() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_in_which_the_api_server_gives_no_decision_keeps_nobody_waiting() -> Result<()> {
     let wide = Wide::start("unsure").await?;
-    let authority = Authority::new()?;
-    let busy = Listener::tls(&authority.server(&["127.0.0.1"])?, |seen| {
-        let review: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
-        let answer =
-            json!({"uid": review["request"]["uid"], "allowed": false, "status": {"code": 503, "message": "later"}});
-        Reply::status(200)
-            .json(&json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer}))
-    })?;
     wide.create_namespaces(0..40).await?;
-    wide.label(7, json!({"busy": wide.scenario.namespace})).await?;
-    let hooks: Api<ValidatingWebhookConfiguration> = Api::all(wide.scenario.client.clone());
-    let hook = json!({
-        "metadata": {"name": wide.scenario.namespace},
-        "webhooks": [{
-            "name": "busy.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
-            "clientConfig": {"url": format!("https://{}/", busy.host()), "caBundle": STANDARD.encode(authority.certificate())},
-            "namespaceSelector": {"matchLabels": {"busy": wide.scenario.namespace}},
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}],
-        }],
-    });
-    hooks.create(&PostParams::default(), &serde_json::from_value(hook)?).await?;
-    // The API server learns of it in its own time.
-    let probe: Secret = serde_json::from_value(json!({"metadata": {"generateName": "probe-"}}))?;
-    eventually("the webhook to be asked", DEADLINE, async || {
-        Ok(wide.secrets(7).create(&PostParams::default(), &probe).await.is_err().then_some(()))
-    })
-    .await?;
+    let hook = Hook::install(&wide, 7..8, later).await?;
     wide.connect("images", wide.spec()).await?;
     let told = wide.ready("images", ("True", "LoginProven"), (39, 40)).await?;
     let failures: Vec<_> = targets(&told).failures.into_iter().map(|failure| failure.namespace).collect();
     assert_eq!(failures, [wide.namespace(7)]);
     ensure!(message(&told, ConditionType::Delivered)?.contains("later"), "{told:?}");
-    hooks.delete(&wide.scenario.namespace, &DeleteParams::default()).await?;
+    hook.remove(&wide).await?;
     wide.ready("images", ("True", "LoginProven"), (40, 40)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_namespaces_without_a_decision_come_after_the_others_and_are_told() -> Result<()> {
+    let wide = Wide::start("unsure-many").await?;
+    wide.create_namespaces(0..60).await?;
+    let hook = Hook::install(&wide, 0..40, later).await?;
+    wide.connect("images", wide.spec()).await?;
+    let told = wide.ready("images", ("True", "LoginProven"), (20, 60)).await?;
+    assert_eq!(targets(&told).failed, 40);
+    hook.remove(&wide).await?;
+    wide.ready("images", ("True", "LoginProven"), (60, 60)).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_whose_webhook_hangs_keep_nobody_waiting() -> Result<()> {
+    let wide = Wide::start("hanging").await?;
+    wide.create_namespaces(0..60).await?;
+    let _hook = Hook::install(&wide, 0..40, |_| Reply::hang()).await?;
+    wide.scenario.calls.clear();
+    wide.connect("images", wide.spec()).await?;
+    wide.until_delivered_to("images", &(40..60).collect::<Vec<_>>()).await?;
+    wide.create_namespaces(60..61).await?;
+    wide.until_delivered_to("images", &(40..61).collect::<Vec<_>>()).await?;
+    // Those that hang still do.
+    let is_write = |call: &Call| call.is("create", "secrets", "") && call.request.name != "probe";
+    let answered = wide.scenario.calls.count(|call| is_write(call) && call.status.is_some());
+    let begun = wide.scenario.calls.count(is_write);
+    assert_eq!((begun, answered), (61, 21));
     Ok(())
 }
 

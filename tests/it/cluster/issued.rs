@@ -2,8 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use regcred::api::ConditionType;
-use serde_json::json;
-use testenv::{DigitalOcean, eventually, provider::digital_ocean};
+use serde_json::{Value, json};
+use testenv::{
+    DigitalOcean, eventually,
+    provider::{Outage, digital_ocean},
+};
 
 use super::{Wide, tell};
 use crate::{issued::SCOPES, scenario::DEADLINE};
@@ -11,11 +14,11 @@ use crate::{issued::SCOPES, scenario::DEADLINE};
 /// A minute passes in half a second.
 const FAST: u32 = 120;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_it_is_revoked() -> Result<()> {
-    let mut wide = Wide::prepare("minted").await?;
-    let ocean = DigitalOcean::start(digital_ocean::Options { speed: FAST, ..Default::default() }).await?;
-    wide.scenario.set_speed(FAST);
+/// An operator at a provider, with the access it needs, for both of which time goes by so fast.
+async fn prepared(name: &str, speed: u32) -> Result<(Wide, DigitalOcean)> {
+    let mut wide = Wide::prepare(name).await?;
+    let ocean = DigitalOcean::start(digital_ocean::Options { speed, ..Default::default() }).await?;
+    wide.scenario.set_speed(speed);
     wide.scenario.arguments.revocation_grace = jiff::SignedDuration::from_mins(1);
     let host = ocean.api_url();
     let host = host.strip_prefix("http://").or(host.strip_prefix("https://")).context("no URL")?.to_owned();
@@ -26,13 +29,24 @@ async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_
     wide.scenario.edit_secret("api", json!({"metadata": marks})).await?;
     wide.scenario.start_operator().await?;
     wide.scenario.agree_on_time(ocean.clock());
-    wide.create_namespaces(0..20).await?;
+    Ok((wide, ocean))
+}
+
+/// A connection whose credential is renewed when somebody asks for that.
+fn spec(wide: &Wide, ocean: &DigitalOcean) -> Value {
     let mut spec = wide.spec();
     spec["provider"] = json!({"digitalocean": {
         "registryName": "shop", "apiUrl": ocean.api_url(), "secretRef": {"name": "api"},
     }});
     spec["refreshIntervalMinutes"] = 1440.into();
-    wide.connect("images", spec).await?;
+    spec
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_it_is_revoked() -> Result<()> {
+    let (wide, ocean) = prepared("minted", FAST).await?;
+    wide.create_namespaces(0..20).await?;
+    wide.connect("images", spec(&wide, &ocean)).await?;
     wide.ready("images", ("True", "LoginProven"), (20, 20)).await?;
     assert_eq!((ocean.issued(), ocean.alive()), (1, 1));
 
@@ -63,5 +77,25 @@ async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_
     wide.create_namespaces(20..21).await?;
     wide.ready("images", ("True", "LoginProven"), (21, 21)).await?;
     ensure!(ocean.issued() == 2, "{} were issued", ocean.issued());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_provider_is_in_trouble_new_namespaces_get_what_the_others_have_and_it_is_not_asked_for_them()
+-> Result<()> {
+    let (wide, ocean) = prepared("away", 1).await?;
+    wide.create_namespaces(0..3).await?;
+    wide.connect("images", spec(&wide, &ocean)).await?;
+    wide.ready("images", ("True", "LoginProven"), (3, 3)).await?;
+    ocean.pause(Outage::Unavailable);
+    wide.edit("images", json!({"metadata": {"annotations": {"regcred.dev/refresh-requested-at": "now"}}})).await?;
+    wide.until("images", |now| now.status.as_ref().is_some_and(|status| status.last_error.is_some())).await?;
+    let before = ocean.requests().len();
+    for number in 3..30 {
+        wide.create_namespaces(number..number + 1).await?;
+        wide.until_delivered_to("images", &(0..=number).collect::<Vec<_>>()).await?;
+    }
+    let asked = ocean.requests().len() - before;
+    ensure!(asked < 10, "{asked} requests for 27 namespaces");
     Ok(())
 }
