@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use super::{
     mapper::{self, Wake},
     secret_meta::ObjectKey,
-    select::{self, Choice},
+    select,
     sighting::{SecretState, Sighting},
     stored::Stored,
     targets::Targets,
@@ -312,10 +312,9 @@ impl Index {
         for change in changes.iter().filter(|change| change.is_gone()) {
             inner.secrets.namespace_went(&change.name);
         }
-        let concerned = inner.connections.all().into_iter().filter(|connection| {
-            choice_of(connection).is_some_and(|choice| changes.iter().any(|change| change.matters_to(&choice)))
-        });
-        let woken: Vec<Wake> = concerned.map(|connection| mapper::wake_of(&connection.reference())).collect();
+        let choices = inner.connections.choices();
+        let concerned = choices.filter(|(_, choice)| changes.iter().any(|change| change.matters_to(choice)));
+        let woken: Vec<Wake> = concerned.map(|(reference, _)| mapper::wake_of(reference)).collect();
         if !woken.is_empty() {
             self.news.fetch_add(1, Ordering::Relaxed);
         }
@@ -358,13 +357,12 @@ impl Inner {
     fn targets(&mut self, connection: &Declared) -> Targets {
         let name = mapper::target_name(connection);
         let reference = connection.reference();
-        let served = match &connection.selection {
+        let served = match self.connections.choice_of(connection) {
             None => {
                 let own = reference.namespace().map(Arc::from).into_iter().collect();
                 select::serve(connection, own, vec![], |_| false)
             }
-            Some(selection) => {
-                let choice = Choice::new(connection.name(), selection);
+            Some(choice) => {
                 let chosen = self.namespaces.chosen(&choice).cloned().collect();
                 let holding = self.secrets.namespaces_of(&reference);
                 let mut holding: Vec<Arc<str>> = self.namespaces.that_stay(holding).cloned().collect();
@@ -386,9 +384,10 @@ impl Inner {
     /// Whether a Secret matters to a connection that would be woken for it: a cluster's connection may have its name elsewhere.
     fn is_concerned(&self, wake: &Wake, key: &ObjectKey) -> bool {
         let Some(connection) = self.connections.find(wake) else { return false };
+        let reference = connection.reference();
         self.secrets.concerned.contains(key)
-            || self.secrets.is_owned(&connection.reference(), key)
-            || choice_of(&connection).is_none_or(|choice| self.namespaces.is_chosen(&key.namespace, &choice))
+            || self.secrets.is_owned(&reference, key)
+            || self.connections.choice(&reference).is_none_or(|it| self.namespaces.is_chosen(&key.namespace, it))
     }
 
     fn everybody(&self) -> Vec<Wake> {
@@ -420,12 +419,6 @@ fn has_same_wishes(one: &ObjectMeta, other: &ObjectMeta) -> bool {
     one.generation == other.generation
         && one.annotations == other.annotations
         && one.deletion_timestamp.is_some() == other.deletion_timestamp.is_some()
-}
-
-/// What a connection of a cluster chooses, if it can be read.
-fn choice_of(connection: &Stored) -> Option<Choice> {
-    let connection = connection.readable()?;
-    Some(Choice::new(connection.name(), connection.selection.as_ref()?))
 }
 
 /// What a connection wants for its Secrets, if that can be read.
