@@ -38,7 +38,7 @@ impl Index {
     /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
     pub fn learn(&self, key: &ObjectKey, state: SecretState) {
         let inner = &mut *self.lock();
-        inner.secrets.learn(key, state);
+        inner.secrets.learn(key, state, |namespace| inner.namespaces.is_there(namespace));
         if inner.secrets.take_news() {
             self.orphaned.notify_one();
         }

@@ -95,15 +95,15 @@ impl Index {
 
     /// Takes in an event of the watch on Secrets; returns who should be looked at.
     pub fn apply_secret(&self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Wake> {
-        let mut inner = self.lock();
+        let inner = &mut *self.lock();
         let was_listed = inner.secrets.is_listed;
-        let mut woken = inner.secrets.apply(event);
+        let mut woken = inner.secrets.apply(event, |namespace| inner.namespaces.is_there(namespace));
         if inner.secrets.take_news() {
             self.orphaned.notify_one();
         }
         woken.retain(|(wake, key)| inner.is_concerned(wake, key));
         let woken = woken.into_iter().map(|(wake, _)| wake).collect();
-        self.notice_completion(&mut inner);
+        self.notice_completion(inner);
         if was_listed == inner.secrets.is_listed { inner.awake(woken) } else { inner.everybody() }
     }
 
@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::controller::{
-        index::fixture::{fresh, key, listed, secret, stored},
+        index::fixture::{fresh, key, listed, namespace, secret, stored, wide, wide_only},
         sighting::SecretState,
     };
     use kube::runtime::reflector::ObjectRef;
@@ -312,6 +312,41 @@ mod tests {
         index.apply_connection(Kind::Namespaced, Event::Apply(unreadable("17", |_| {})));
         index.apply_connection(Kind::Namespaced, Event::Delete(unreadable("18", |_| {})));
         assert!(index.connection(&ConnectionReference::namespaced("shop", "images")).is_none());
+    }
+
+    #[test]
+    fn a_namespace_wakes_the_connections_of_the_cluster_that_choose_it_and_nobody_else() {
+        let names = |object: &mut Value, name: &str| {
+            object["spec"]["visibility"] = "Selected".into();
+            object["spec"]["namespaces"] = json!([name]);
+        };
+        let index = wide_only(vec![
+            wide("all", |_| {}),
+            wide("other", |object| names(object, "other")),
+            wide("edited", |object| names(object, "other")),
+            wide("broken", |_| {}),
+        ]);
+        let version = |object: &mut Value| object["metadata"]["resourceVersion"] = "11".into();
+        let edited = wide("edited", |object| {
+            version(object);
+            names(object, "shop");
+        });
+        let broken = wide("broken", |object| {
+            version(object);
+            object["spec"] = Value::Null;
+        });
+        for connection in [edited, broken] {
+            index.apply_connection(Kind::Cluster, Event::Apply(connection));
+        }
+        index.apply_connection(Kind::Namespaced, Event::Apply(stored("12", |_| {})));
+        let news = index.news();
+        let woken = index.apply_namespace(Event::Apply(namespace("shop", "20")));
+        let woken: Vec<&str> = woken.iter().map(|wake| wake.name.as_str()).collect();
+        assert_eq!(woken, ["all", "edited"]);
+        assert!(index.news() != news);
+        let news = index.news();
+        assert_eq!(index.apply_namespace(Event::Apply(namespace("shop", "21"))), [], "as before");
+        assert_eq!(index.news(), news);
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Values for the unit tests of the index: one connection in a namespace, and Secrets beside it.
 
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 use serde_json::{Value, json};
 
 use super::Index;
 use crate::{
+    api::ClusterRegistryConnection,
     controller::{
         fixture::{self, object_json},
         secret_meta::ObjectKey,
-        stored::Stored,
+        stored::{Sent, Stored},
     },
     domain::reference::{ConnectionReference, Kind},
 };
@@ -54,6 +58,47 @@ pub(super) fn listed(secrets: &[&str]) -> Index {
         assert_eq!(index.apply_secret(Event::InitApply(secret(name, "1"))), []);
     }
     assert_eq!(index.apply_secret(Event::InitDone).len(), 1, "then everybody is");
+    assert!(index.is_synced());
+    index
+}
+
+/// A connection of the cluster for namespaces, changed as a test wants.
+pub(super) fn wide(name: &str, change: impl FnOnce(&mut Value)) -> Stored {
+    let object = object_json(|object| {
+        object["metadata"] = json!({"name": name, "uid": name, "generation": 1, "resourceVersion": "10"});
+        object["spec"]["visibility"] = "All".into();
+        change(object);
+    });
+    serde_json::from_value::<Sent<ClusterRegistryConnection>>(object).unwrap().stored
+}
+
+pub(super) fn namespace(name: &str, resource_version: &str) -> PartialObjectMeta<Namespace> {
+    serde_json::from_value(json!({
+        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+        "metadata": {"name": name, "uid": name, "resourceVersion": resource_version},
+    }))
+    .unwrap()
+}
+
+/// An index in which all lists are complete and show these connections of the cluster and nothing else.
+pub(super) fn wide_only(connections: Vec<Stored>) -> Index {
+    let index = Index::default();
+    for event in [Event::Init, Event::InitDone] {
+        index.apply_connection(Kind::Namespaced, event);
+    }
+    let shown = connections.into_iter().map(Event::InitApply);
+    for event in [Event::Init].into_iter().chain(shown).chain([Event::InitDone]) {
+        index.apply_connection(Kind::Cluster, event);
+    }
+    for event in [Event::Init, Event::InitDone] {
+        index.apply_config_map(event);
+    }
+    for event in [Event::Init, Event::InitDone] {
+        index.apply_secret(event);
+    }
+    for event in [Event::Init, Event::InitDone] {
+        index.apply_namespace(event);
+    }
     assert!(index.is_synced());
     index
 }

@@ -14,8 +14,12 @@ use crate::controller::{
 };
 
 impl Secrets {
-    /// Takes in an event of the watch on Secrets; returns who should be looked at.
-    pub(in crate::controller::index) fn apply(&mut self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Concern> {
+    /// Takes in an event of the watch on Secrets; returns who should be looked at. `is_there` tells which namespaces are.
+    pub(in crate::controller::index) fn apply(
+        &mut self,
+        event: Event<PartialObjectMeta<Secret>>,
+        is_there: impl Fn(&str) -> bool,
+    ) -> Vec<Concern> {
         match event {
             Event::Init => {
                 self.listing.begin();
@@ -51,7 +55,8 @@ impl Secrets {
                     return vec![];
                 }
                 let woken = self.miss(&key);
-                if self.is_followed(&key) {
+                // The watch on namespaces may be ahead: of one that went already nobody would take this away any more.
+                if self.concerned.contains(&key) || self.is_followed(&key) && is_there(&key.namespace) {
                     self.gone.insert(key, gone);
                 }
                 woken

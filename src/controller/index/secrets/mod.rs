@@ -3,7 +3,7 @@
 mod events;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -34,12 +34,14 @@ pub(super) struct Secrets {
     ledgers: Ledgers,
     /// A Secret that surely is ours was seen anew.
     has_news: bool,
-    /// Those that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
-    ahead: HashSet<ObjectKey>,
+    /// Those that were learned ahead of the watch: the writer knows of the change, other readers do not yet. They share their
+    /// keys with `known`, and what they took is given back: there are many only while a new credential is written everywhere.
+    ahead: BTreeSet<Arc<ObjectKey>>,
     /// The list that is coming in.
     listing: Listing,
-    /// The resourceVersions at which Secrets went, to tell a late answer about them from news.
-    gone: HashMap<ObjectKey, String>,
+    /// The resourceVersions at which Secrets went, to tell a late answer about them from news. In order, so that those of one
+    /// namespace are found side by side.
+    gone: BTreeMap<ObjectKey, String>,
     /// The first list is complete.
     pub(super) is_listed: bool,
 }
@@ -55,9 +57,9 @@ impl Secrets {
             owners: Owners::default(),
             ledgers: Ledgers::of(namespace),
             has_news: false,
-            ahead: HashSet::new(),
+            ahead: BTreeSet::new(),
             listing: Listing::default(),
-            gone: HashMap::new(),
+            gone: BTreeMap::new(),
             is_listed: false,
         }
     }
@@ -69,14 +71,19 @@ impl Secrets {
         self.known.get(key).cloned().unwrap_or(SecretState::Unknown)
     }
 
-    /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
-    pub(super) fn learn(&mut self, key: &ObjectKey, state: SecretState) {
+    /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer. `is_there`
+    /// tells which namespaces are.
+    pub(super) fn learn(&mut self, key: &ObjectKey, state: SecretState, is_there: impl Fn(&str) -> bool) {
         let newest = match (self.known.get(key), state) {
             (Some(SecretState::Unknown), state) => state,
             (None, SecretState::Absent) if !self.concerned.contains(key) => return,
             (None | Some(SecretState::Absent), SecretState::Present(new)) => {
                 let went = self.gone.get(key);
                 if went.is_some_and(|went| is_older(&new.resource_version, went)) {
+                    return;
+                }
+                // If it went with its namespace, no event will ever say so again.
+                if !self.concerned.contains(key) && !is_there(&key.namespace) {
                     return;
                 }
                 SecretState::Present(new)
@@ -98,10 +105,11 @@ impl Secrets {
             // The watch follows what it once showed; only it knows when that is gone.
             (Some(SecretState::Present(_) | SecretState::Absent), SecretState::Absent | SecretState::Unknown) => return,
         };
-        if self.known.get(key).map(SecretState::sighting) != Some(newest.sighting()) {
-            self.ahead.insert(key.clone());
-        }
+        let is_ahead = self.known.get(key).map(SecretState::sighting) != Some(newest.sighting());
         self.set(key, newest);
+        if is_ahead && let Some((shared, _)) = self.known.get_key_value(key) {
+            self.ahead.insert(Arc::clone(shared));
+        }
     }
 
     /// Begins to follow what a connection is about.
@@ -145,7 +153,11 @@ impl Secrets {
 
     /// A namespace is gone, and with it all that was in it.
     pub(super) fn namespace_went(&mut self, namespace: &str) {
-        self.gone.retain(|key, _| key.namespace != namespace);
+        let first = ObjectKey { namespace: namespace.to_owned(), name: String::new() };
+        let gone = self.gone.range(first..).map(|(key, _)| key).take_while(|key| key.namespace == namespace);
+        for key in gone.cloned().collect::<Vec<_>>() {
+            self.gone.remove(&key);
+        }
     }
 
     /// Whether a Secret of this name in this namespace is worth knowing of.
@@ -230,5 +242,70 @@ impl Secrets {
         if let Some((shared, before)) = self.known.remove_entry(key) {
             self.owners.hand_over(&shared, Owners::of(key, Some(&before)), None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::controller::index::{
+        Index,
+        fixture::{key, namespace, secret, wide, wide_only},
+    };
+
+    /// An index with a connection of the cluster that serves the namespace `shop`.
+    fn serving() -> Index {
+        let index = wide_only(vec![wide("images", |_| {})]);
+        assert_eq!(index.apply_namespace(Event::Apply(namespace("shop", "10"))).len(), 1);
+        index
+    }
+
+    fn answer(resource_version: &str) -> SecretState {
+        let resource_version = resource_version.to_owned();
+        SecretState::Present(Arc::new(SecretMeta { resource_version, ..SecretMeta::default() }))
+    }
+
+    #[test]
+    fn of_a_namespace_that_went_nothing_is_kept_whatever_is_told_of_it_first() {
+        for is_namespace_first in [true, false] {
+            let index = serving();
+            index.apply_secret(Event::Apply(secret("images", "20")));
+            if is_namespace_first {
+                index.apply_namespace(Event::Delete(namespace("shop", "30")));
+            }
+            index.apply_secret(Event::Delete(secret("images", "25")));
+            assert_eq!(index.lock().secrets.gone.len(), usize::from(!is_namespace_first));
+            if !is_namespace_first {
+                index.apply_namespace(Event::Delete(namespace("shop", "30")));
+            }
+            assert!(index.lock().secrets.gone.is_empty());
+            assert_eq!(index.secret(&key("images")), SecretState::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_went_takes_nothing_of_another_along() {
+        let index = serving();
+        index.apply_namespace(Event::Apply(namespace("shop-2", "11")));
+        index.apply_secret(Event::Apply(secret("images", "20")));
+        index.apply_secret(Event::Delete(secret("images", "25")));
+        for name in ["sho", "shop-2"] {
+            index.apply_namespace(Event::Delete(namespace(name, "30")));
+        }
+        index.learn(&key("images"), answer("20"));
+        assert_eq!(index.secret(&key("images")), SecretState::Unknown, "it is still known to have gone");
+        index.learn(&key("images"), answer("26"));
+        assert_eq!(index.secret(&key("images")), answer("26"));
+    }
+
+    #[test]
+    fn a_late_answer_about_a_namespace_that_went_is_no_news() {
+        let index = serving();
+        index.apply_secret(Event::Delete(secret("images", "25")));
+        index.apply_namespace(Event::Delete(namespace("shop", "30")));
+        index.learn(&key("images"), answer("20"));
+        assert_eq!(index.secret(&key("images")), SecretState::Unknown, "no event would ever take it away");
     }
 }
