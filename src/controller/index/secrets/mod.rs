@@ -232,7 +232,8 @@ impl Secrets {
         let after = Owners::of(key, Some(&state));
         self.owners.hand_over(&shared, before, after.clone());
         self.has_news |= self.ledgers.see(key, &state) || after.is_some();
-        self.known.insert(shared, state);
+        let replaced = self.known.insert(shared, state);
+        self.release(replaced);
         after
     }
 
@@ -241,6 +242,16 @@ impl Secrets {
         self.ledgers.see(key, &SecretState::Unknown);
         if let Some((shared, before)) = self.known.remove_entry(key) {
             self.owners.hand_over(&shared, Owners::of(key, Some(&before)), None);
+            self.release(Some(before));
+        }
+    }
+
+    /// Lets go of what was known of a Secret.
+    fn release(&mut self, state: Option<SecretState>) {
+        if let Some(SecretState::Present(meta)) = state {
+            let marks = Arc::clone(&meta.marks);
+            drop(meta);
+            self.marks.release(marks);
         }
     }
 }
