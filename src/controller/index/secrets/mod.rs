@@ -1,5 +1,6 @@
 //! The metadata of the Secrets that connections are about, as the watch and our own reads and writes tell it.
 
+mod answers;
 mod events;
 
 use std::{
@@ -12,7 +13,7 @@ use crate::{
     controller::{
         mapper::{self, Concerned, Wake},
         secret_meta::{Marks, ObjectKey, SecretMeta},
-        sighting::{SecretState, is_older},
+        sighting::SecretState,
         stored::Stored,
     },
     domain::reference::ConnectionReference,
@@ -69,47 +70,6 @@ impl Secrets {
     /// What is known of one.
     pub(super) fn state(&self, key: &ObjectKey) -> SecretState {
         self.known.get(key).cloned().unwrap_or(SecretState::Unknown)
-    }
-
-    /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer. `is_there`
-    /// tells which namespaces are.
-    pub(super) fn learn(&mut self, key: &ObjectKey, state: SecretState, is_there: impl Fn(&str) -> bool) {
-        let newest = match (self.known.get(key), state) {
-            (Some(SecretState::Unknown), state) => state,
-            (None, SecretState::Absent) if !self.concerned.contains(key) => return,
-            (None | Some(SecretState::Absent), SecretState::Present(new)) => {
-                let went = self.gone.get(key);
-                if went.is_some_and(|went| is_older(&new.resource_version, went)) {
-                    return;
-                }
-                // If it went with its namespace, no event will ever say so again.
-                if !self.concerned.contains(key) && !is_there(&key.namespace) {
-                    return;
-                }
-                SecretState::Present(new)
-            }
-            (Some(SecretState::Present(old)), SecretState::Present(new)) => {
-                if old.uid == new.uid && old.resource_version == new.resource_version {
-                    SecretState::Present(Arc::new(SecretMeta {
-                        data_trusted: old.data_trusted || new.data_trusted,
-                        unusable: old.unusable.clone().or_else(|| new.unusable.clone()),
-                        ..SecretMeta::clone(old)
-                    }))
-                } else if is_older(&new.resource_version, &old.resource_version) {
-                    return;
-                } else {
-                    SecretState::Present(new)
-                }
-            }
-            (None, state) => state,
-            // The watch follows what it once showed; only it knows when that is gone.
-            (Some(SecretState::Present(_) | SecretState::Absent), SecretState::Absent | SecretState::Unknown) => return,
-        };
-        let is_ahead = self.known.get(key).map(SecretState::sighting) != Some(newest.sighting());
-        self.set(key, newest);
-        if is_ahead && let Some((shared, _)) = self.known.get_key_value(key) {
-            self.ahead.insert(Arc::clone(shared));
-        }
     }
 
     /// Begins to follow what a connection is about.
