@@ -1,6 +1,8 @@
 //! How many bytes the index keeps for what it follows, counted by the allocator: the same on every machine, and in every run.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::{sync::Arc, time::Duration};
+
 use allocation_counter::measure;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
@@ -14,7 +16,12 @@ use regcred::{
         },
     },
     clock::Clock,
-    controller::{index::Index, stored::Stored},
+    controller::{
+        index::Index,
+        secret_meta::{ObjectKey, SecretMeta},
+        sighting::SecretState,
+        stored::Stored,
+    },
     domain::reference::{ConnectionReference, Kind},
 };
 use serde::de::DeserializeOwned;
@@ -30,6 +37,11 @@ const PER_TARGET: u64 = 320;
 /// The most bytes for a connection of a namespace.
 const PER_CONNECTION: u64 = 5000;
 
+/// The most bytes that stay for one namespace and the target in it after both went, and for a connection of a namespace: the
+/// room of hash tables, which the next ones take.
+const ROOM_PER_TARGET: u64 = 45;
+const ROOM_PER_CONNECTION: u64 = 720;
+
 /// A connection of the cluster for all namespaces.
 fn connection() -> Stored {
     let object = json!({
@@ -40,7 +52,7 @@ fn connection() -> Stored {
         },
     });
     let object: ClusterRegistryConnection = serde_json::from_value(object).unwrap();
-    Stored::Readable(std::sync::Arc::new(object.into()))
+    Stored::Readable(Arc::new(object.into()))
 }
 
 fn metadata<K: DeserializeOwned>(metadata: Value) -> PartialObjectMeta<K> {
@@ -64,9 +76,17 @@ fn namespace(number: usize) -> PartialObjectMeta<Namespace> {
     }))
 }
 
-/// The target in a namespace, as the operator writes it with a credential of this revision.
+/// The target of the cluster's connection in a namespace, as the operator writes it with a credential of this revision.
 fn target(number: usize, revision: &str, resource_version: usize) -> PartialObjectMeta<Secret> {
-    let reference = ConnectionReference::cluster("images");
+    target_of(&ConnectionReference::cluster("images"), number, revision, resource_version)
+}
+
+fn target_of(
+    reference: &ConnectionReference,
+    number: usize,
+    revision: &str,
+    resource_version: usize,
+) -> PartialObjectMeta<Secret> {
     metadata(json!({
         "namespace": name(number), "name": "images", "uid": uid(number),
         "resourceVersion": format!("{resource_version}"), "creationTimestamp": "2026-01-01T00:00:00Z",
@@ -100,6 +120,41 @@ fn index() -> Index {
     index
 }
 
+/// The operator is told that it wrote this.
+fn learn(index: &Index, written: PartialObjectMeta<Secret>) {
+    let type_ = Some("kubernetes.io/dockerconfigjson".to_owned());
+    let secret = Secret { metadata: written.metadata, type_, ..Secret::default() };
+    let meta = SecretMeta::from_secret(&secret);
+    let (namespace, name) = (secret.metadata.namespace.unwrap(), secret.metadata.name.unwrap());
+    index.learn(&ObjectKey { namespace, name }, SecretState::Present(Arc::new(meta)));
+}
+
+/// The operator writes all these targets, and then the watch shows them.
+fn deliver(index: &Index, targets: impl Iterator<Item = PartialObjectMeta<Secret>> + Clone) {
+    targets.clone().for_each(|target| learn(index, target));
+    targets.for_each(|target| drop(index.apply_secret(Event::Apply(target))));
+}
+
+/// Namespaces come, get their targets, and go. The watches race: half of the namespaces go before what was in them.
+fn come_and_go(index: &Index, numbers: std::ops::Range<usize>) {
+    numbers.clone().for_each(|number| drop(index.apply_namespace(Event::Apply(namespace(number)))));
+    deliver(index, numbers.clone().map(|number| target(number, "r1", 200_000 + number)));
+    for number in numbers {
+        let secret_goes = || drop(index.apply_secret(Event::Delete(target(number, "r1", 500_000 + number))));
+        let namespace_goes = || drop(index.apply_namespace(Event::Delete(namespace(number))));
+        let is_secret_first = number % 2 == 0;
+        if is_secret_first {
+            secret_goes();
+        }
+        namespace_goes();
+        if !is_secret_first {
+            secret_goes();
+        }
+        // It was on its way when both went.
+        learn(index, target(number, "r1", 300_000 + number));
+    }
+}
+
 /// What is kept of what a step allocates, in bytes for each of [`N`].
 fn kept(step: impl FnOnce()) -> u64 {
     let bytes = measure(step).bytes_current;
@@ -119,6 +174,27 @@ fn a_namespace_and_the_target_in_it_take_few_bytes_and_no_more_after_a_rotation(
     assert!(namespaces <= PER_NAMESPACE, "{namespaces} bytes for a namespace");
     assert!(targets <= PER_TARGET, "{targets} bytes for a target");
     assert_eq!(rotated, 0, "a rotation leaves something behind");
+}
+
+#[test]
+fn a_target_that_was_written_takes_no_more_than_one_that_was_only_seen() {
+    let index = index();
+    (0..N).for_each(|number| drop(index.apply_namespace(Event::Apply(namespace(number)))));
+    let written = kept(|| deliver(&index, (0..N).map(|number| target(number, "r1", 200_000 + number))));
+    let rotated = kept(|| deliver(&index, (0..N).map(|number| target(number, "r2", 300_000 + number))));
+    println!("{written} bytes for a target that was written, {rotated} more after a rotation");
+    assert!(written <= PER_TARGET, "{written} bytes for a target");
+    assert_eq!(rotated, 0, "a rotation leaves something behind");
+}
+
+#[test]
+fn of_targets_and_namespaces_that_went_nothing_is_kept_however_often() {
+    let index = index();
+    let room = kept(|| come_and_go(&index, 0..N));
+    let more = measure(|| (1..3).for_each(|round| come_and_go(&index, round * N..(round + 1) * N))).bytes_current;
+    println!("{room} bytes of room for a target that went, {more} more in all after others");
+    assert!(room <= ROOM_PER_TARGET, "{room} bytes for a target that went");
+    assert_eq!(more, 0, "what went leaves something behind");
 }
 
 /// A connection of a namespace that is ready, as the API server sends it.
@@ -147,7 +223,7 @@ fn namespaced(number: usize) -> Stored {
         },
     });
     let object: RegistryConnection = serde_json::from_value(object).unwrap();
-    Stored::Readable(std::sync::Arc::new(object.into()))
+    Stored::Readable(Arc::new(object.into()))
 }
 
 #[test]
@@ -158,6 +234,32 @@ fn a_connection_of_a_namespace_takes_little() {
     });
     println!("{kept} bytes for a connection");
     assert!(kept <= PER_CONNECTION, "{kept} bytes for a connection");
+}
+
+/// Connections of namespaces come, write their targets, and go, and the targets after them.
+fn connect_and_go(index: &Index, numbers: std::ops::Range<usize>) {
+    numbers.clone().for_each(|number| drop(index.apply_connection(Kind::Namespaced, Event::Apply(namespaced(number)))));
+    let target = |number: usize, resource_version: usize| {
+        target_of(&ConnectionReference::namespaced(name(number), "images"), number, "r1", resource_version + number)
+    };
+    deliver(index, numbers.clone().map(|number| target(number, 200_000)));
+    numbers
+        .clone()
+        .for_each(|number| drop(index.apply_connection(Kind::Namespaced, Event::Delete(namespaced(number)))));
+    assert_eq!(index.orphans(Duration::MAX).len(), numbers.len());
+    numbers.for_each(|number| drop(index.apply_secret(Event::Delete(target(number, 500_000)))));
+    // Whoever looks for orphans later lets go of what is known of their end.
+    assert!(index.orphans(Duration::MAX).is_empty());
+}
+
+#[test]
+fn of_connections_that_went_nothing_is_kept_however_often() {
+    let index = index();
+    let room = kept(|| connect_and_go(&index, 0..N));
+    let more = measure(|| connect_and_go(&index, N..2 * N)).bytes_current;
+    println!("{room} bytes of room for a connection that went, {more} more in all after others");
+    assert!(room <= ROOM_PER_CONNECTION, "{room} bytes for a connection that went");
+    assert_eq!(more, 0, "what went leaves something behind");
 }
 
 #[test]

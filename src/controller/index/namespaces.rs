@@ -110,6 +110,11 @@ impl Namespaces {
             .map(|(name, _)| name)
     }
 
+    /// Whether one of this name was shown and did not go since.
+    pub(super) fn is_there(&self, name: &str) -> bool {
+        self.known.contains_key(name)
+    }
+
     /// Which one has this name now.
     pub(super) fn id(&self, name: &str) -> Option<NamespaceId> {
         self.known.get(name).map(|namespace| namespace.id)

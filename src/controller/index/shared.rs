@@ -31,6 +31,15 @@ impl<T: Eq + Hash> Shared<T> {
         self.all.insert(Arc::clone(&value));
         value
     }
+
+    /// Lets go of one that was kept, if nobody else uses it. Where no two are alike, such as the marks of connections in
+    /// namespaces, a change of each would otherwise double what is kept.
+    pub(super) fn release(&mut self, value: Arc<T>) {
+        let (here, released) = (1, 1);
+        if Arc::strong_count(&value) == here + released {
+            self.all.remove(&value);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,19 @@
 //! The metadata of the Secrets that connections are about, as the watch and our own reads and writes tell it.
 
+mod answers;
+mod events;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{core::PartialObjectMeta, runtime::watcher::Event};
-
-use super::{
-    ledgers::Ledgers,
-    listing::{Listing, Parts},
-    owners::Owners,
-    shared::Shared,
-};
+use super::{ledgers::Ledgers, listing::Listing, owners::Owners, shared::Shared};
 use crate::{
     controller::{
         mapper::{self, Concerned, Wake},
-        secret_meta::{self, Marks, ObjectKey, SecretMeta},
-        sighting::{SecretState, is_older},
+        secret_meta::{Marks, ObjectKey, SecretMeta},
+        sighting::SecretState,
         stored::Stored,
     },
     domain::reference::ConnectionReference,
@@ -40,12 +35,14 @@ pub(super) struct Secrets {
     ledgers: Ledgers,
     /// A Secret that surely is ours was seen anew.
     has_news: bool,
-    /// Those that were learned ahead of the watch: the writer knows of the change, other readers do not yet.
-    ahead: HashSet<ObjectKey>,
+    /// Those that were learned ahead of the watch: the writer knows of the change, other readers do not yet. They share their
+    /// keys with `known`, and what they took is given back: there are many only while a new credential is written everywhere.
+    ahead: BTreeSet<Arc<ObjectKey>>,
     /// The list that is coming in.
     listing: Listing,
-    /// The resourceVersions at which Secrets went, to tell a late answer about them from news.
-    gone: HashMap<ObjectKey, String>,
+    /// The resourceVersions at which Secrets went, to tell a late answer about them from news. In order, so that those of one
+    /// namespace are found side by side.
+    gone: BTreeMap<ObjectKey, String>,
     /// The first list is complete.
     pub(super) is_listed: bool,
 }
@@ -61,9 +58,9 @@ impl Secrets {
             owners: Owners::default(),
             ledgers: Ledgers::of(namespace),
             has_news: false,
-            ahead: HashSet::new(),
+            ahead: BTreeSet::new(),
             listing: Listing::default(),
-            gone: HashMap::new(),
+            gone: BTreeMap::new(),
             is_listed: false,
         }
     }
@@ -73,41 +70,6 @@ impl Secrets {
     /// What is known of one.
     pub(super) fn state(&self, key: &ObjectKey) -> SecretState {
         self.known.get(key).cloned().unwrap_or(SecretState::Unknown)
-    }
-
-    /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
-    pub(super) fn learn(&mut self, key: &ObjectKey, state: SecretState) {
-        let newest = match (self.known.get(key), state) {
-            (Some(SecretState::Unknown), state) => state,
-            (None, SecretState::Absent) if !self.concerned.contains(key) => return,
-            (None | Some(SecretState::Absent), SecretState::Present(new)) => {
-                let went = self.gone.get(key);
-                if went.is_some_and(|went| is_older(&new.resource_version, went)) {
-                    return;
-                }
-                SecretState::Present(new)
-            }
-            (Some(SecretState::Present(old)), SecretState::Present(new)) => {
-                if old.uid == new.uid && old.resource_version == new.resource_version {
-                    SecretState::Present(Arc::new(SecretMeta {
-                        data_trusted: old.data_trusted || new.data_trusted,
-                        unusable: old.unusable.clone().or_else(|| new.unusable.clone()),
-                        ..SecretMeta::clone(old)
-                    }))
-                } else if is_older(&new.resource_version, &old.resource_version) {
-                    return;
-                } else {
-                    SecretState::Present(new)
-                }
-            }
-            (None, state) => state,
-            // The watch follows what it once showed; only it knows when that is gone.
-            (Some(SecretState::Present(_) | SecretState::Absent), SecretState::Absent | SecretState::Unknown) => return,
-        };
-        if self.known.get(key).map(SecretState::sighting) != Some(newest.sighting()) {
-            self.ahead.insert(key.clone());
-        }
-        self.set(key, newest);
     }
 
     /// Begins to follow what a connection is about.
@@ -151,7 +113,11 @@ impl Secrets {
 
     /// A namespace is gone, and with it all that was in it.
     pub(super) fn namespace_went(&mut self, namespace: &str) {
-        self.gone.retain(|key, _| key.namespace != namespace);
+        let first = ObjectKey { namespace: namespace.to_owned(), name: String::new() };
+        let gone = self.gone.range(first..).map(|(key, _)| key).take_while(|key| key.namespace == namespace);
+        for key in gone.cloned().collect::<Vec<_>>() {
+            self.gone.remove(&key);
+        }
     }
 
     /// Whether a Secret of this name in this namespace is worth knowing of.
@@ -163,97 +129,6 @@ impl Secrets {
     fn wakes(&self, key: &ObjectKey) -> Vec<Concern> {
         let everywhere = self.everywhere.get(&key.name).into_iter().flatten().map(mapper::wake_of);
         self.concerned.wakes(key).into_iter().chain(everywhere).map(|wake| (wake, key.clone())).collect()
-    }
-
-    /// Takes in an event of the watch on Secrets; returns who should be looked at.
-    pub(super) fn apply(&mut self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Concern> {
-        match event {
-            Event::Init => {
-                self.listing.begin();
-                vec![]
-            }
-            Event::InitApply(secret) => {
-                let key = mapper::key_of(&secret.metadata);
-                let woken = self.see(&key, &secret.metadata);
-                if self.known.contains_key(&key) {
-                    self.listing.shows(key);
-                }
-                woken
-            }
-            Event::InitDone => {
-                let Parts { seen, late } = self.listing.end();
-                // What nobody asked for when it passed by is not known to be absent; it must be looked at.
-                let unsure = |key: &ObjectKey| late.contains(key) && !self.known.contains_key(key);
-                let known: HashSet<&ObjectKey> =
-                    self.known.keys().map(|key| &**key).chain(self.concerned.keys()).collect();
-                let missed: Vec<ObjectKey> =
-                    known.into_iter().filter(|key| !seen.contains(*key) && !unsure(key)).cloned().collect();
-                self.is_listed = true;
-                missed.iter().flat_map(|key| self.miss(key)).collect()
-            }
-            Event::Apply(secret) => self.see(&mapper::key_of(&secret.metadata), &secret.metadata),
-            Event::Delete(secret) => {
-                let (key, gone) =
-                    (mapper::key_of(&secret.metadata), secret.metadata.resource_version.unwrap_or_default());
-                if let Some(SecretState::Present(known)) = self.known.get(&key)
-                    && is_older(&gone, &known.resource_version)
-                {
-                    // We made it anew before the watch told that its predecessor went.
-                    return vec![];
-                }
-                let woken = self.miss(&key);
-                if self.is_followed(&key) {
-                    self.gone.insert(key, gone);
-                }
-                woken
-            }
-        }
-    }
-
-    /// Records what the watch shows of a Secret; drops what concerns nobody.
-    fn see(&mut self, key: &ObjectKey, metadata: &ObjectMeta) -> Vec<Concern> {
-        // Most Secrets of a cluster are somebody else's.
-        if !self.is_followed(key) && !secret_meta::says_ours(metadata) {
-            self.forget(key);
-            return vec![];
-        }
-        let mut meta = SecretMeta::from_metadata(metadata);
-        if let Some(SecretState::Present(known)) = self.known.get(key) {
-            if !is_older(&known.resource_version, &meta.resource_version) {
-                let others = self.wakes(key);
-                return if self.ahead.remove(key) && others.len() > 1 { others } else { vec![] };
-            }
-            if known.uid == meta.uid {
-                meta.unusable = known.unusable.clone();
-            }
-        }
-        let owner = self.set(key, SecretState::Present(Arc::new(meta)));
-        self.gone.remove(key);
-        self.ahead.remove(key);
-        let mut woken = self.wakes(key);
-        if let Some(owner) = owner.map(|owner| mapper::wake_of(&owner))
-            && woken.iter().all(|(wake, _)| *wake != owner)
-        {
-            // Something of a connection's that is not its target: it may have to go.
-            woken.push((owner, key.clone()));
-        }
-        woken
-    }
-
-    /// Records that a Secret does not exist.
-    fn miss(&mut self, key: &ObjectKey) -> Vec<Concern> {
-        if !self.concerned.contains(key) {
-            // Of namespaces that come and go nothing is kept.
-            let was_there = matches!(self.known.get(key), Some(SecretState::Present(_)));
-            self.forget(key);
-            return if was_there { self.wakes(key) } else { vec![] };
-        }
-        let before = self.known.get(key).cloned();
-        self.set(key, SecretState::Absent);
-        match before {
-            Some(SecretState::Absent) => vec![],
-            Some(SecretState::Present(_) | SecretState::Unknown) | None => self.wakes(key),
-        }
     }
 
     /// Drops what is known of Secrets that concern nobody any more.
@@ -317,7 +192,8 @@ impl Secrets {
         let after = Owners::of(key, Some(&state));
         self.owners.hand_over(&shared, before, after.clone());
         self.has_news |= self.ledgers.see(key, &state) || after.is_some();
-        self.known.insert(shared, state);
+        let replaced = self.known.insert(shared, state);
+        self.release(replaced);
         after
     }
 
@@ -326,6 +202,81 @@ impl Secrets {
         self.ledgers.see(key, &SecretState::Unknown);
         if let Some((shared, before)) = self.known.remove_entry(key) {
             self.owners.hand_over(&shared, Owners::of(key, Some(&before)), None);
+            self.release(Some(before));
         }
+    }
+
+    /// Lets go of what was known of a Secret.
+    fn release(&mut self, state: Option<SecretState>) {
+        if let Some(SecretState::Present(meta)) = state {
+            let marks = Arc::clone(&meta.marks);
+            drop(meta);
+            self.marks.release(marks);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::controller::index::{
+        Index,
+        fixture::{key, namespace, secret, wide, wide_only},
+    };
+
+    /// An index with a connection of the cluster that serves the namespace `shop`.
+    fn serving() -> Index {
+        let index = wide_only(vec![wide("images", |_| {})]);
+        assert_eq!(index.apply_namespace(Event::Apply(namespace("shop", "10"))).len(), 1);
+        index
+    }
+
+    fn answer(resource_version: &str) -> SecretState {
+        let resource_version = resource_version.to_owned();
+        SecretState::Present(Arc::new(SecretMeta { resource_version, ..SecretMeta::default() }))
+    }
+
+    #[test]
+    fn of_a_namespace_that_went_nothing_is_kept_whatever_is_told_of_it_first() {
+        for is_namespace_first in [true, false] {
+            let index = serving();
+            index.apply_secret(Event::Apply(secret("images", "20")));
+            if is_namespace_first {
+                index.apply_namespace(Event::Delete(namespace("shop", "30")));
+            }
+            index.apply_secret(Event::Delete(secret("images", "25")));
+            assert_eq!(index.lock().secrets.gone.len(), usize::from(!is_namespace_first));
+            if !is_namespace_first {
+                index.apply_namespace(Event::Delete(namespace("shop", "30")));
+            }
+            assert!(index.lock().secrets.gone.is_empty());
+            assert_eq!(index.secret(&key("images")), SecretState::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_went_takes_nothing_of_another_along() {
+        let index = serving();
+        index.apply_namespace(Event::Apply(namespace("shop-2", "11")));
+        index.apply_secret(Event::Apply(secret("images", "20")));
+        index.apply_secret(Event::Delete(secret("images", "25")));
+        for name in ["sho", "shop-2"] {
+            index.apply_namespace(Event::Delete(namespace(name, "30")));
+        }
+        index.learn(&key("images"), answer("20"));
+        assert_eq!(index.secret(&key("images")), SecretState::Unknown, "it is still known to have gone");
+        index.learn(&key("images"), answer("26"));
+        assert_eq!(index.secret(&key("images")), answer("26"));
+    }
+
+    #[test]
+    fn a_late_answer_about_a_namespace_that_went_is_no_news() {
+        let index = serving();
+        index.apply_secret(Event::Delete(secret("images", "25")));
+        index.apply_namespace(Event::Delete(namespace("shop", "30")));
+        index.learn(&key("images"), answer("20"));
+        assert_eq!(index.secret(&key("images")), SecretState::Unknown, "no event would ever take it away");
     }
 }
