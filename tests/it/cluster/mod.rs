@@ -1,11 +1,17 @@
 //! One connection for many namespaces: an operator that sees a whole cluster.
 
+mod asked;
 mod bad;
 mod counts;
+mod foreign;
 mod issued;
+mod newcomers;
+mod pace;
+mod repairs;
 mod selection;
 mod sources;
 mod tenants;
+mod tenfold;
 
 use std::collections::BTreeMap;
 
