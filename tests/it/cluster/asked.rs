@@ -57,6 +57,20 @@ impl Wide {
         Asked(asked)
     }
 
+    /// What the operator wrote since the calls were counted anew: Secrets created, changed and deleted, and statuses.
+    pub fn writes(&self) -> [usize; 4] {
+        let calls = &self.scenario.calls;
+        let count = |verb: &str, resource: &str, subresource: &str| {
+            calls.count(|call| call.is(verb, resource, subresource) && call.status.is_some_and(|status| status < 300))
+        };
+        [
+            count("create", "secrets", ""),
+            count("patch", "secrets", "") + count("update", "secrets", ""),
+            count("delete", "secrets", ""),
+            count("patch", "clusterregistryconnections", "status"),
+        ]
+    }
+
     /// Finds that a stretch of time goes by without any request, and that nothing is left to be said.
     pub async fn idles(&self) -> Result<()> {
         self.at_rest().await?;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -67,7 +67,8 @@ async fn secrets_of_others_come_change_and_go_in_all_namespaces_without_a_reques
     wide.at_rest().await?;
     let mut asked = wide.asked();
     assert_eq!((asked.take("create secrets"), asked.take_source_reads()), (1, 1));
-    asked.take_statuses();
+    let told = asked.take_statuses();
+    ensure!(told <= 1, "{told} statuses for one Secret that was lost");
     asked.nothing_else()?;
     Ok(())
 }

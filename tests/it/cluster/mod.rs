@@ -216,20 +216,6 @@ impl Wide {
         })
         .await
     }
-
-    /// What the operator wrote since the calls were counted anew: Secrets created, changed and deleted, and statuses.
-    pub fn writes(&self) -> [usize; 4] {
-        let calls = &self.scenario.calls;
-        let count = |verb: &str, resource: &str, subresource: &str| {
-            calls.count(|call| call.is(verb, resource, subresource) && call.status.is_some_and(|status| status < 300))
-        };
-        [
-            count("create", "secrets", ""),
-            count("patch", "secrets", "") + count("update", "secrets", ""),
-            count("delete", "secrets", ""),
-            count("patch", "clusterregistryconnections", "status"),
-        ]
-    }
 }
 
 /// The value of a condition as `True/Reason`, or `-` if it is absent.

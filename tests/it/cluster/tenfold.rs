@@ -63,7 +63,9 @@ async fn a_hundred_connections_cost_one_secret_and_two_statuses_each_and_then_no
     for call in wide.scenario.calls.all().iter().filter(|call| call.is("patch", "registryconnections", "status")) {
         *statuses.entry((call.request.namespace.clone(), call.request.name.clone())).or_default() += 1;
     }
-    ensure!(statuses.len() == N && statuses.values().all(|count| *count <= 2), "{statuses:?}");
+    assert_eq!(statuses.len(), N);
+    let most = statuses.iter().max_by_key(|(_, count)| **count);
+    ensure!(most.is_none_or(|(_, count)| *count <= 2), "the most statuses: {most:?}");
     let mut asked = wide.asked();
     asked.take("patch registryconnections/status");
     assert_eq!(asked.take("create secrets"), N);
