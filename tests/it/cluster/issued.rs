@@ -14,12 +14,14 @@ use crate::{issued::SCOPES, scenario::DEADLINE};
 /// A minute passes in half a second.
 const FAST: u32 = 120;
 
-/// An operator at a provider, with the access it needs, for both of which time goes by so fast.
-async fn prepared(name: &str, speed: u32) -> Result<(Wide, DigitalOcean)> {
-    let mut wide = Wide::prepare(name).await?;
+/// Many namespaces.
+const N: usize = 100;
+
+/// An account for which time runs so much faster, with access to it in the source `api`, and an operator that shares its clock.
+async fn start(wide: &mut Wide, speed: u32, grace: jiff::SignedDuration) -> Result<DigitalOcean> {
     let ocean = DigitalOcean::start(digital_ocean::Options { speed, ..Default::default() }).await?;
     wide.scenario.set_speed(speed);
-    wide.scenario.arguments.revocation_grace = jiff::SignedDuration::from_mins(1);
+    wide.scenario.arguments.revocation_grace = grace;
     let host = ocean.api_url();
     let host = host.strip_prefix("http://").or(host.strip_prefix("https://")).context("no URL")?.to_owned();
     wide.scenario.write_secret("api", "Opaque", json!({"token": ocean.add_token(SCOPES)})).await?;
@@ -29,10 +31,10 @@ async fn prepared(name: &str, speed: u32) -> Result<(Wide, DigitalOcean)> {
     wide.scenario.edit_secret("api", json!({"metadata": marks})).await?;
     wide.scenario.start_operator().await?;
     wide.scenario.agree_on_time(ocean.clock());
-    Ok((wide, ocean))
+    Ok(ocean)
 }
 
-/// A connection whose credential is renewed when somebody asks for that.
+/// A connection that has its credential issued there, and renewed only if somebody asks for it.
 fn spec(wide: &Wide, ocean: &DigitalOcean) -> Value {
     let mut spec = wide.spec();
     spec["provider"] = json!({"digitalocean": {
@@ -44,7 +46,8 @@ fn spec(wide: &Wide, ocean: &DigitalOcean) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_it_is_revoked() -> Result<()> {
-    let (wide, ocean) = prepared("minted", FAST).await?;
+    let mut wide = Wide::prepare("minted").await?;
+    let ocean = start(&mut wide, FAST, jiff::SignedDuration::from_mins(1)).await?;
     wide.create_namespaces(0..20).await?;
     wide.connect("images", spec(&wide, &ocean)).await?;
     wide.ready("images", ("True", "LoginProven"), (20, 20)).await?;
@@ -83,7 +86,8 @@ async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_provider_is_in_trouble_new_namespaces_get_what_the_others_have_and_it_is_not_asked_for_them()
 -> Result<()> {
-    let (wide, ocean) = prepared("away", 1).await?;
+    let mut wide = Wide::prepare("away").await?;
+    let ocean = start(&mut wide, 1, jiff::SignedDuration::ZERO).await?;
     wide.create_namespaces(0..3).await?;
     wide.connect("images", spec(&wide, &ocean)).await?;
     wide.ready("images", ("True", "LoginProven"), (3, 3)).await?;
@@ -97,5 +101,48 @@ async fn while_the_provider_is_in_trouble_new_namespaces_get_what_the_others_hav
     }
     let asked = ocean.requests().len() - before;
     ensure!(asked < 10, "{asked} requests for 27 namespaces");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_namespaces_cost_one_credential_and_as_many_ledger_writes_as_one_namespace() -> Result<()> {
+    let mut wide = Wide::prepare("ledgers").await?;
+    // Without grace there is no need for time to run faster, and with that for numbers to be told more often.
+    let ocean = start(&mut wide, 1, jiff::SignedDuration::ZERO).await?;
+    wide.create_namespaces(0..N).await?;
+    wide.scenario.calls.clear();
+    wide.connect("images", spec(&wide, &ocean)).await?;
+    let before = wide.ready("images", ("True", "LoginProven"), (100, 100)).await?;
+    let before = before.status.and_then(|status| status.credential);
+    wide.at_rest().await?;
+    assert_eq!((ocean.issued(), ocean.alive()), (1, 1));
+    let mut asked = wide.asked();
+    assert_eq!(asked.take("create secrets"), N);
+    // docs/design/0014: issued, so there is a ledger; accepted.
+    assert_eq!((asked.take("create secrets at home"), asked.take("patch secrets at home")), (1, 1));
+    let (told, reads) = (asked.take_statuses(), asked.take_source_reads());
+    ensure!(told <= 2, "{told} statuses for one delivery");
+    ensure!(reads <= 2, "{reads} reads: the access and, where nothing says that there is none, the ledger");
+    asked.nothing_else()?;
+
+    wide.scenario.calls.clear();
+    let ask = json!({"metadata": {"annotations": {"regcred.dev/refresh-requested-at": "now"}}});
+    wide.edit("images", ask).await?;
+    wide.until("images", |now| {
+        now.status.as_ref().is_some_and(|status| status.credential != before)
+            && tell(now, ConditionType::Delivered) == "True/Delivered"
+    })
+    .await?;
+    eventually("the first to be revoked", DEADLINE, async || Ok((ocean.alive() == 1).then_some(()))).await?;
+    wide.at_rest().await?;
+    assert_eq!(ocean.issued(), 2, "one for all of them");
+    let mut asked = wide.asked();
+    assert_eq!(asked.take("update secrets"), N);
+    // Issued, accepted in the place of the first, and the first revoked.
+    assert_eq!(asked.take("patch secrets at home"), 3);
+    let (told, reads) = (asked.take_statuses(), asked.take_source_reads());
+    ensure!(told <= 2, "{told} statuses for one renewal");
+    ensure!(reads <= 4, "{reads} reads: access and ledger to renew, and both to revoke");
+    asked.nothing_else()?;
     Ok(())
 }

@@ -1,11 +1,17 @@
 //! One connection for many namespaces: an operator that sees a whole cluster.
 
+mod asked;
 mod bad;
 mod counts;
+mod foreign;
 mod issued;
+mod newcomers;
+mod pace;
+mod repairs;
 mod selection;
 mod sources;
 mod tenants;
+mod tenfold;
 
 use std::collections::BTreeMap;
 
@@ -209,20 +215,6 @@ impl Wide {
             Ok((self.scenario.metric("regcred_reconciles_under_way").await? == 0.0).then_some(()))
         })
         .await
-    }
-
-    /// What the operator wrote since the calls were counted anew: Secrets created, changed and deleted, and statuses.
-    pub fn writes(&self) -> [usize; 4] {
-        let calls = &self.scenario.calls;
-        let count = |verb: &str, resource: &str, subresource: &str| {
-            calls.count(|call| call.is(verb, resource, subresource) && call.status.is_some_and(|status| status < 300))
-        };
-        [
-            count("create", "secrets", ""),
-            count("patch", "secrets", "") + count("update", "secrets", ""),
-            count("delete", "secrets", ""),
-            count("patch", "clusterregistryconnections", "status"),
-        ]
     }
 }
 
