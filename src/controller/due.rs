@@ -235,7 +235,7 @@ pub(super) fn unsettled(status: &RegistryConnectionStatus) -> bool {
 
 /// The last pass, if it came to nothing, nothing it went by has changed since, and its pause is not over.
 fn pausing(observed: &Observed, now: Timestamp) -> Option<&Attempt> {
-    observed.memory.attempt.as_ref().filter(|attempt| {
+    observed.memory.attempt.as_deref().filter(|attempt| {
         now < attempt.not_before && !is_ahead(attempt.since, now) && attempt.basis == observed.basis()
     })
 }
@@ -405,7 +405,7 @@ mod tests {
         assert_eq!(after_a_restart, Due::Nothing, "what a restart finds so is spread like what fell due before it");
 
         let mut waiting = with_error("Unreachable");
-        waiting.memory.attempt = Some(Attempt {
+        waiting.memory.attempt = Some(Box::new(Attempt {
             count: 5,
             since: minutes_later(60),
             not_before: minutes_later(65),
@@ -413,7 +413,7 @@ mod tests {
             trouble: Problem::new(Reason::Unreachable, "m"),
             question: None,
             keeps: false,
-        });
+        }));
         assert_eq!(due_at(&waiting, minutes_later(61)), Due::Nothing);
         assert_eq!(due_at(&waiting, minutes_later(2)), Due::Test(Cause::NoVerdict));
     }
@@ -584,7 +584,7 @@ mod tests {
             question: None,
             keeps: false,
         };
-        waiting.memory.attempt = Some(attempt);
+        waiting.memory.attempt = Some(Box::new(attempt));
         assert_eq!(due_now(&waiting), Due::Nothing);
         assert_eq!(pausing_trouble(&waiting, minutes_later(1)), Some(trouble));
         assert_eq!(due_at(&waiting, minutes_later(5)), Due::Test(Cause::NoVerdict));
@@ -604,11 +604,11 @@ mod tests {
             question: None,
             keeps,
         };
-        waiting.memory.attempt = Some(pause(true, &waiting));
+        waiting.memory.attempt = Some(Box::new(pause(true, &waiting)));
         assert_eq!(due_now(&waiting), Due::Nothing);
         waiting.targets.learn("shop", SecretState::Absent);
         assert_eq!(due_now(&waiting), Due::Keep);
-        waiting.memory.attempt = Some(pause(false, &waiting));
+        waiting.memory.attempt = Some(Box::new(pause(false, &waiting)));
         assert_eq!(due_now(&waiting), Due::Nothing, "there is nothing that could be delivered");
     }
 

@@ -5,7 +5,7 @@
 //! another name than the present one are never delivered to again; they learn of `Retain`, not of `Delete`, so that what was
 //! once to stay does not go. The ledger learns both.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
@@ -38,6 +38,9 @@ use crate::{
 /// How many Secrets are written at the same time.
 const CONCURRENCY: usize = 32;
 
+/// What the API server decided against is not tried again before: rights and policies change without a sign.
+const PAUSE_AFTER_DENIAL: Duration = Duration::from_secs(10 * 60);
+
 /// Writes the deletionPolicy to the Secrets that surely are this connection's and say something else; one write each. True if
 /// there are more than fit into one pass.
 ///
@@ -53,7 +56,8 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
     if let SecretState::Present(ledger) = &observed.ledger
         && ledger.ledger_of(&key, &context.namespace).as_ref() == Some(&reference)
         && ledger.deletion_policy() != Some(policy)
-        && let Some(written) = write(context, &key, ledger, LEDGER_TYPE, policy).await?
+        && !rests(context, observed, &key)
+        && let Some(written) = write(context, observed, &key, ledger, (LEDGER_TYPE, policy)).await?
     {
         let (before, after) = (observed.ledger.sighting(), written.sighting());
         context.memories.update(observed.uid(), |memory| {
@@ -82,12 +86,13 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
             behind.extend(others.filter(|(key, seen)| is_behind(&reference, key, seen, policy)));
         }
     }
+    behind.retain(|(key, _)| !rests(context, observed, key));
     if behind.is_empty() {
         return Ok(false);
     }
     let end = Instant::now() + LONGEST;
     let written = behind.iter().map(|(key, seen)| async move {
-        let write = write(context, key, seen, DOCKER_CONFIG_JSON_TYPE, policy);
+        let write = write(context, observed, key, seen, (DOCKER_CONFIG_JSON_TYPE, policy));
         Ok::<_, Error>(context.pace.at_its_turn(Some(end), write).await.transpose()?.is_none())
     });
     let is_late = stream::iter(written.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
@@ -99,14 +104,19 @@ fn is_behind(reference: &ConnectionReference, key: &ObjectKey, seen: &SecretMeta
     seen.deletion_policy() != Some(policy) && seen.owner(key).as_ref() == Some(reference)
 }
 
+/// Whether the API server decided against it a while ago.
+fn rests(context: &Context, observed: &Observed, key: &ObjectKey) -> bool {
+    observed.memory.unmarked.get(key).is_some_and(|until| context.clock.uptime() < *until)
+}
+
 /// Writes the policy to a Secret, if it still is what was seen; what it is then. None if it is not, or if the API server
 /// decides against it.
 async fn write(
     context: &Context,
+    observed: &Observed,
     key: &ObjectKey,
     seen: &Arc<SecretMeta>,
-    type_: &str,
-    policy: DeletionPolicy,
+    (type_, policy): (&str, DeletionPolicy),
 ) -> Result<Option<SecretState>, Error> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -127,6 +137,11 @@ async fn write(
                 policy = policy.as_str(),
                 "the API server refused to let the operator write the deletionPolicy on it"
             );
+            let now = context.clock.uptime();
+            context.memories.update(observed.uid(), |memory| {
+                memory.unmarked.retain(|_, until| now < *until);
+                memory.unmarked.insert(key.clone(), now.saturating_add(PAUSE_AFTER_DENIAL));
+            });
             (WriteResult::Denied, Ok(None))
         }
         Err(error) => (WriteResult::Failed, Err(Error::Write(error.into()))),

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{index::NamespaceId, request::Requested, sighting::Sighting};
+use super::{index::NamespaceId, request::Requested, secret_meta::ObjectKey, sighting::Sighting};
 use crate::{
     api::status::{LastTest, ObservedInput},
     domain::{credential::Fingerprint, host::RegistryUrl},
@@ -29,7 +29,7 @@ pub struct Memory {
     /// not be tried again because of that.
     pub tested: Option<Tested>,
     /// The last pass, if it came to nothing and is to be tried again.
-    pub attempt: Option<Attempt>,
+    pub attempt: Option<Box<Attempt>>,
     /// What the user asked for and was acted on, in case that could not be written.
     pub handled: Requested,
     /// The account whose login it came back to later, because others were before it.
@@ -38,6 +38,8 @@ pub struct Memory {
     pub denials: Arc<BTreeMap<Arc<str>, Denial>>,
     /// The targets that were to be taken back and stay: they hold another login, or may not be removed. By namespace.
     pub spared: Arc<BTreeMap<Arc<str>, Sighting>>,
+    /// The Secrets on which the API server does not let the deletionPolicy be written, and until when that rests, as uptime.
+    pub unmarked: BTreeMap<ObjectKey, Duration>,
     /// When the status was written last, as uptime.
     pub told: Option<Duration>,
     /// This pass found something that is to be told later.
@@ -178,19 +180,19 @@ pub struct Basis {
     pub asked: Requested,
 }
 
-/// The memories of all connections, by UID.
+/// The memories of all connections, by UID. Each is boxed: a table keeps room for twice as many as there are.
 #[derive(Default)]
-pub struct Memories(Mutex<HashMap<String, Memory>>);
+pub struct Memories(Mutex<HashMap<Box<str>, Box<Memory>>>);
 
 impl Memories {
     /// What is remembered of a connection.
     pub fn recall(&self, uid: &str) -> Memory {
-        self.lock().get(uid).cloned().unwrap_or_default()
+        self.lock().get(uid).map(|memory| Memory::clone(memory)).unwrap_or_default()
     }
 
     /// Changes what is remembered of a connection.
     pub fn update(&self, uid: &str, change: impl FnOnce(&mut Memory)) {
-        change(self.lock().entry(uid.to_owned()).or_default());
+        change(self.lock().entry(uid.into()).or_default());
     }
 
     /// Takes note of a pass that was not cut short.
@@ -205,7 +207,7 @@ impl Memories {
         self.lock().remove(uid);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, Box<Memory>>> {
         // Nothing in here panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -166,7 +166,8 @@ impl Context {
         let not_before = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let basis = observed.basis();
         self.memories.update(observed.uid(), |memory| {
-            memory.attempt = Some(Attempt { count, since: now, not_before, basis, trouble, question, keeps: false });
+            let attempt = Attempt { count, since: now, not_before, basis, trouble, question, keeps: false };
+            memory.attempt = Some(Box::new(attempt));
         });
     }
 
@@ -174,7 +175,9 @@ impl Context {
     fn keeps(&self, observed: &Observed, keeps: bool) {
         let basis = observed.basis();
         self.memories.update(observed.uid(), |memory| {
-            memory.attempt = memory.attempt.take().map(|attempt| Attempt { basis, keeps, ..attempt });
+            if let Some(attempt) = &mut memory.attempt {
+                (attempt.basis, attempt.keeps) = (basis, keeps);
+            }
         });
     }
 

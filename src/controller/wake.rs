@@ -7,7 +7,6 @@ use kube::runtime::controller::Action;
 use super::{
     Context,
     due::{expires_at, next_refresh_at},
-    memory::Attempt,
     observe::Observed,
     plan::{Pattern, Standing},
     policy::MISSING_BECOMES_STALLED,
@@ -36,7 +35,7 @@ pub fn next_wake(context: &Context, connection: &Connection, observed: &Observed
     let test = next_refresh_at(connection, status, context.clock.started(), context.clock.now());
     let test = match context.memories.recall(uid).attempt {
         // While no verdict can be had, the next try is the next test.
-        Some(Attempt { not_before, .. }) => Some(not_before),
+        Some(attempt) => Some(attempt.not_before),
         None => test,
     };
     // What was denied is tried again as long as there is a credential to write.

@@ -363,7 +363,7 @@ mod tests {
         let basis = observed.basis();
         let (count, since) = (0, created());
         observed.memory.attempt =
-            Some(Attempt { count, since, not_before: until, basis, trouble, question: None, keeps: false });
+            Some(Box::new(Attempt { count, since, not_before: until, basis, trouble, question: None, keeps: false }));
     }
 
     fn credential_trouble() -> Problem {

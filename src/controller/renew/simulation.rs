@@ -386,7 +386,8 @@ impl World {
         let Some(current) = current.filter(|_| !is_current) else { return Ok(outcome) };
         let attempt = self.memory.attempt.clone();
         let kept = self.deliver(observed, &current, None)?;
-        self.memory.attempt = attempt.map(|attempt| Attempt { basis: observed.basis(), keeps: true, ..attempt });
+        let kept_in_place = |attempt: Box<Attempt>| Attempt { basis: observed.basis(), keeps: true, ..*attempt };
+        self.memory.attempt = attempt.map(|attempt| Box::new(kept_in_place(attempt)));
         Ok(Outcome { credential: kept.credential, tally: kept.tally, ..outcome })
     }
 
@@ -490,7 +491,8 @@ impl World {
             None => pressed(not_before, &observed.status, self.now),
             Some(_) => not_before,
         };
-        self.memory.attempt = Some(Attempt { count, since, not_before, basis, trouble, question: None, keeps: false });
+        self.memory.attempt =
+            Some(Box::new(Attempt { count, since, not_before, basis, trouble, question: None, keeps: false }));
     }
 
     fn pause_for(&mut self, problem: &Problem, count: u32) -> SignedDuration {
