@@ -135,13 +135,16 @@ impl From<kube::Error> for Failed {
     }
 }
 
+/// A write in a namespace, until it is known what came of it.
+type UnderWay<'a> = BoxFuture<'a, (Arc<str>, Result<Done, Failed>)>;
+
 /// Writes that are under way for a connection. They go on from one plan to the next: a namespace that keeps its write waiting, as
 /// a webhook may, must not keep the others waiting.
 pub struct Writes<'a> {
     client: &'a Client,
     metrics: &'a Metrics,
     pace: &'a Pace,
-    under_way: FuturesUnordered<BoxFuture<'a, (Arc<str>, Result<Done, Failed>)>>,
+    under_way: FuturesUnordered<UnderWay<'a>>,
     /// The namespaces they are in, and when they were begun.
     begun: BTreeMap<Arc<str>, Instant>,
 }

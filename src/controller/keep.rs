@@ -31,7 +31,9 @@ pub(super) async fn keep_in_place(
 ) -> Result<Outcome, Error> {
     let trouble = pausing_trouble(observed, now).or_else(|| trouble_as_told(observed));
     let accepted = accepted_before(context, observed, connection, now).await?;
-    context.keeps(observed, accepted.is_some());
+    if pausing_trouble(observed, now).is_some() {
+        context.keeps(observed, accepted.is_some());
+    }
     // It is for the registry that it was delivered for.
     let site = accepted.as_ref().map(|accepted| accepted.site.clone());
     let connection = Connection { site: site.or_else(|| connection.site.clone()), ..connection.clone() };

@@ -14,11 +14,12 @@ use kube::{
     api::{Patch, PatchParams},
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Context,
     error::Error,
+    memory::Unmarked,
     observe::Observed,
     pace::LONGEST,
     plan::policy_patch,
@@ -41,14 +42,21 @@ const CONCURRENCY: usize = 32;
 /// What the API server decided against is not tried again before: rights and policies change without a sign.
 const PAUSE_AFTER_DENIAL: Duration = Duration::from_secs(10 * 60);
 
+/// The same where it gave no decision.
+const PAUSE_WHERE_UNDECIDED: Duration = Duration::from_secs(30);
+
 /// Writes the deletionPolicy to the Secrets that surely are this connection's and say something else; one write each. True if
 /// there are more than fit into one pass.
 ///
-/// To be called at the end of a pass: a delivery brings the policy along.
+/// To be called at the end of a pass: a delivery brings the policy along. It ends at `latest`, whoever does not answer.
 ///
 /// # Errors
 /// [`Error::Write`] if the API server did not answer as expected; trying again may help.
-pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool, Error> {
+pub async fn bring_policy(context: &Context, observed: &Observed, latest: Instant) -> Result<bool, Error> {
+    if !observed.memory.unmarked.is_empty() {
+        let now = context.clock.uptime();
+        context.memories.update(observed.uid(), |memory| memory.unmarked.retain(|_, unmarked| now < unmarked.until));
+    }
     let object = &observed.object;
     let reference = object.reference();
     let policy = object.spec.deletion_policy.unwrap_or_default();
@@ -56,7 +64,7 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
     if let SecretState::Present(ledger) = &observed.ledger
         && ledger.ledger_of(&key, &context.namespace).as_ref() == Some(&reference)
         && ledger.deletion_policy() != Some(policy)
-        && !rests(context, observed, &key)
+        && !rests(context, observed, &key, ledger)
         && let Some(written) = write(context, observed, &key, ledger, (LEDGER_TYPE, policy)).await?
     {
         let (before, after) = (observed.ledger.sighting(), written.sighting());
@@ -86,14 +94,21 @@ pub async fn bring_policy(context: &Context, observed: &Observed) -> Result<bool
             behind.extend(others.filter(|(key, seen)| is_behind(&reference, key, seen, policy)));
         }
     }
-    behind.retain(|(key, _)| !rests(context, observed, key));
+    behind.retain(|(key, seen)| !rests(context, observed, key, seen));
     if behind.is_empty() {
         return Ok(false);
     }
     let end = Instant::now() + LONGEST;
     let written = behind.iter().map(|(key, seen)| async move {
-        let write = write(context, observed, key, seen, (DOCKER_CONFIG_JSON_TYPE, policy));
-        Ok::<_, Error>(context.pace.at_its_turn(Some(end), write).await.transpose()?.is_none())
+        let write = timeout_at(latest, write(context, observed, key, seen, (DOCKER_CONFIG_JSON_TYPE, policy)));
+        match context.pace.at_its_turn(Some(end.min(latest)), write).await {
+            None => Ok::<_, Error>(true),
+            Some(Ok(written)) => written.map(|_| false),
+            Some(Err(_)) => {
+                rest(context, observed, key, seen, PAUSE_WHERE_UNDECIDED);
+                Ok(false)
+            }
+        }
     });
     let is_late = stream::iter(written.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
     is_late.try_fold(false, |any, is_late| async move { Ok(any || is_late) }).await
@@ -104,9 +119,26 @@ fn is_behind(reference: &ConnectionReference, key: &ObjectKey, seen: &SecretMeta
     seen.deletion_policy() != Some(policy) && seen.owner(key).as_ref() == Some(reference)
 }
 
-/// Whether the API server decided against it a while ago.
-fn rests(context: &Context, observed: &Observed, key: &ObjectKey) -> bool {
-    observed.memory.unmarked.get(key).is_some_and(|until| context.clock.uptime() < *until)
+/// Whether the API server did not let it be written a while ago.
+fn rests(context: &Context, observed: &Observed, key: &ObjectKey, seen: &SecretMeta) -> bool {
+    observed.memory.unmarked.get(key).is_some_and(|unmarked| {
+        unmarked.generation == observed.generation()
+            && unmarked.resource_version == seen.resource_version
+            && context.clock.uptime() < unmarked.until
+    })
+}
+
+/// When to come back to what could not be written, as uptime.
+pub fn next(context: &Context, observed: &Observed) -> Option<Duration> {
+    context.memories.recall(observed.uid()).unmarked.values().map(|unmarked| unmarked.until).min()
+}
+
+/// Takes note that it could not be written now.
+fn rest(context: &Context, observed: &Observed, key: &ObjectKey, seen: &SecretMeta, pause: Duration) {
+    let until = context.clock.uptime().saturating_add(pause);
+    let unmarked =
+        Unmarked { generation: observed.generation(), resource_version: seen.resource_version.clone(), until };
+    context.memories.update(observed.uid(), |memory| drop(memory.unmarked.insert(key.clone(), unmarked)));
 }
 
 /// Writes the policy to a Secret, if it still is what was seen; what it is then. None if it is not, or if the API server
@@ -137,12 +169,13 @@ async fn write(
                 policy = policy.as_str(),
                 "the API server refused to let the operator write the deletionPolicy on it"
             );
-            let now = context.clock.uptime();
-            context.memories.update(observed.uid(), |memory| {
-                memory.unmarked.retain(|_, until| now < *until);
-                memory.unmarked.insert(key.clone(), now.saturating_add(PAUSE_AFTER_DENIAL));
-            });
+            rest(context, observed, key, seen, PAUSE_AFTER_DENIAL);
             (WriteResult::Denied, Ok(None))
+        }
+        // One namespace in which something is out of order must not keep the others waiting.
+        Err(kube::Error::Api(_)) => {
+            rest(context, observed, key, seen, PAUSE_WHERE_UNDECIDED);
+            (WriteResult::Failed, Ok(None))
         }
         Err(error) => (WriteResult::Failed, Err(Error::Write(error.into()))),
     };

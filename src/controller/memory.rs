@@ -38,8 +38,8 @@ pub struct Memory {
     pub denials: Arc<BTreeMap<Arc<str>, Denial>>,
     /// The targets that were to be taken back and stay: they hold another login, or may not be removed. By namespace.
     pub spared: Arc<BTreeMap<Arc<str>, Sighting>>,
-    /// The Secrets on which the API server does not let the deletionPolicy be written, and until when that rests, as uptime.
-    pub unmarked: BTreeMap<ObjectKey, Duration>,
+    /// The Secrets on which the deletionPolicy could not be written.
+    pub unmarked: BTreeMap<ObjectKey, Unmarked>,
     /// When the status was written last, as uptime.
     pub told: Option<Duration>,
     /// This pass found something that is to be told later.
@@ -162,6 +162,17 @@ impl DenialBasis {
         (self.generation, &self.asked) == (now.generation, &now.asked)
             && (self.target.is_none() || self.target == now.target)
     }
+}
+
+/// A Secret on which the API server did not let the deletionPolicy be written.
+#[derive(Clone)]
+pub struct Unmarked {
+    /// The spec that asks for it.
+    pub generation: i64,
+    /// The form in which the Secret was.
+    pub resource_version: String,
+    /// When to try again, unless something changes before, as uptime.
+    pub until: Duration,
 }
 
 /// What a pass goes by to have and judge a credential. Its targets are not among that: a namespace more or less brings no

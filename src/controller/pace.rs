@@ -26,17 +26,30 @@ pub struct Pace {
     places: Semaphore,
     stragglers: Semaphore,
     beat: Option<Mutex<Interval>>,
+    per_second: Option<usize>,
 }
 
 impl Pace {
     /// At most so many writes in a second; none for as many as the API server takes.
     pub fn new(per_second: Option<u32>) -> Self {
-        let beat = per_second.filter(|count| *count > 0).map(|count| {
+        let per_second = per_second.filter(|count| *count > 0);
+        let beat = per_second.map(|count| {
             let mut beat = tokio::time::interval(Duration::from_secs(1) / count);
             beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
             Mutex::new(beat)
         });
-        Self { places: Semaphore::new(CONCURRENCY), stragglers: Semaphore::new(STRAGGLERS), beat }
+        Self {
+            places: Semaphore::new(CONCURRENCY),
+            stragglers: Semaphore::new(STRAGGLERS),
+            beat,
+            per_second: per_second.and_then(|count| usize::try_from(count).ok()),
+        }
+    }
+
+    /// How many writes may be begun in this time; at least one.
+    pub fn most_within(&self, time: Duration) -> usize {
+        let seconds = usize::try_from(time.as_secs()).unwrap_or(usize::MAX);
+        self.per_second.map_or(usize::MAX, |count| seconds.saturating_mul(count).max(1))
     }
 
     /// Writes when its turn has come. None, and nothing is written, if that had not come by `latest`: others may have a better use

@@ -13,9 +13,10 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
+use tokio::time::Instant;
 
 use super::{
-    Context,
+    Context, PASS_LIMIT,
     api_failure::ApiFailure,
     deliver::{deliver, delivery, keep},
     due::{Cause, Due, due, is_outstanding, pausing_trouble},
@@ -31,7 +32,7 @@ use super::{
     tally,
     validate::{Connection, Site, validate},
     verify::{Verdict, verify},
-    wake::{next_wake, wake_at_expiry},
+    wake::{next_wake, wake_at_rest},
     withdraw,
 };
 use crate::{
@@ -45,6 +46,12 @@ use crate::{
 
 /// How soon a connection comes back to a registry before which too many wait, at the earliest.
 const CROWDED: Duration = Duration::from_millis(500);
+
+/// So much of a pass is left for what is not bounded by itself.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// When a removal is tried again about which the API server gave no decision.
+const UNDECIDED: Duration = Duration::from_secs(30);
 
 /// Brings one connection to where its spec wants it, as far as that is possible now.
 ///
@@ -62,13 +69,13 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let now = context.clock.now();
+    let (now, latest) = (context.clock.now(), Instant::now() + PASS_LIMIT - REPORT);
     let mut observed = observe(&context, object);
     if observed.object.spec.suspend.unwrap_or(false) {
         publish_suspended(&context, &mut observed, now).await?;
-        return Ok(match bring_policy(&context, &observed).await? {
+        return Ok(match bring_policy(&context, &observed, latest).await? {
             true => Action::requeue(Duration::ZERO),
-            false => wake_at_expiry(&context, &observed.status),
+            false => wake_at_rest(&context, &observed, true),
         });
     }
     let mut connection = match validate(&observed.object, context.allow_loopback) {
@@ -80,27 +87,28 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
             }
             let outcome = Outcome::unchanged(Some(problem), tally::as_told(&observed));
             publish(&context, &mut observed, None, &outcome, now).await?;
-            return Ok(match bring_policy(&context, &observed).await? {
+            return Ok(match bring_policy(&context, &observed, latest).await? {
                 true => Action::requeue(Duration::ZERO),
-                false => Action::await_change(),
+                false => wake_at_rest(&context, &observed, false),
             });
         }
     };
     observed.narrow_to(&connection);
+    // Whoever is not to have the Secret any more does not wait until all others have the next one.
+    if !observed.targets.dropped().is_empty() && retire(&context, &observed, &connection, latest).await? {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
 
     let come_back = || Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64()));
     let Some(outcome) = pass(&context, &mut observed, &connection, now).await? else {
-        return Ok(match retire(&context, &observed, &connection).await? {
-            true => Action::requeue(Duration::ZERO),
-            false => come_back(),
-        });
+        return Ok(come_back());
     };
     // Where the registry is that a credential was issued for, this pass may have found out.
     connection.site = connection.site_told_by(&observed.object).or(connection.site);
     // What is revoked later counts from when this pass has come to its end.
     let now = if connection.api.is_some() { context.clock.now() } else { now };
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
-    let is_cut = retire(&context, &observed, &connection).await?;
+    let is_cut = retire(&context, &observed, &connection, latest).await?;
     if outcome.is_unfinished || is_cut {
         return Ok(Action::requeue(Duration::ZERO));
     }
@@ -108,7 +116,7 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
         return Ok(come_back());
     }
     renew::revoke::revoke_replaced(&context, &mut observed, &connection, &outcome.tally.delivery).await?;
-    if bring_policy(&context, &observed).await? {
+    if bring_policy(&context, &observed, latest).await? {
         return Ok(Action::requeue(Duration::ZERO));
     }
     Ok(next_wake(&context, &connection, &observed, &outcome))
@@ -224,10 +232,10 @@ async fn judge_and_deliver(
         }
         Verdict::Rejected(problem, refused) => {
             let last = verified.test.as_ref().or(observed.status.last_test.as_ref());
-            if withdraw::is_due(connection, last) {
-                withdraw::withdraw(context, observed, connection, site, &refused).await?;
-            }
+            let is_any_left = withdraw::is_due(connection, last)
+                && withdraw::withdraw(context, observed, connection, site, &refused).await?;
             let outcome = Outcome::unchanged(Some(problem), delivery(connection, observed, now));
+            let outcome = Outcome { again: is_any_left.then_some(UNDECIDED), ..outcome };
             judged(context, observed, outcome, verified.test, &inputs)
         }
         Verdict::Unfit(problem, accepted_before) => {

@@ -31,6 +31,8 @@ pub enum Removed {
     Changed,
     /// The API server decided against it: a missing right or a policy.
     Denied,
+    /// It gave no decision, as may happen in one namespace alone: a webhook there is out of order.
+    Undecided,
 }
 
 /// A Secret as a look at the whole object showed it.
@@ -95,7 +97,7 @@ async fn read(client: &Client, key: &ObjectKey) -> Result<Looked<Secret>, ApiFai
 /// Removes a Secret, if it still is what a look showed.
 ///
 /// # Errors
-/// An answer of the API server that is no decision; trying again may help.
+/// The API server did not answer; trying again may help.
 pub async fn delete(
     client: &Client,
     metrics: &Metrics,
@@ -111,6 +113,7 @@ pub async fn delete(
         Err(kube::Error::Api(status)) if status.code == 404 => (WriteResult::Conflict, Ok(Removed::Before)),
         Err(kube::Error::Api(status)) if status.code == 409 => (WriteResult::Conflict, Ok(Removed::Changed)),
         Err(kube::Error::Api(status)) if is_decision(&status) => (WriteResult::Denied, Ok(Removed::Denied)),
+        Err(kube::Error::Api(_)) => (WriteResult::Failed, Ok(Removed::Undecided)),
         Err(error) => (WriteResult::Failed, Err(ApiFailure::from(error))),
     };
     metrics.target_write(WriteOp::Delete, counts_as);
@@ -201,9 +204,9 @@ mod tests {
             ("written before the act", vec![(200, secret()), no(409, "Conflict")], Some(Removed::Changed)),
             ("no right to remove", vec![(200, secret()), no(403, "Forbidden")], Some(Removed::Denied)),
             ("a policy", vec![(200, secret()), no(422, "Invalid")], Some(Removed::Denied)),
-            ("too fast", vec![(200, secret()), no(429, "TooManyRequests")], None),
-            ("logged out", vec![(200, secret()), no(401, "Unauthorized")], None),
-            ("a fault", vec![(200, secret()), no(500, "InternalError")], None),
+            ("too fast", vec![(200, secret()), no(429, "TooManyRequests")], Some(Removed::Undecided)),
+            ("logged out", vec![(200, secret()), no(401, "Unauthorized")], Some(Removed::Undecided)),
+            ("a fault", vec![(200, secret()), no(500, "InternalError")], Some(Removed::Undecided)),
         ] {
             let (client, _) = answering(answers);
             assert_eq!(remove(&client, &Metrics::default(), &key(), |_| Ok(())).await.ok(), expected, "{name}");

@@ -1,6 +1,8 @@
 //! Last step: the status. What it says is a pure function of the old status, the outcome and the time; it is written only
 //! if it says something new. Nothing else writes status.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -41,6 +43,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// There is more to write than fits into one pass.
     pub is_unfinished: bool,
+    /// Something is to be tried again after this time.
+    pub again: Option<Duration>,
     /// Too many wait for the registry before this connection, and it had better come back a little later.
     pub is_crowded: bool,
     /// The provider refused to issue a credential: a refresh came to its end without a test.
@@ -51,7 +55,17 @@ impl Outcome {
     /// A pass that changed nothing.
     pub fn unchanged(problem: Option<Problem>, tally: Tally) -> Self {
         let (test, judged, credential) = (None, vec![], None);
-        Self { problem, test, judged, credential, tally, is_unfinished: false, is_crowded: false, is_refused: false }
+        Self {
+            problem,
+            test,
+            judged,
+            credential,
+            tally,
+            is_unfinished: false,
+            again: None,
+            is_crowded: false,
+            is_refused: false,
+        }
     }
 
     /// A pass in which nothing was due: what was in the way still is.

@@ -7,6 +7,7 @@ use kube::runtime::controller::Action;
 use super::{
     Context,
     due::{expires_at, next_refresh_at},
+    mark,
     observe::Observed,
     plan::{Pattern, Standing},
     policy::MISSING_BECOMES_STALLED,
@@ -17,7 +18,7 @@ use super::{
     sweep::retire,
     validate::Connection,
 };
-use crate::api::{ConditionType, Reason, RegistryConnectionStatus, condition};
+use crate::api::{ConditionType, Reason, condition};
 
 /// No connection is looked at more often than this by its own clock, whatever the times say.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -60,13 +61,30 @@ pub fn next_wake(context: &Context, connection: &Connection, observed: &Observed
     let rests = context.memories.recall(uid).revocation.map(|last| last.not_before);
     let revokes = revokes.map(|time| context.clock.wait_until(rests.map_or(time, |rest| rest.max(time))));
     let tells = next_telling(observed).map(|time| context.clock.wait_until_uptime(time));
-    wake_after(waits.chain(retires).chain(doubts).chain(revokes).chain(tells).min())
+    wake_after(
+        waits
+            .chain(retires)
+            .chain(doubts)
+            .chain(revokes)
+            .chain(tells)
+            .chain(outcome.again)
+            .chain(next_marking(context, observed))
+            .min(),
+    )
 }
 
-/// The moment at which the delivered credential expires, which is told even of a suspended connection.
-pub fn wake_at_expiry(context: &Context, status: &RegistryConnectionStatus) -> Action {
-    let expires = expires_at(status).filter(|time| *time > context.clock.now());
-    wake_after(expires.map(|time| context.clock.wait_until(time)))
+/// Of a connection that delivers nothing: the moment at which the delivered credential expires, if that is told even so, the time
+/// to tell what can wait, and to try again what was decided against.
+pub fn wake_at_rest(context: &Context, observed: &Observed, tells_expiry: bool) -> Action {
+    let expires = expires_at(&observed.status).filter(|time| tells_expiry && *time > context.clock.now());
+    let expires = expires.map(|time| context.clock.wait_until(time));
+    let tells = next_telling(observed).map(|time| context.clock.wait_until_uptime(time));
+    wake_after(expires.into_iter().chain(tells).chain(next_marking(context, observed)).min())
+}
+
+/// When the deletionPolicy may be brought where it was decided against.
+fn next_marking(context: &Context, observed: &Observed) -> Option<Duration> {
+    mark::next(context, observed).map(|time| context.clock.wait_until_uptime(time))
 }
 
 fn wake_after(wait: Option<Duration>) -> Action {

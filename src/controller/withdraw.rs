@@ -57,17 +57,18 @@ fn doubtful(connection: &Connection, observed: &Observed) -> Vec<(Arc<str>, Secr
     ours.map(|(namespace, state)| (Arc::clone(namespace), state.clone())).collect()
 }
 
-/// Removes the targets that hold the very login that was refused. What holds an earlier one stays: nobody refused that.
+/// Removes the targets that hold the very login that was refused. What holds an earlier one stays: nobody refused that. True if
+/// some are left about which the API server gave no decision.
 ///
 /// # Errors
-/// [`Error::Write`] if the API server did not answer as expected; trying again may help.
+/// [`Error::Write`] if the API server did not answer; trying again may help.
 pub async fn withdraw(
     context: &Context,
     observed: &mut Observed,
     connection: &Connection,
     site: &Site,
     refused: &Credential,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let doubtful = doubtful(connection, observed);
     let (targets, config) = (&observed.targets, DockerConfig::new(&site.config_key, refused));
     let config = &config;
@@ -90,7 +91,7 @@ pub async fn withdraw(
         .try_collect()
         .await
         .map_err(Error::Write)?;
-    let mut spared = BTreeMap::new();
+    let (mut spared, mut is_any_left) = (BTreeMap::new(), false);
     for (namespace, key, state, removed) in removals.into_iter().flatten() {
         match removed {
             Removed::Now => {
@@ -108,10 +109,11 @@ pub async fn withdraw(
             }
             // The watch brings us back.
             Removed::Changed | Removed::Ending => {}
+            Removed::Undecided => is_any_left = true,
         }
     }
     context.memories.update(observed.uid(), |memory| memory.spared = Arc::new(spared));
-    Ok(())
+    Ok(is_any_left)
 }
 
 /// Whether a Secret holds exactly this.

@@ -97,11 +97,17 @@ impl Index {
     pub fn apply_secret(&self, event: Event<PartialObjectMeta<Secret>>) -> Vec<Wake> {
         let inner = &mut *self.lock();
         let was_listed = inner.secrets.is_listed;
+        let holder = match &event {
+            Event::Delete(secret) => inner.secrets.owner(&mapper::key_of(&secret.metadata)),
+            Event::Init | Event::InitApply(_) | Event::InitDone | Event::Apply(_) => None,
+        };
+        // Of what somebody deletes nothing is known any more afterwards.
+        let holder = holder.map(|reference| mapper::wake_of(&reference));
         let mut woken = inner.secrets.apply(event, |namespace| inner.namespaces.is_there(namespace));
         if inner.secrets.take_news() {
             self.orphaned.notify_one();
         }
-        woken.retain(|(wake, key)| inner.is_concerned(wake, key));
+        woken.retain(|(wake, key)| holder.as_ref() == Some(wake) || inner.is_concerned(wake, key));
         let woken = woken.into_iter().map(|(wake, _)| wake).collect();
         self.notice_completion(inner);
         if was_listed == inner.secrets.is_listed { inner.awake(woken) } else { inner.everybody() }
@@ -140,12 +146,12 @@ impl Index {
         if !was_listed {
             return vec![];
         }
-        for change in changes.iter().filter(|change| change.is_gone()) {
-            inner.secrets.namespace_went(&change.name);
-        }
         let choices = inner.connections.choices();
         let concerned = choices.filter(|(_, choice)| changes.iter().any(|change| change.matters_to(choice)));
         let woken: Vec<Wake> = concerned.map(|(reference, _)| mapper::wake_of(reference)).collect();
+        for change in changes.iter().filter(|change| change.is_gone()) {
+            inner.secrets.namespace_went(&change.name);
+        }
         if !woken.is_empty() {
             self.news.fetch_add(1, Ordering::Relaxed);
         }
@@ -347,6 +353,23 @@ mod tests {
         let news = index.news();
         assert_eq!(index.apply_namespace(Event::Apply(namespace("shop", "21"))), [], "as before");
         assert_eq!(index.news(), news);
+    }
+
+    #[test]
+    fn a_namespace_that_comes_to_refuse_wakes_those_too_who_do_not_choose_it() {
+        let picky = wide("picky", |object| {
+            object["spec"]["visibility"] = "Selected".into();
+            object["spec"]["namespaces"] = json!(["other"]);
+        });
+        let index = wide_only(vec![picky]);
+        let refusing = |version: &str| {
+            let mut namespace = namespace("shop", version);
+            namespace.metadata.labels = Some([("regcred.dev/exclude".to_owned(), "true".to_owned())].into());
+            Event::Apply(namespace)
+        };
+        assert_eq!(index.apply_namespace(Event::Apply(namespace("shop", "20"))), []);
+        assert_eq!(index.apply_namespace(refusing("21")).len(), 1, "it may hold what waits to be removed");
+        assert_eq!(index.apply_namespace(refusing("22")), [], "as before");
     }
 
     #[test]

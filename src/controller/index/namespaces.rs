@@ -57,7 +57,15 @@ impl Change {
     pub(super) fn matters_to(&self, choice: &Choice) -> bool {
         let chosen =
             |namespace: &Option<Namespace>| namespace.as_ref().is_some_and(|it| it.is_chosen(&self.name, choice));
-        chosen(&self.before) != chosen(&self.after) || chosen(&self.after) && self.is_made_anew()
+        chosen(&self.before) != chosen(&self.after)
+            || chosen(&self.after) && self.is_made_anew()
+            || self.turns_to_refuse()
+    }
+
+    /// Whether it says now that it wants nothing: whoever is not to remove the Secret elsewhere does it here.
+    fn turns_to_refuse(&self) -> bool {
+        let refuses = |namespace: &Option<Namespace>| namespace.as_ref().is_some_and(|it| select::refuses(&it.labels));
+        !refuses(&self.before) && refuses(&self.after)
     }
 
     fn is_made_anew(&self) -> bool {

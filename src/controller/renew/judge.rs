@@ -86,6 +86,7 @@ impl Pass<'_> {
             );
             let promoted = self.promote(observed, book, false, test).await?;
             self.pause(observed, &problem, None);
+            self.context.keeps(observed, true);
             return Ok(Some(Outcome { problem: Some(problem), ..promoted }));
         }
         let outcome = self.unchanged(observed, problem, test);

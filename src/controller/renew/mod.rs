@@ -340,7 +340,12 @@ impl Pass<'_> {
         match saved {
             Ok(Saved::Now) => Ok(Ok(())),
             Ok(Saved::Conflict) => Err(Error::Contended),
-            Err(Obstacle::Told(problem)) => Ok(Err(self.wait(observed, problem))),
+            Err(Obstacle::Told(problem)) => {
+                let outcome = self.wait(observed, problem);
+                // What is delivered is in the ledger, whatever cannot be written into it.
+                self.context.keeps(observed, true);
+                Ok(Err(outcome))
+            }
             Err(Obstacle::Cut(error)) => Err(error),
         }
     }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Finding, Rest, Subject, live, remove, tell,
@@ -21,6 +21,7 @@ use crate::{
         plan::{self, Pattern},
         remove::Looked,
         secret_meta::{ObjectKey, SecretMeta},
+        targets::Targets,
         validate::Connection,
     },
 };
@@ -45,8 +46,7 @@ type Candidate = (ObjectKey, Arc<SecretMeta>, Why);
 
 /// The Secrets that are one too many now. Those of another name wait for their successors, and stay if the connection wants
 /// that. A namespace that is not to have the Secret any more loses it whatever the connection wants for its own end.
-fn too_many(context: &Context, observed: &Observed, connection: &Connection) -> Vec<Candidate> {
-    let targets = &observed.targets;
+fn too_many(context: &Context, observed: &Observed, connection: &Connection, targets: &Targets) -> Vec<Candidate> {
     let pattern = Pattern::new(connection, observed.status.credential.as_ref());
     let is_in_place = |namespace: &str| {
         let state = targets.state(namespace);
@@ -68,23 +68,35 @@ fn too_many(context: &Context, observed: &Observed, connection: &Connection) -> 
 
 /// Removes the Secrets that were written for this connection, or for an earlier one of its name, and are one too many. Costs
 /// nothing where there are none. What was to stay when it was written last under another name stays, whatever the connection
-/// says now. True if there are more than fit into one pass.
+/// says now. True if there are more than fit into one pass. It ends at `latest`, whoever does not answer.
 ///
 /// # Errors
 /// [`Error::Write`] if the API server did not answer; trying again may help.
-pub async fn retire(context: &Context, observed: &Observed, connection: &Connection) -> Result<bool, Error> {
+pub async fn retire(
+    context: &Context,
+    observed: &Observed,
+    connection: &Connection,
+    latest: Instant,
+) -> Result<bool, Error> {
     let now = context.clock.uptime();
     let is_due = |(key, seen, _): &Candidate| match context.kept.rest(key, &subject(seen)) {
         Rest::None => true,
         Rest::Until(time) => time <= now,
         Rest::Forever => false,
     };
-    let mut due: Vec<Candidate> = too_many(context, observed, connection).into_iter().filter(is_due).collect();
+    if too_many(context, observed, connection, &observed.targets).is_empty() {
+        return Ok(false);
+    }
+    // The pass may have taken a while, in which a namespace came to be served again.
+    let targets = context.index.targets(&observed.object);
+    let mut due: Vec<Candidate> =
+        too_many(context, observed, connection, &targets).into_iter().filter(is_due).collect();
     if due.is_empty() {
         return Ok(false);
     }
-    let mut is_cut = due.len() > MOST;
-    due.truncate(MOST);
+    let most = MOST.min(context.pace.most_within(LONGEST));
+    let mut is_cut = due.len() > most;
+    due.truncate(most);
     let looks = due.into_iter().map(|(key, seen, why)| async move {
         let found = match by_known_marks(&seen, connection, why) {
             Ok(()) => may_go(&key, connection, why, remove::look(&context.client, &key).await?),
@@ -123,16 +135,21 @@ pub async fn retire(context: &Context, observed: &Observed, connection: &Connect
         true => live::definition(&context.client, connection.reference.kind()).await.map_err(Error::Write)?,
         false => Standing::Unready,
     };
-    let end = Instant::now() + LONGEST;
+    let end = latest.min(Instant::now() + LONGEST);
     let removals = candidates.into_iter().map(|(key, seen, found, written_for)| async move {
         if let WrittenFor::Predecessor(then) = written_for
             && let Err(finding) = verdict::by_kind(then, standing)
         {
             return Ok(Some((key, seen, finding)));
         }
-        let delete = remove::delete(&context.client, &context.metrics, &key, &found);
-        let Some(removed) = context.pace.at_its_turn(Some(end), delete).await.transpose()? else { return Ok(None) };
-        Ok::<_, ApiFailure>(Some((key, seen, Finding::from(removed))))
+        let delete = timeout_at(latest, remove::delete(&context.client, &context.metrics, &key, &found));
+        let finding = match context.pace.at_its_turn(Some(end), delete).await {
+            None => return Ok(None),
+            Some(Ok(removed)) => Finding::from(removed?),
+            // What it came to shows the watch.
+            Some(Err(_)) => Finding::Unanswered,
+        };
+        Ok::<_, ApiFailure>(Some((key, seen, finding)))
     });
     let mut removals = stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
     while let Some(removed) = removals.next().await {
@@ -178,7 +195,7 @@ fn may_go(
 /// its successor.
 pub fn next(context: &Context, connection: &Connection, observed: &Observed) -> Option<Duration> {
     let now = context.clock.uptime();
-    let rests = too_many(context, observed, connection).into_iter();
+    let rests = too_many(context, observed, connection, &observed.targets).into_iter();
     let rests = rests.filter_map(|(key, seen, _)| match context.kept.rest(&key, &subject(&seen)) {
         Rest::Until(time) if time > now => Some(time),
         Rest::Until(_) | Rest::None | Rest::Forever => None,

@@ -192,6 +192,7 @@ impl From<Removed> for Finding {
             Removed::Spared(clause) => Self::Spared(clause),
             Removed::Changed => Self::Changed,
             Removed::Denied => Self::Denied(Act::RemoveSecret),
+            Removed::Undecided => Self::Unanswered,
         }
     }
 }

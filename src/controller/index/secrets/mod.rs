@@ -160,6 +160,11 @@ impl Secrets {
         self.owners.has(reference, key)
     }
 
+    /// For which connection a Secret surely was written.
+    pub(super) fn owner(&self, key: &ObjectKey) -> Option<ConnectionReference> {
+        Owners::of(key, self.known.get(key))
+    }
+
     /// The namespaces that hold a Secret which surely was written for a connection, in the order of their names.
     pub(super) fn namespaces_of(&self, reference: &ConnectionReference) -> impl Iterator<Item = &str> {
         self.owners.keys_of(reference).map(|key| key.namespace.as_str())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use crate::audit::{Who, seconds};
+use crate::audit::{CHANGE, Who, seconds};
 use crate::cluster::CONNECTION;
 use crate::figures::{Check, Latency, Report};
 use crate::measure::Measure;
@@ -66,15 +66,15 @@ async fn meanwhile(stage: &mut Stage, report: &mut Report, first: usize) -> Resu
         renewals += 1;
         let targets = first + came;
         stage.request_renewal(&format!("meanwhile-{renewals}")).await?;
-        while came < COUNT && stage.window.count(Who::Operator, "update", "secrets", CONNECTION) < patched + targets {
+        while came < COUNT && stage.window.count(Who::Operator, CHANGE, "secrets", CONNECTION) < patched + targets {
             stage.create_teams(first + came..first + came + 1, 1).await?;
             came += 1;
             stage.until_written("create", CONNECTION, came).await?;
         }
         // Those that came meanwhile were created with the new credential, or with the one before and changed then.
-        stage.until_written("update", CONNECTION, patched + targets).await?;
+        stage.until_written(CHANGE, CONNECTION, patched + targets).await?;
         stage.quiet(Some(Who::Operator)).await?;
-        let answers: Vec<_> = stage.window.done(Who::Operator, "update", "secrets", CONNECTION).skip(patched).collect();
+        let answers: Vec<_> = stage.window.done(Who::Operator, CHANGE, "secrets", CONNECTION).skip(patched).collect();
         let begun = answers.iter().map(|event| event.received).min();
         spans.extend(begun.zip(answers.iter().map(|event| event.answered).max()));
         patched += answers.len();
@@ -86,11 +86,13 @@ async fn meanwhile(stage: &mut Stage, report: &mut Report, first: usize) -> Resu
             during.push(took);
         }
     }
+    let met = during.len();
     figures
         .latencies
         .push(Latency::new(&format!("{WHAT}, of those created between a renewal's first and last Secret"), during));
     figures.latencies.push(Latency::new(WHAT, served(stage)?.into_values().map(|(_, took)| took).collect()));
     let created = stage.window.count(Who::Operator, "create", "secrets", CONNECTION);
+    report.checks.push(Check::new("S6 namespaces that came in the midst of a renewal", 1..=came, met));
     report.checks.push(Check::new("S6 Secrets created, during renewals", came..=came, created));
     report.checks.push(Check::new("S6 credentials issued, during renewals", renewals..=renewals, figures.calls.mints));
     report.scenarios.push(figures);

@@ -40,6 +40,9 @@ pub fn who(event: &AuditEvent) -> Who {
     }
 }
 
+/// Stands for `update` and `patch`: what somebody else has edited is changed by the latter.
+pub const CHANGE: &str = "change";
+
 /// Whether it was about this, and was done. An empty name means any; otherwise also any that begins with it, if it ends with
 /// a `*`.
 pub fn is(event: &AuditEvent, verb: &str, resource: &str, name: &str) -> bool {
@@ -53,7 +56,8 @@ pub fn is(event: &AuditEvent, verb: &str, resource: &str, name: &str) -> bool {
         Some(prefix) => object.name.starts_with(prefix),
         None => name.is_empty() || object.name == name,
     };
-    event.verb == verb && found && is_named && event.response_status.code < 300
+    let is_meant = event.verb == verb || verb == CHANGE && matches!(event.verb.as_str(), "update" | "patch");
+    is_meant && found && is_named && event.response_status.code < 300
 }
 
 /// Whether it is no work on an object: a watch (opened anew every few minutes), a Lease or an Event.
