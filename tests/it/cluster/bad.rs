@@ -167,7 +167,7 @@ async fn many_namespaces_without_a_decision_come_after_the_others_and_are_told()
 async fn namespaces_whose_webhook_hangs_keep_nobody_waiting() -> Result<()> {
     let wide = Wide::start("hanging").await?;
     wide.create_namespaces(0..60).await?;
-    let _hook = Hook::install(&wide, "CREATE", 0..40, |_| Reply::hang()).await?;
+    let hook = Hook::install(&wide, "CREATE", 0..40, |_| Reply::hang()).await?;
     wide.scenario.calls.clear();
     let begun = Instant::now();
     wide.connect("images", wide.spec()).await?;
@@ -180,7 +180,7 @@ async fn namespaces_whose_webhook_hangs_keep_nobody_waiting() -> Result<()> {
     if begun.elapsed() < HANG {
         assert_eq!(answered, 21);
     }
-    Ok(())
+    hook.remove(&wide).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
