@@ -129,10 +129,13 @@ async fn write_all(
     // How often each was other than was thought, and what it is if only the watch may say so.
     let mut surprises: HashMap<Arc<str>, usize> = HashMap::new();
     let mut absent: BTreeMap<Arc<str>, SecretState> = BTreeMap::new();
+    // Nothing more is begun, and what is under way has a moment to come to its end: the next pass need not find out about it.
+    let mut is_ending = false;
     loop {
         let applied = {
             let was_in_trouble = |namespace: &str| observed.memory.denials.contains_key(namespace);
             let turn = |namespace: &str, state: &SecretState| match () {
+                () if is_ending => Turn::Rest,
                 () if writes.are_under_way_in(namespace) => Turn::Rest,
                 () if surprises.get(namespace).is_some_and(|count| *count >= MAX_PLANS) => Turn::Rest,
                 () if observed.denial(namespace, state, revision, now).is_some() => Turn::Rest,
@@ -160,6 +163,9 @@ async fn write_all(
         if let Some(failure) = applied.into_failure() {
             return Err(Error::Write(failure));
         }
+        if is_ending {
+            return Ok(false);
+        }
         if is_done {
             break;
         }
@@ -169,13 +175,12 @@ async fn write_all(
             _ => begun.elapsed() >= ANSWER + LONGEST / 2,
         };
         if is_long || !is_still_wanted(context, observed) {
-            return Ok(false);
+            is_ending = true;
+            continue;
         }
         observed.targets = context.index.targets(&observed.object);
-        if !observed.targets.dropped().is_subset(&dropped) {
-            // They come before what is outdated, too.
-            return Ok(false);
-        }
+        // Those that are not served any more come before what is outdated, too.
+        is_ending = !observed.targets.dropped().is_subset(&dropped);
         for (namespace, state) in &absent {
             observed.targets.learn(namespace, state.clone());
         }
