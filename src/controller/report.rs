@@ -91,7 +91,9 @@ pub fn status(
         status.registry_host = told.or(status.registry_host);
         status.secret_name = Some(connection.target.name.clone());
     }
-    if let Some(test) = &outcome.test {
+    // What goes on for longer than a pass has told of its test when it began.
+    let is_told = outcome.is_unfinished && status.last_test == outcome.test;
+    if let Some(test) = outcome.test.as_ref().filter(|_| !is_told) {
         // The test may be one that another connection made before.
         status.last_refresh_at = Some(Time(now.max(test.time.0)));
         status.last_test = Some(test.clone());
@@ -324,17 +326,25 @@ mod tests {
         }
     }
 
+    fn proven_at(minute: i64) -> LastTest {
+        let (time, verdict) = (Time(minutes_later(minute)), Reason::LoginProven);
+        LastTest { time, verdict, refused_since: None, repositories: vec![], control: None }
+    }
+
+    #[test]
+    fn a_delivery_that_outlasts_a_pass_tells_of_its_test_once() {
+        let begun = || Outcome { test: Some(proven_at(1)), ..unchanged(None, Delivery::Outstanding) };
+        let observed = settled(&begun());
+        let goes_on = Outcome { is_unfinished: true, ..begun() };
+        assert_eq!(after(&observed, &goes_on, 3), observed.status);
+        let refreshed = after(&observed, &begun(), 3).last_refresh_at;
+        assert_eq!(refreshed, Some(Time(minutes_later(3))), "another refresh may rest on the same test");
+    }
+
     #[test]
     fn a_refresh_that_finds_everything_as_it_was_changes_only_the_times() {
         let observed = settled(&unchanged(None, Delivery::Current));
-        let test = LastTest {
-            time: Time(minutes_later(30)),
-            verdict: Reason::LoginProven,
-            refused_since: None,
-            repositories: vec![],
-            control: None,
-        };
-        let outcome = Outcome { test: Some(test), ..unchanged(None, Delivery::Current) };
+        let outcome = Outcome { test: Some(proven_at(30)), ..unchanged(None, Delivery::Current) };
         let mut status = after(&observed, &outcome, 30);
         assert_eq!(status.last_refresh_at, Some(Time(minutes_later(30))));
         assert!(status.next_refresh_at > observed.status.next_refresh_at);

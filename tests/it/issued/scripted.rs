@@ -102,9 +102,12 @@ async fn answers_that_are_none_are_told_as_such_and_what_they_issued_is_revoked(
         assert!(scenario.secrets().get_opt(name).await?.is_none(), "{name}");
     }
     assert_eq!(elsewhere.connections(), 0);
+    // On a busy machine an answer may not have come in time before it could be told what is wrong with it.
+    let asked = |api: &Listener| api.requests().iter().filter(|seen| !is_revocation(seen)).count();
+    let before: Vec<usize> = apis.iter().map(|(_, _, api)| asked(api)).collect();
     scenario.minutes(10).await?;
-    for (name, _, api) in &apis {
-        let asked = api.requests().iter().filter(|seen| !is_revocation(seen)).count();
+    for ((name, _, api), before) in apis.iter().zip(before) {
+        let asked = asked(api) - before;
         assert!(asked <= 6, "{name}: {asked} requests in ten minutes");
     }
     scenario.judge().await
