@@ -85,28 +85,30 @@ pub(super) async fn deliver(
     // A source that was only touched is not worth a write; the next verdict records it. A new revision without what it was
     // read from would look outdated to the next process.
     let is_worth_recording = is_new || test.is_some() || observed.is_edited() || observed.status.last_error.is_some();
-    let mut outcome = Outcome {
-        test,
-        judged: if is_worth_recording { accepted.inputs.clone() } else { vec![] },
+    let judged = if is_worth_recording { accepted.inputs.clone() } else { vec![] };
+    let told = |tally: Tally| Outcome {
+        test: test.clone(),
+        judged: judged.clone(),
         credential: Some(credential.clone()),
-        ..Outcome::unchanged(None, tally(connection, observed, Some(&credential), now))
+        ..Outcome::unchanged(None, tally)
     };
-    if is_new {
-        // If the answer is lost, only the status can tell whether this revision is on record.
-        context.memories.update(observed.uid(), |memory| memory.accepted = None);
-        // Nothing holds it yet, whatever nobody lets us write.
-        outcome.tally.delivery = Delivery::Outstanding;
-    }
     // What is written now changes how many hold the Secret, and with that how much a removal takes.
     if is_new || observed.is_edited() && observed.targets.blocked() > 0 {
-        publish(context, observed, Some(connection), &outcome, now).await?;
+        let mut tally = tally(connection, observed, Some(&credential), now);
+        if is_new {
+            // If the answer is lost, only the status can tell whether this revision is on record.
+            context.memories.update(observed.uid(), |memory| memory.accepted = None);
+            // Nothing holds it yet, whatever nobody lets us write.
+            tally.delivery = Delivery::Outstanding;
+        }
+        publish(context, observed, Some(connection), &told(tally), now).await?;
     }
     context.memories.update(observed.uid(), |memory| {
         memory.judged.clone_from(&accepted.inputs);
         memory.accepted = Some(accepted.rendered);
     });
-    outcome.is_unfinished = !write_all(context, observed, connection, &accepted, &credential, now).await?;
-    outcome.tally = tally(connection, observed, Some(&credential), now);
+    let is_unfinished = !write_all(context, observed, connection, &accepted, &credential, now).await?;
+    let outcome = Outcome { is_unfinished, ..told(tally(connection, observed, Some(&credential), now)) };
     if let Delivery::Impossible(problem) | Delivery::Partial(problem) = &outcome.tally.delivery {
         context.metrics.met(problem.reason);
     }

@@ -24,7 +24,7 @@ use super::{
     pace::LONGEST,
     plan::policy_patch,
     remove::is_decision,
-    secret_meta::{ObjectKey, SecretMeta},
+    secret_meta::{Marks, ObjectKey, SecretMeta},
     sighting::SecretState,
 };
 use crate::{
@@ -77,9 +77,14 @@ pub async fn bring_policy(context: &Context, observed: &Observed, latest: Instan
             memory.ledger = Some(after);
         });
     }
+    // Most share their marks.
+    let mut fine: Option<&Arc<Marks>> = None;
     let behind = observed.targets.iter().filter_map(|(namespace, state)| match state {
-        // Of most it is known without a key.
-        SecretState::Present(target) if target.deletion_policy() == Some(policy) => None,
+        SecretState::Present(target) if fine.is_some_and(|fine| Arc::ptr_eq(fine, &target.marks)) => None,
+        SecretState::Present(target) if target.deletion_policy() == Some(policy) => {
+            fine = Some(&target.marks);
+            None
+        }
         SecretState::Present(target) => Some((observed.targets.key(namespace), target)),
         SecretState::Absent | SecretState::Unknown => None,
     });
@@ -90,7 +95,7 @@ pub async fn bring_policy(context: &Context, observed: &Observed, latest: Instan
     match policy {
         DeletionPolicy::Delete => {}
         DeletionPolicy::Retain => {
-            let others = context.index.written_besides(&reference, &observed.targets).into_iter();
+            let others = context.index.present(observed.targets.others()).into_iter();
             behind.extend(others.filter(|(key, seen)| is_behind(&reference, key, seen, policy)));
         }
     }

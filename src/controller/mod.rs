@@ -20,6 +20,7 @@ mod mark;
 pub mod memory;
 pub mod observe;
 mod pace;
+mod places;
 pub mod plan;
 pub mod policy;
 pub mod publish;
@@ -49,7 +50,7 @@ pub mod withdraw;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future};
+use futures::{FutureExt, Stream, StreamExt, future, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Client,
@@ -76,11 +77,15 @@ use mapper::Wake;
 use memory::{Attempt, Memories};
 use observe::Observed;
 pub use pace::Pace;
+use places::Places;
 use reconcile::reconcile;
 use stored::Stored;
 
-/// How many connections are worked on at the same time.
-const CONCURRENCY: u16 = 32;
+/// How many connections are worked on at the same time, those included that wait for somebody.
+const CONCURRENCY: u16 = 256;
+
+/// How many of them are not known to wait for somebody.
+const PLACES: u16 = 32;
 
 /// How long one pass may take. A request that is never answered must not hold a connection for ever; registries have
 /// shorter limits of their own.
@@ -202,26 +207,32 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
 
 async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
     let store = context.index.store();
-    let measured = |object: Arc<Stored>, context: Arc<Context>| {
-        let started = tokio::time::Instant::now();
-        Box::pin(async move {
+    let places = Arc::new(Places::new(PLACES.into(), (CONCURRENCY - PLACES).into()));
+    // Whoever has no place when the queue ends is not begun with.
+    let end = future::lazy({
+        let places = Arc::clone(&places);
+        move |_| {
+            places.close();
+            None
+        }
+    });
+    let queue = queue.map(Some).chain(stream::once(end)).filter_map(future::ready);
+    let pass = |object: Arc<Stored>, context: Arc<Context>| {
+        let places = Arc::clone(&places);
+        async move {
             let _under_way = context.metrics.under_way();
-            let result = match limited(look_at(&object, &context), &context).await {
-                Err(Error::Panicked) => limited(crash::report(&object, &context), &context).await,
-                result => result,
-            };
-            if result.is_ok() {
-                context.memories.completed(object.meta().uid.as_deref().unwrap_or_default());
-            }
-            context.forget_if_gone(&object);
-            context.metrics.reconciled(started.elapsed(), &result);
-            result
-        })
+            let Some(place) = places.take().await else { return Ok(Action::await_change()) };
+            // While it waited, there may have come a newer one.
+            let Some(newest) = context.index.connection(&object.reference()) else { return Ok(Action::await_change()) };
+            // Many may wait: what a pass needs is taken when it begins.
+            place.work(Box::pin(measured(&newest, &context))).await
+        }
+        .boxed()
     };
     applier(
-        measured,
+        pass,
         come_back,
-        context,
+        Arc::clone(&context),
         store,
         queue.map(Ok::<_, std::convert::Infallible>),
         Config::default().concurrency(CONCURRENCY),
@@ -233,6 +244,21 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
         future::ready(())
     })
     .await;
+}
+
+/// One pass, and what is counted and remembered of it.
+async fn measured(object: &Stored, context: &Arc<Context>) -> Result<Action, Error> {
+    let started = tokio::time::Instant::now();
+    let result = match limited(look_at(object, context), context).await {
+        Err(Error::Panicked) => limited(crash::report(object, context), context).await,
+        result => result,
+    };
+    if result.is_ok() {
+        context.memories.completed(object.meta().uid.as_deref().unwrap_or_default());
+    }
+    context.forget_if_gone(object);
+    context.metrics.reconciled(started.elapsed(), &result);
+    result
 }
 
 /// One pass over an object.

@@ -103,13 +103,13 @@ impl<'a> Pattern<'a> {
             SecretState::Unknown | SecretState::Absent => return Standing::Missing,
             SecretState::Present(meta) => meta,
         };
-        let is_wanted = meta.meant_for.as_deref() == Some(namespace) && self.are_wanted(&meta.marks);
+        let is_wanted = meta.is_at_home && self.are_wanted(&meta.marks);
         if is_wanted && meta.data_trusted && meta.unusable.is_none() {
             // Marks that are as they should be say whose it is, too.
             return Standing::Current;
         }
         let Target { name, .. } = &self.connection.target;
-        match meta.ownership(namespace, &self.connection.reference) {
+        match meta.ownership(&self.connection.reference) {
             Ownership::Foreign(clause) => Standing::Foreign(
                 Problem::new(
                     Reason::TargetConflict,

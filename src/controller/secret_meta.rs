@@ -54,8 +54,8 @@ pub struct SecretMeta {
     pub resource_version: String,
     /// The labels and annotations that matter to us. Those of all targets of a connection are the same.
     pub marks: Arc<Marks>,
-    /// The namespace that it was written for, as it says.
-    pub meant_for: Option<Box<str>>,
+    /// It was written for the namespace that it is in, as it says.
+    pub is_at_home: bool,
     /// False if the object has no labels at all, so that a patch must create the map.
     pub has_labels: bool,
     /// False if the object has no annotations at all.
@@ -135,7 +135,8 @@ impl SecretMeta {
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
             is_ours_alone: is_ours_alone(metadata, &marks),
             marks: Arc::new(marks),
-            meant_for: annotations.and_then(|all| all.get(NAMESPACE_ANNOTATION)).map(|name| name.as_str().into()),
+            is_at_home: metadata.namespace.is_some()
+                && annotations.and_then(|all| all.get(NAMESPACE_ANNOTATION)) == metadata.namespace.as_ref(),
             has_labels: labels.is_some_and(|labels| !labels.is_empty()),
             has_annotations: annotations.is_some_and(|annotations| !annotations.is_empty()),
             is_source: labels.is_some_and(|labels| labels.contains_key(SOURCE_LABEL)),
@@ -162,7 +163,7 @@ impl SecretMeta {
 
     /// Whose it is: label, connection in words and namespace must all agree. A missing label is forgiven where our entry
     /// in managedFields shows that we wrote the object.
-    pub fn ownership(&self, namespace: &str, reference: &ConnectionReference) -> Ownership {
+    pub fn ownership(&self, reference: &ConnectionReference) -> Ownership {
         let foreign = |clause: String| Ownership::Foreign(clause);
         let annotation = |key: &str| self.marks.annotations.get(key).map(String::as_str);
         let in_words = reference.to_string();
@@ -181,9 +182,8 @@ impl SecretMeta {
             Some(other) => return foreign(format!("belongs to {other:.300}")),
             None => return foreign("does not say which connection it belongs to".into()),
         }
-        match self.meant_for.as_deref() {
-            Some(meant) if meant == namespace => {}
-            _ => return foreign("was written for another namespace and copied here".into()),
+        if !self.is_at_home {
+            return foreign("was written for another namespace and copied here".into());
         }
         // What only a look at the whole shows comes last, so that a process that did not look says the same.
         match &self.unusable {
@@ -207,7 +207,7 @@ impl SecretMeta {
             && reference.namespace().is_none_or(|namespace| namespace == key.namespace)
             && is_object_name(reference.name())
             && self.marks.labels.get(CONNECTION_LABEL) == Some(&reference.label_value())
-            && self.ownership(&key.namespace, &reference) == Ownership::Ours;
+            && self.ownership(&reference) == Ownership::Ours;
         is_sure.then_some(reference)
     }
 
@@ -312,7 +312,7 @@ mod tests {
 
     fn ours() -> serde_json::Value {
         json!({
-            "uid": "u", "resourceVersion": "7",
+            "namespace": "shop", "uid": "u", "resourceVersion": "7",
             "labels": {"app.kubernetes.io/managed-by": "regcred", "regcred.dev/connection": reference().label_value()},
             "annotations": {
                 "regcred.dev/connection": "RegistryConnection/shop/images",
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn knows_its_own() {
         let meta = meta(|_| {});
-        assert_eq!(meta.ownership("shop", &reference()), Ownership::Ours);
+        assert_eq!(meta.ownership(&reference()), Ownership::Ours);
         assert_eq!(meta.marks.annotations[REVISION_ANNOTATION], "r1");
         assert!(meta.data_trusted && meta.is_marked());
     }
@@ -375,7 +375,7 @@ mod tests {
             }),
         ];
         for (name, change) in cases {
-            assert_ne!(meta(change).ownership("shop", &reference()), Ownership::Ours, "{name}");
+            assert_ne!(meta(change).ownership(&reference()), Ownership::Ours, "{name}");
         }
     }
 
@@ -473,7 +473,7 @@ mod tests {
     #[test]
     fn forgives_a_stripped_label_where_managed_fields_tell_the_writer() {
         let meta = meta(|m| m["labels"] = json!({}));
-        assert_eq!(meta.ownership("shop", &reference()), Ownership::Ours);
+        assert_eq!(meta.ownership(&reference()), Ownership::Ours);
     }
 
     #[test]
@@ -500,7 +500,7 @@ mod tests {
             let mut secret = change;
             secret["metadata"] = ours();
             let meta = SecretMeta::from_secret(&serde_json::from_value(secret).unwrap());
-            match meta.ownership("shop", &reference()) {
+            match meta.ownership(&reference()) {
                 Ownership::Foreign(text) => assert!(text.starts_with(clause), "{text}"),
                 Ownership::Ours => panic!("{clause}"),
             }

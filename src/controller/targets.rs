@@ -17,6 +17,7 @@ pub struct Targets {
     left_out: Vec<Arc<str>>,
     dropped: BTreeSet<Arc<str>>,
     blocked: usize,
+    others: Vec<Arc<ObjectKey>>,
     as_of: u64,
 }
 
@@ -37,13 +38,19 @@ impl Targets {
             left_out,
             dropped: dropped.into_iter().collect(),
             blocked,
+            others: vec![],
             as_of: 0,
         }
     }
 
-    /// These, as they were at this number of [`super::index::Index::news`].
-    pub fn at(self, as_of: u64) -> Self {
-        Self { as_of, ..self }
+    /// These, as they were at this number of [`super::index::Index::news`], when these others were there.
+    pub fn at(self, as_of: u64, others: Vec<Arc<ObjectKey>>) -> Self {
+        Self { as_of, others, ..self }
+    }
+
+    /// The Secrets that surely were written for the connection and are none of these, as far as was known.
+    pub fn others(&self) -> &[Arc<ObjectKey>] {
+        &self.others
     }
 
     /// At which number of [`super::index::Index::news`] this was so.

@@ -77,7 +77,7 @@ pub async fn withdraw(
     let removals = doubtful.into_iter().map(|(namespace, state)| async move {
         let key = targets.key(&namespace);
         let removal = remove(&context.client, &context.metrics, &key, |secret| {
-            match SecretMeta::from_secret(secret).ownership(&namespace, &connection.reference) {
+            match SecretMeta::from_secret(secret).ownership(&connection.reference) {
                 Ownership::Foreign(clause) => Err(clause),
                 Ownership::Ours if holds(secret, config) => Ok(()),
                 Ownership::Ours => Err("holds another login than the one that is refused".to_owned()),

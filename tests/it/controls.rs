@@ -12,7 +12,7 @@ use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 use testenv::{Listener, Reply, eventually, listener::Seen};
 
-use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, is_ready, tell_all};
+use crate::scenario::{DEADLINE, PASSWORD, Scenario, WRONG, tell_all};
 
 fn spec_at(listener: &Listener, repositories: &[&str]) -> Value {
     let repositories: Vec<Value> = repositories.iter().map(|name| json!({"name": name})).collect();
@@ -234,82 +234,4 @@ async fn a_new_prefix_is_not_called_delivered_before_it_is() -> Result<()> {
     let key = scenario.secrets().get("images").await?.annotations().get("regcred.dev/docker-config-key").cloned();
     assert_eq!(key, Some(format!("{}/team/", registry.host())));
     scenario.finish().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_registry_with_many_connections_does_not_keep_others_waiting() -> Result<()> {
-    others_are_served_beside_a_silent_server(Scenario::start("crowd").await?, false, 40).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_token_server_with_many_connections_does_not_keep_others_waiting() -> Result<()> {
-    others_are_served_beside_a_silent_server(Scenario::start("crowd-behind").await?, true, 40).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_registry_with_many_connections_of_few_logins_does_not_keep_others_waiting() -> Result<()> {
-    others_are_served_beside_a_silent_server(Scenario::start("crowd-of-few").await?, false, 4).await
-}
-
-async fn others_are_served_beside_a_silent_server(
-    scenario: Scenario,
-    by_token_server: bool,
-    logins: usize,
-) -> Result<()> {
-    scenario.write_login("login", PASSWORD).await?;
-    let silent = Listener::plain(|_| Reply::hang())?;
-    for login in 0..logins {
-        let data = json!({"username": format!("user-{login}"), "password": PASSWORD});
-        scenario.write_secret(&format!("login-{login}"), "Opaque", data).await?;
-    }
-    let realm = format!("Bearer realm=\"{}/token\",service=\"x\"", silent.url());
-    let registry = Listener::plain(move |_| Reply::status(401).header("WWW-Authenticate", &realm))?;
-    for number in 0..40 {
-        let mut spec = spec_at(if by_token_server { &registry } else { &silent }, &[]);
-        spec["provider"]["generic"]["trustedTokenHosts"] = json!([silent.host()]);
-        let login = number % logins;
-        spec["provider"]["generic"]["secretRef"]["name"] = format!("login-{login}").into();
-        spec["test"]["timeoutSeconds"] = 30.into();
-        scenario.connect(&format!("silent-{number}"), spec).await?;
-    }
-    eventually("the silent server to be asked", DEADLINE, async || {
-        Ok((silent.connections() >= logins.min(8)).then_some(()))
-    })
-    .await?;
-    scenario.connect("images", scenario.spec()).await?;
-    eventually("the other one to be ready", DEADLINE, async || {
-        Ok(Some(scenario.connections().get("images").await?).filter(|now| is_ready(now, "True", "LoginProven")))
-    })
-    .await?;
-    let waiting = scenario.connections().list(&Default::default()).await?;
-    let told =
-        waiting.iter().filter(|one| one.status.as_ref().is_some_and(|status| status.last_error.is_some())).count();
-    assert_eq!(told, 0, "it was ready before any of the others had waited in vain");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_without_end_keep_nobody_waiting_who_needs_none() -> Result<()> {
-    let scenario = Scenario::start("flood").await?;
-    scenario.write_login("login", PASSWORD).await?;
-    // Each costs whoever reads it all the time there is.
-    let floods = [(); 3].map(|()| Listener::plain(|_| Reply::endless("HTTP/1.1 100 Continue\r\n\r\n")));
-    for (number, flood) in floods.iter().enumerate() {
-        let Ok(flood) = flood else { anyhow::bail!("no listener") };
-        let mut spec = spec_at(flood, &[]);
-        spec["test"]["timeoutSeconds"] = 30.into();
-        scenario.connect(&format!("flood-{number}"), spec).await?;
-        eventually("the flood to begin", DEADLINE, async || Ok((flood.connections() > 0).then_some(()))).await?;
-    }
-    let mut spec = scenario.spec();
-    spec["test"] = json!({"mode": "Off"});
-    scenario.connect("images", spec).await?;
-    eventually("the one that needs no answer to be ready", DEADLINE, async || {
-        Ok(Some(scenario.connections().get("images").await?).filter(|now| is_ready(now, "True", "NotTested")))
-    })
-    .await?;
-    let all = scenario.connections().list(&Default::default()).await?;
-    let told = all.iter().filter(|one| one.status.as_ref().is_some_and(|status| status.last_error.is_some())).count();
-    assert_eq!(told, 0, "it was ready before the others had an end");
-    Ok(())
 }

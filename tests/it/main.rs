@@ -23,6 +23,7 @@ mod conditions;
 mod conflict;
 mod controls;
 mod crash;
+mod crowded;
 mod delivery;
 mod docs;
 mod edit;

@@ -8,12 +8,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use kube::Client;
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    api_failure::ApiFailure,
-    pace::{Pace, SLOW},
-    plan::PlannedWrite,
-    sighting::SecretState,
-};
+use super::{api_failure::ApiFailure, pace::Pace, places::SLOW, plan::PlannedWrite, sighting::SecretState};
 use crate::metrics::Metrics;
 pub use write::{ANSWER, Denied};
 use write::{Done, Failed, answered};

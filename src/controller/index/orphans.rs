@@ -7,7 +7,6 @@ use crate::{
     controller::{
         secret_meta::{ObjectKey, SecretMeta},
         sighting::SecretState,
-        targets::Targets,
     },
     domain::reference::ConnectionReference,
 };
@@ -71,14 +70,9 @@ impl Index {
         inner.secrets.present(inner.secrets.owners().keys_of(reference))
     }
 
-    /// Those of them that are not among the targets.
-    pub fn written_besides(
-        &self,
-        reference: &ConnectionReference,
-        targets: &Targets,
-    ) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
-        let inner = self.lock();
-        inner.secrets.present(targets.without(inner.secrets.owners().keys_of(reference)))
+    /// Those of these Secrets that are there.
+    pub fn present(&self, keys: &[Arc<ObjectKey>]) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
+        if keys.is_empty() { vec![] } else { self.lock().secrets.present(keys.iter()) }
     }
 
     /// Completes once there may be new orphans: at once if that happened since it completed last.

@@ -12,7 +12,9 @@ impl Index {
     /// The Secrets that a connection writes now, and what is known of them.
     pub fn targets(&self, connection: &Declared) -> Targets {
         let mut inner = self.lock();
-        inner.targets(connection).at(self.news())
+        let targets = inner.targets(connection);
+        let others = targets.without(inner.secrets.owners().keys_of(&connection.reference())).cloned().collect();
+        targets.at(self.news(), others)
     }
 }
 

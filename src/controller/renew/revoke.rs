@@ -147,7 +147,8 @@ pub async fn revoke_replaced(
 
 /// The revisions that other Secrets of the connection than its targets hold.
 fn held(context: &Context, observed: &Observed, connection: &Connection) -> BTreeSet<String> {
-    let others = context.index.written_besides(&connection.reference, &observed.targets).into_iter();
+    let written = context.index.written_for(&connection.reference).into_iter();
+    let others = written.filter(|(key, _)| !observed.targets.contains(key));
     others.filter_map(|(_, other)| other.revision().map(str::to_owned)).collect()
 }
 

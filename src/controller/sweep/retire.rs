@@ -62,7 +62,7 @@ fn too_many(context: &Context, observed: &Observed, connection: &Connection, tar
         };
         goes.then_some(Why::Renamed)
     };
-    let others = context.index.written_besides(&connection.reference, targets).into_iter();
+    let others = context.index.present(targets.others()).into_iter();
     others.filter_map(|(key, seen)| why(&key).map(|why| (key, seen, why))).collect()
 }
 

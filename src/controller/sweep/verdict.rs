@@ -280,7 +280,7 @@ pub fn is_surely_of(key: &ObjectKey, reference: &ConnectionReference, found: &Se
     if found.owner(key).as_ref() == Some(reference) {
         return Ok(());
     }
-    Err(match found.ownership(&key.namespace, reference) {
+    Err(match found.ownership(reference) {
         Ownership::Foreign(clause) => clause,
         Ownership::Ours => "lacks marks of regcred".to_owned(),
     })

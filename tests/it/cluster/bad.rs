@@ -3,28 +3,25 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use k8s_openapi::api::{
-    admissionregistration::v1::ValidatingWebhookConfiguration,
-    core::v1::{ConfigMap, ResourceQuota, Secret},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota, Secret};
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use regcred::api::{ConditionType, Reason};
-use serde_json::{Value, json};
-use testenv::{Call, Listener, Reply, Seen, certificates::Authority, eventually};
-use tokio::time::{Instant, timeout};
+use serde_json::json;
+use testenv::{Call, Reply, eventually};
+use tokio::time::Instant;
 
-use super::{Wide, message, targets, tell};
+use super::{
+    Wide,
+    hook::{Hook, later},
+    message, targets, tell,
+};
 use crate::scenario::DEADLINE;
 
 /// The API server waits a little longer for a webhook.
 const HANG: Duration = Duration::from_secs(28);
-
-/// How long a probe waits for its answer.
-const LOOK: Duration = Duration::from_millis(200);
 
 impl Wide {
     /// From now on no further Secret may be in a namespace.
@@ -39,70 +36,6 @@ impl Wide {
         quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(&counted)).await?;
         Ok(())
     }
-}
-
-/// A webhook that is asked about Secrets in some namespaces.
-struct Hook {
-    _listener: Listener,
-}
-
-impl Hook {
-    /// Asks it about this operation in those of these numbers.
-    async fn install(
-        wide: &Wide,
-        operation: &str,
-        numbers: std::ops::Range<usize>,
-        reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
-    ) -> Result<Self> {
-        let authority = Authority::new()?;
-        let listener = Listener::tls(&authority.server(&["127.0.0.1"])?, reply)?;
-        let (first, mark) = (numbers.start, json!({"hooked": wide.scenario.namespace}));
-        for number in numbers {
-            wide.label(number, mark.clone()).await?;
-        }
-        let bundle = STANDARD.encode(authority.certificate());
-        let hook = json!({
-            "metadata": {"name": wide.scenario.namespace},
-            "webhooks": [{
-                "name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 30,
-                "clientConfig": {"url": format!("https://{}/", listener.host()), "caBundle": bundle},
-                "namespaceSelector": {"matchLabels": mark},
-                "rules": [
-                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation], "resources": ["secrets"]},
-                ],
-            }],
-        });
-        Self::all(wide).create(&PostParams::default(), &serde_json::from_value(hook)?).await?;
-        // The API server learns of it in its own time.
-        let probe: Secret = serde_json::from_value(json!({"metadata": {"name": "probe"}}))?;
-        eventually("the webhook to be asked", DEADLINE, async || {
-            let (secrets, parameters) = (wide.secrets(first), PostParams::default());
-            // The answer may not come at all.
-            let _ = timeout(LOOK, secrets.create(&parameters, &probe)).await;
-            let _ = timeout(LOOK, secrets.delete("probe", &DeleteParams::default())).await;
-            Ok((!listener.requests().is_empty()).then_some(()))
-        })
-        .await?;
-        Ok(Self { _listener: listener })
-    }
-
-    async fn remove(self, wide: &Wide) -> Result<()> {
-        Self::all(wide).delete(&wide.scenario.namespace, &DeleteParams::default()).await?;
-        Ok(())
-    }
-
-    fn all(wide: &Wide) -> Api<ValidatingWebhookConfiguration> {
-        Api::all(wide.scenario.client.clone())
-    }
-}
-
-/// No decision of a webhook.
-fn later(seen: &Seen) -> Reply {
-    let review: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
-    let answer =
-        json!({"uid": review["request"]["uid"], "allowed": false, "status": {"code": 503, "message": "later"}});
-    Reply::status(200)
-        .json(&json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer}))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,6 +123,23 @@ async fn a_namespace_that_lets_nothing_be_removed_keeps_it_alone() -> Result<()>
     wide.connect("images", wide.spec()).await?;
     wide.ready("images", ("True", "LoginProven"), (40, 40)).await?;
     let hook = Hook::install(&wide, "DELETE", 0..1, later).await?;
+    for number in 0..40 {
+        wide.label(number, json!({"test": null})).await?;
+    }
+    wide.until_delivered_to("images", &[0]).await?;
+    wide.create_namespaces(40..41).await?;
+    wide.until_delivered_to("images", &[0, 40]).await?;
+    hook.remove(&wide).await?;
+    wide.until_delivered_to("images", &[40]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_whose_webhook_hangs_at_a_removal_keeps_it_alone() -> Result<()> {
+    let wide = Wide::start("clinging-on").await?;
+    wide.create_namespaces(0..40).await?;
+    wide.connect("images", wide.spec()).await?;
+    wide.ready("images", ("True", "LoginProven"), (40, 40)).await?;
+    let hook = Hook::install(&wide, "DELETE", 0..1, |_| Reply::hang()).await?;
     for number in 0..40 {
         wide.label(number, json!({"test": null})).await?;
     }

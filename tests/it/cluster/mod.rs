@@ -3,7 +3,10 @@
 mod asked;
 mod bad;
 mod counts;
+mod crowd;
+mod faults;
 mod foreign;
+mod hook;
 mod issued;
 mod newcomers;
 mod pace;
