@@ -1,5 +1,10 @@
 //! Many wait for an answer of the same server: nobody else waits for them.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use anyhow::Result;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -100,10 +105,23 @@ async fn answers_without_end_keep_nobody_waiting_who_needs_none() -> Result<()> 
 async fn what_was_delivered_is_put_back_while_too_many_wait_for_the_registry() -> Result<()> {
     // A refresh every five minutes, which are ten seconds.
     let scenario = Scenario::start_fast("crowd-kept", 30).await?;
-    let registry = scenario.connected_elsewhere("images", |spec| spec["refreshIntervalMinutes"] = 5.into()).await?;
-    let due = scenario.connections().get("images").await?.status.and_then(|status| status.next_refresh_at);
-    registry.pause();
-    crowd(&scenario, &scenario.spec_at(&format!("http://{}", registry.host())), MANY).await?;
+    scenario.write_login("login", PASSWORD).await?;
+    let is_silent = Arc::new(AtomicBool::new(false));
+    let registry = Listener::plain({
+        let is_silent = Arc::clone(&is_silent);
+        move |seen| match seen.basic() {
+            _ if is_silent.load(Ordering::Relaxed) => Reply::hang(),
+            Some((_, password)) if password == PASSWORD => Reply::status(200),
+            _ => Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+        }
+    })?;
+    let mut spec = scenario.spec_at(&registry.url());
+    spec["refreshIntervalMinutes"] = 5.into();
+    scenario.connect("images", spec.clone()).await?;
+    let connection = scenario.ready("images", "True", "LoginProven").await?;
+    let due = connection.status.and_then(|status| status.next_refresh_at);
+    is_silent.store(true, Ordering::Relaxed);
+    crowd(&scenario, &spec, MANY).await?;
     let clock = scenario.clock.clone();
     eventually("the refresh to be due", DEADLINE, async || {
         let now = clock.as_ref().map(regcred::clock::Clock::now);
@@ -117,6 +135,5 @@ async fn what_was_delivered_is_put_back_while_too_many_wait_for_the_registry() -
     let told = scenario.connections().list(&Default::default()).await?;
     let told = told.iter().filter(|one| one.status.as_ref().is_some_and(|status| status.last_error.is_some())).count();
     assert_eq!(told, 0, "it was there before any of those that wait had waited in vain");
-    registry.resume().await?;
     Ok(())
 }

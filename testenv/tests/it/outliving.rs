@@ -60,8 +60,8 @@ async fn nothing_is_left_after_the_starter_is_killed() {
     gone.await.unwrap();
 }
 
-#[test]
-fn a_process_keeps_its_exit_status_and_takes_its_children_along() {
+#[tokio::test]
+async fn a_process_keeps_its_exit_status_and_takes_its_children_along() {
     let folder = tempfile::tempdir().unwrap();
     let shell = |script: &str| {
         let mut command = Command::new("sh");
@@ -83,5 +83,11 @@ fn a_process_keeps_its_exit_status_and_takes_its_children_along() {
     let group = parent.pid();
     assert!(!members(group).is_empty());
     drop(parent);
-    assert_eq!(members(group), Vec::<String>::new());
+    // Whoever is killed needs a moment to die.
+    let gone = eventually("the child to go", DEADLINE, async || {
+        let alive = members(group);
+        anyhow::ensure!(alive.is_empty(), "left: {alive:?}");
+        Ok(Some(()))
+    });
+    gone.await.unwrap();
 }
