@@ -132,8 +132,9 @@ pub fn serve(
     let mut others = chosen.iter().peekable();
     let lost = holding.iter().filter(|name| {
         // Both are in order: side by side they take no time to speak of.
-        while others.next_if(|chosen| chosen < name).is_some() {}
-        others.peek() != Some(name)
+        let is_same = |chosen: &Arc<str>| Arc::ptr_eq(chosen, name) || chosen == *name;
+        while others.next_if(|chosen| !Arc::ptr_eq(chosen, name) && chosen < name).is_some() {}
+        others.peek().is_none_or(|chosen| !is_same(chosen))
     });
     let lost = lost.cloned();
     let (mut dropped, doubtful): (Vec<Arc<str>>, Vec<Arc<str>>) = lost.partition(|name| refuses(name));

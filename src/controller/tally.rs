@@ -174,7 +174,7 @@ mod tests {
             "foreign" => present("x", "1"),
             _ => SecretState::Absent,
         };
-        let targets = targets::Targets::new("images", served, |key| state(&key.namespace));
+        let targets = targets::Targets::new("images", served, |namespace| state(namespace));
         let observed = Observed { object: Arc::new(object), targets, ..observed(delivered(|_| {})) };
         tally(&connection, &observed, Some(&named("r1")), minutes_later(1))
     }

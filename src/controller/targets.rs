@@ -1,10 +1,7 @@
 //! The Secrets that a connection writes: one of the same name in each namespace that it serves, which is a single one unless it
 //! is a cluster's connection. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{secret_meta::ObjectKey, select::Served, sighting::SecretState};
 
@@ -12,8 +9,8 @@ use super::{secret_meta::ObjectKey, select::Served, sighting::SecretState};
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
     name: String,
-    /// By namespace.
-    states: BTreeMap<Arc<str>, SecretState>,
+    /// By namespace, in the order of the names.
+    states: Vec<(Arc<str>, SecretState)>,
     left_out: Vec<Arc<str>>,
     dropped: BTreeSet<Arc<str>>,
     blocked: usize,
@@ -22,14 +19,11 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Secrets of this name in the namespaces that are served; `state` tells what is known of each.
-    pub fn new(name: &str, served: Served, state: impl Fn(&ObjectKey) -> SecretState) -> Self {
+    /// Secrets of this name in the namespaces that are served; `state` tells what is known of the one in each, in their order.
+    pub fn new(name: &str, served: Served, mut state: impl FnMut(&Arc<str>) -> SecretState) -> Self {
         let Served { namespaces, left_out, blocked, dropped } = served;
-        let mut key = ObjectKey { namespace: String::new(), name: name.to_owned() };
         let states = namespaces.into_iter().map(|namespace| {
-            key.namespace.clear();
-            key.namespace.push_str(&namespace);
-            let state = state(&key);
+            let state = state(&namespace);
             (namespace, state)
         });
         Self {
@@ -43,9 +37,14 @@ impl Targets {
         }
     }
 
-    /// These, as they were at this number of [`super::index::Index::news`], when these others were there.
-    pub fn at(self, as_of: u64, others: Vec<Arc<ObjectKey>>) -> Self {
-        Self { as_of, others, ..self }
+    /// These, as they were at this number of [`super::index::Index::news`].
+    pub fn at(self, as_of: u64) -> Self {
+        Self { as_of, ..self }
+    }
+
+    /// These, and besides them these others that were written for the connection.
+    pub fn beside(self, others: Vec<Arc<ObjectKey>>) -> Self {
+        Self { others, ..self }
     }
 
     /// The Secrets that surely were written for the connection and are none of these, as far as was known.
@@ -75,7 +74,7 @@ impl Targets {
 
     /// Namespaces and what is known of the Secrets in them.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &SecretState)> {
-        self.states.iter()
+        self.states.iter().map(|(namespace, state)| (namespace, state))
     }
 
     /// The key of the one in a namespace.
@@ -85,25 +84,12 @@ impl Targets {
 
     /// What is known of the one in a namespace; none if there is to be none.
     pub fn state(&self, namespace: &str) -> Option<&SecretState> {
-        self.states.get(namespace)
+        self.states.get(self.place(namespace)?).map(|(_, state)| state)
     }
 
     /// Whether this is one of them.
     pub fn contains(&self, key: &ObjectKey) -> bool {
-        key.name == self.name && self.states.contains_key(key.namespace.as_str())
-    }
-
-    /// Those of these keys that are none of them. The keys come in their order.
-    pub fn without<'a>(
-        &'a self,
-        keys: impl Iterator<Item = &'a Arc<ObjectKey>>,
-    ) -> impl Iterator<Item = &'a Arc<ObjectKey>> {
-        let mut namespaces = self.states.keys().peekable();
-        keys.filter(move |key| {
-            // Side by side: looking up each of many would take longer than a pass should.
-            while namespaces.next_if(|known| known.as_ref() < key.namespace.as_str()).is_some() {}
-            key.name != self.name || namespaces.peek().is_none_or(|known| known.as_ref() != key.namespace)
-        })
+        key.name == self.name && self.place(&key.namespace).is_some()
     }
 
     /// The namespaces that are there and not served any more.
@@ -128,8 +114,12 @@ impl Targets {
 
     /// Takes in what is known of one now.
     pub fn learn(&mut self, namespace: &str, state: SecretState) {
-        if let Some(known) = self.states.get_mut(namespace) {
+        if let Some((_, known)) = self.place(namespace).and_then(|place| self.states.get_mut(place)) {
             *known = state;
         }
+    }
+
+    fn place(&self, namespace: &str) -> Option<usize> {
+        self.states.binary_search_by(|(known, _)| known.as_ref().cmp(namespace)).ok()
     }
 }

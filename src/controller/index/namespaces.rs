@@ -105,17 +105,17 @@ impl Namespaces {
         self.known.iter().filter(|(name, namespace)| namespace.is_chosen(name, choice)).map(|(name, _)| name)
     }
 
-    /// Those of these that are there to stay. The names come in their order.
-    pub(super) fn that_stay<'a>(&'a self, names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a Arc<str>> {
-        // Side by side: looking up each of many would take longer than a pass should.
+    /// Which of these are there to stay, by the name of the namespace that each is in. They come in the order of these names.
+    pub(super) fn staying<'a, T>(
+        &'a self,
+        all: impl Iterator<Item = (&'a str, T)>,
+    ) -> impl Iterator<Item = (Option<&'a Arc<str>>, T)> {
         let mut known = self.known.iter().peekable();
-        names
-            .filter_map(move |name| {
-                while known.next_if(|(known, _)| known.as_ref() < name).is_some() {}
-                known.next_if(|(known, _)| known.as_ref() == name)
-            })
-            .filter(|(_, namespace)| !namespace.is_ending)
-            .map(|(name, _)| name)
+        all.map(move |(name, it)| {
+            while known.next_if(|(known, _)| known.as_ref() < name).is_some() {}
+            let found = known.peek().filter(|(known, namespace)| known.as_ref() == name && !namespace.is_ending);
+            (found.map(|(known, _)| *known), it)
+        })
     }
 
     /// Whether one of this name was shown and did not go since.

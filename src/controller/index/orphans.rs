@@ -41,7 +41,8 @@ impl Index {
         let mut orphans = vec![];
         for reference in owners.references().filter(|reference| inner.is_gone(reference)) {
             let Some(Departure { since, policy }) = inner.departures.of(reference) else { continue };
-            for (key, seen) in inner.secrets.present(inner.secrets.owners().keys_of(reference)) {
+            for (key, seen) in inner.secrets.owners().all_of(reference) {
+                let (key, seen) = (ObjectKey::clone(key), Arc::clone(seen));
                 orphans.push(Orphan { key, seen, reference: reference.clone(), since, policy });
             }
         }
@@ -67,7 +68,8 @@ impl Index {
     /// The Secrets that surely were written for a connection.
     pub fn written_for(&self, reference: &ConnectionReference) -> Vec<(ObjectKey, Arc<SecretMeta>)> {
         let inner = self.lock();
-        inner.secrets.present(inner.secrets.owners().keys_of(reference))
+        let all = inner.secrets.owners().all_of(reference);
+        all.map(|(key, seen)| (ObjectKey::clone(key), Arc::clone(seen))).collect()
     }
 
     /// Those of these Secrets that are there.

@@ -1,18 +1,21 @@
 //! Which Secrets were written for which connection, whether that still exists or not.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use crate::{
-    controller::{secret_meta::ObjectKey, sighting::SecretState},
+    controller::{
+        secret_meta::{ObjectKey, SecretMeta},
+        sighting::SecretState,
+    },
     domain::reference::ConnectionReference,
 };
 
-/// See the module.
+/// See the module. What is known of each Secret is here too, so that nobody has to look for thousands one by one.
 #[derive(Default)]
-pub(super) struct Owners(HashMap<ConnectionReference, BTreeSet<Arc<ObjectKey>>>);
+pub(super) struct Owners(HashMap<ConnectionReference, BTreeMap<Arc<ObjectKey>, Arc<SecretMeta>>>);
 
 impl Owners {
     /// Whose a Secret in this state surely is.
@@ -23,17 +26,15 @@ impl Owners {
         }
     }
 
-    /// Takes note that a Secret has another owner than before.
-    pub(super) fn hand_over(
+    /// Takes note of what is known of a Secret now, and whose it surely was before.
+    pub(super) fn see(
         &mut self,
         key: &Arc<ObjectKey>,
         before: Option<ConnectionReference>,
-        after: Option<ConnectionReference>,
-    ) {
-        if before == after {
-            return;
-        }
-        if let Some(before) = before
+        state: &SecretState,
+    ) -> Option<ConnectionReference> {
+        let after = Self::of(key, Some(state));
+        if let Some(before) = before.filter(|before| after.as_ref() != Some(before))
             && let Some(keys) = self.0.get_mut(&before)
         {
             keys.remove(key);
@@ -41,9 +42,14 @@ impl Owners {
                 self.0.remove(&before);
             }
         }
-        if let Some(after) = after {
-            self.0.entry(after).or_default().insert(Arc::clone(key));
+        if let (Some(after), SecretState::Present(meta)) = (&after, state) {
+            let keys = match self.0.get_mut(after) {
+                Some(keys) => keys,
+                None => self.0.entry(after.clone()).or_default(),
+            };
+            keys.insert(Arc::clone(key), Arc::clone(meta));
         }
+        after
     }
 
     /// Whether anything was written for this connection.
@@ -53,11 +59,14 @@ impl Owners {
 
     /// Whether this was written for this connection.
     pub(super) fn has(&self, reference: &ConnectionReference, key: &ObjectKey) -> bool {
-        self.0.get(reference).is_some_and(|keys| keys.contains(key))
+        self.0.get(reference).is_some_and(|keys| keys.contains_key(key))
     }
 
-    /// Everything that was written for this connection.
-    pub(super) fn keys_of(&self, reference: &ConnectionReference) -> impl Iterator<Item = &Arc<ObjectKey>> {
+    /// Everything that was written for this connection, in the order of the keys.
+    pub(super) fn all_of(
+        &self,
+        reference: &ConnectionReference,
+    ) -> impl Iterator<Item = (&Arc<ObjectKey>, &Arc<SecretMeta>)> {
         self.0.get(reference).into_iter().flatten()
     }
 

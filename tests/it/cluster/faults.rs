@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
-use regcred::api::{ConditionType, names::{DOCKER_CONFIG_JSON_KEY, REVISION_ANNOTATION}};
+use regcred::api::{
+    ConditionType,
+    names::{DOCKER_CONFIG_JSON_KEY, REVISION_ANNOTATION},
+};
 use serde_json::{Value, json};
 use testenv::{Call, Fault, Faults, eventually};
 use tokio::time::timeout;

@@ -165,11 +165,6 @@ impl Secrets {
         Owners::of(key, self.known.get(key))
     }
 
-    /// The namespaces that hold a Secret which surely was written for a connection, in the order of their names.
-    pub(super) fn namespaces_of(&self, reference: &ConnectionReference) -> impl Iterator<Item = &str> {
-        self.owners.keys_of(reference).map(|key| key.namespace.as_str())
-    }
-
     /// Whether a Secret of ours changed since this was asked last.
     pub(super) fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.has_news)
@@ -194,8 +189,7 @@ impl Secrets {
             Some((key, before)) => (Arc::clone(key), Owners::of(key, Some(before))),
             None => (Arc::new(key.clone()), None),
         };
-        let after = Owners::of(key, Some(&state));
-        self.owners.hand_over(&shared, before, after.clone());
+        let after = self.owners.see(&shared, before, &state);
         self.has_news |= self.ledgers.see(key, &state) || after.is_some();
         let replaced = self.known.insert(shared, state);
         self.release(replaced);
@@ -206,7 +200,7 @@ impl Secrets {
         self.ahead.remove(key);
         self.ledgers.see(key, &SecretState::Unknown);
         if let Some((shared, before)) = self.known.remove_entry(key) {
-            self.owners.hand_over(&shared, Owners::of(key, Some(&before)), None);
+            self.owners.see(&shared, Owners::of(key, Some(&before)), &SecretState::Unknown);
             self.release(Some(before));
         }
     }
