@@ -14,7 +14,7 @@ use crate::cli::LogFormat;
 /// Starts logging. Without `RUST_LOG`, info and above is shown. Of a panic the place is logged, never its message.
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let filter = filter.and(filter_fn(|metadata| !quotes_bodies(metadata)));
+    let filter = filter.and(filter_fn(|metadata| !quotes_bodies(metadata) && !names_another_kind(metadata)));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
@@ -33,4 +33,9 @@ pub fn init(format: LogFormat) {
 /// request that failed. Both may quote a Secret, so no level shows them.
 fn quotes_bodies(metadata: &Metadata<'_>) -> bool {
     metadata.target() == "kube_client::client"
+}
+
+/// The run loop knows one kind, and would name a connection of the cluster as one of a namespace. Each pass says whose it is.
+fn names_another_kind(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.target() == "kube_runtime::controller"
 }

@@ -57,6 +57,8 @@ use kube::{
     runtime::controller::{Action, Config, applier},
 };
 
+use tracing::Instrument;
+
 use crate::{
     clock::Clock,
     domain::{
@@ -225,7 +227,8 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
             // While it waited, there may have come a newer one.
             let Some(newest) = context.index.connection(&object.reference()) else { return Ok(Action::await_change()) };
             // Many may wait: what a pass needs is taken when it begins.
-            place.work(Box::pin(measured(&newest, &context))).await
+            let span = tracing::info_span!("pass", connection = %newest.reference());
+            place.work(Box::pin(measured(&newest, &context)).instrument(span)).await
         }
         .boxed()
     };

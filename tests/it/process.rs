@@ -266,6 +266,8 @@ async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_its
     let log = running.log()?;
     assert_eq!(log.matches("the kind is not installed").count(), 2, "once for each kind: {log}");
     assert!(log.lines().next().is_some_and(|line| line.contains("my-namespace")), "{log}");
+    let whose = format!("\"connection\":\"RegistryConnection/{namespace}/images\"");
+    assert!(log.contains(&whose) && !log.contains("object.ref"), "it is not told whose pass it was: {log}");
     for line in log.lines() {
         serde_json::from_str::<Value>(line).with_context(|| format!("not JSON: {line}"))?;
     }
