@@ -154,7 +154,7 @@ reasons! {
         "More namespaces are selected than `spec.maxTargets` allows; those that are served already stay so.",
         "Raise `spec.maxTargets`, or select fewer namespaces.";
     RemovalBlocked: UsersTurn,
-        "An edit of the selection would take the Secret from more than a fifth of its namespaces; it stays there until that is allowed.",
+        "An edit of the selection would take the Secret from more than a fifth of its namespaces; it stays, and is renewed, until that is allowed.",
         "If that is meant, set the annotation `regcred.dev/allow-removal-of` on the connection to the count in the message; else select the namespaces again.";
     NotRemoved: UsersTurn,
         "A Secret was left in place that no connection writes any more: it cannot be told for sure that it may go, or the operator has no right to remove it. Only in Events.",

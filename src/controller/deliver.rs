@@ -176,7 +176,7 @@ async fn write_all(
             0 => begun.elapsed() >= LONGEST,
             _ => begun.elapsed() >= ANSWER + LONGEST / 2,
         };
-        if is_long || !is_still_wanted(context, observed) {
+        if is_long || observed.is_hurried || !is_still_wanted(context, observed) {
             is_ending = true;
             continue;
         }
@@ -279,7 +279,7 @@ fn denial(
     let pause =
         pause.map_or(SignedDuration::MAX, |pause| SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
     let not_before = together(now.saturating_add(pause).unwrap_or(Timestamp::MAX));
-    Denial { count, since: now, not_before, basis, in_namespace, problem }
+    Denial { count, since: now, not_before, basis, in_namespace, is_decided: pause_like.is_none(), problem }
 }
 
 /// The end of a pause, put off a little so that many end at once: each of them is a pass.

@@ -153,6 +153,7 @@ pub(super) fn deny(observed: &mut Observed, until: Timestamp) {
         not_before: until,
         basis: observed.denial_basis(revision.as_deref(), &state),
         in_namespace: None,
+        is_decided: true,
         problem: Problem::new(Reason::Forbidden, "m"),
     };
     observed.memory.denials = Arc::new([(Arc::from("shop"), denial)].into());
@@ -208,6 +209,7 @@ pub(super) fn entry(connection: &Connection, revision: &str, minute: i64, life: 
 /// Everything as it should be around an object: its source as it was judged, its target as it was delivered.
 pub(super) fn observed(object: Declared) -> Observed {
     Observed {
+        is_hurried: false,
         status: object.status.clone().unwrap_or_default(),
         source: present("s", "1"),
         authority: None,

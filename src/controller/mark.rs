@@ -39,6 +39,9 @@ use crate::{
 /// How many Secrets are written at the same time.
 const CONCURRENCY: usize = 32;
 
+/// So many are written in one pass; the others come right after.
+const MOST: usize = 500;
+
 /// What the API server decided against is not tried again before: rights and policies change without a sign.
 const PAUSE_AFTER_DENIAL: Duration = Duration::from_secs(10 * 60);
 
@@ -103,6 +106,8 @@ pub async fn bring_policy(context: &Context, observed: &Observed, latest: Instan
     if behind.is_empty() {
         return Ok(false);
     }
+    let is_more = behind.len() > MOST;
+    behind.truncate(MOST);
     let end = Instant::now() + LONGEST;
     let written = behind.iter().map(|(key, seen)| async move {
         let write = timeout_at(latest, write(context, observed, key, seen, (DOCKER_CONFIG_JSON_TYPE, policy)));
@@ -116,7 +121,7 @@ pub async fn bring_policy(context: &Context, observed: &Observed, latest: Instan
         }
     });
     let is_late = stream::iter(written.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
-    is_late.try_fold(false, |any, is_late| async move { Ok(any || is_late) }).await
+    is_late.try_fold(is_more, |any, is_late| async move { Ok(any || is_late) }).await
 }
 
 /// Whether a Secret surely is this connection's and says something else of its end.

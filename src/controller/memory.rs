@@ -141,6 +141,8 @@ pub struct Denial {
     pub basis: DenialBasis,
     /// The namespace it was in, to tell it from one that was made anew; none if nobody follows namespaces.
     pub in_namespace: Option<NamespaceId>,
+    /// The API server said no. Otherwise it gave no decision, and may give one any time.
+    pub is_decided: bool,
     /// What to tell.
     pub problem: Problem,
 }

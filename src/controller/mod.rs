@@ -83,11 +83,11 @@ use places::Places;
 use reconcile::reconcile;
 use stored::Stored;
 
-/// How many connections are worked on at the same time, those included that wait for somebody.
-const CONCURRENCY: u16 = 256;
-
-/// How many of them are not known to wait for somebody.
+/// How many connections are worked on at the same time.
 const PLACES: u16 = 32;
+
+/// How many more may wait for somebody, such as a webhook or a registry.
+const STRAGGLERS: u16 = 224;
 
 /// How long one pass may take. A request that is never answered must not hold a connection for ever; registries have
 /// shorter limits of their own.
@@ -209,7 +209,9 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
 
 async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
     let store = context.index.store();
-    let places = Arc::new(Places::new(PLACES.into(), (CONCURRENCY - PLACES).into()));
+    // Whoever waits for its turn to write must not be overtaken: there would be more than get one in the time of a pass.
+    let stragglers = if context.pace.is_limited() { 0 } else { STRAGGLERS };
+    let places = Arc::new(Places::new(PLACES.into(), stragglers.into()));
     // Whoever has no place when the queue ends is not begun with.
     let end = future::lazy({
         let places = Arc::clone(&places);
@@ -227,7 +229,7 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
             // While it waited, there may have come a newer one.
             let Some(newest) = context.index.connection(&object.reference()) else { return Ok(Action::await_change()) };
             // Many may wait: what a pass needs is taken when it begins.
-            let span = tracing::info_span!("pass", connection = %newest.reference());
+            let span = tracing::error_span!("pass", connection = %newest.reference());
             place.work(Box::pin(measured(&newest, &context)).instrument(span)).await
         }
         .boxed()
@@ -238,7 +240,7 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
         Arc::clone(&context),
         store,
         queue.map(Ok::<_, std::convert::Infallible>),
-        Config::default().concurrency(CONCURRENCY),
+        Config::default().concurrency(PLACES + stragglers),
     )
     .for_each(|result| {
         if let Err(error) = result {
@@ -280,17 +282,15 @@ async fn limited(pass: impl Future<Output = Result<Action, Error>>, context: &Co
 
 /// The pause after a pass was cut short: full jitter, growing with every time in a row.
 fn come_back(object: Arc<Stored>, error: &Error, context: Arc<Context>) -> Action {
-    let metadata = object.meta();
     let mut count = 0;
-    context.memories.update(metadata.uid.as_deref().unwrap_or_default(), |memory| {
+    context.memories.update(object.meta().uid.as_deref().unwrap_or_default(), |memory| {
         count = memory.cut_short;
         memory.cut_short = memory.cut_short.saturating_add(1);
     });
     context.forget_if_gone(&object);
     let pause = policy::backoff(count, fastrand::f64());
     tracing::warn!(
-        namespace = metadata.namespace,
-        name = metadata.name,
+        connection = %object.reference(),
         error = error as &dyn std::error::Error,
         pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
         "a pass was cut short; it is tried again"

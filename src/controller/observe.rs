@@ -38,6 +38,8 @@ pub struct Observed {
     pub memory: Memory,
     /// What the user asks for by annotation.
     pub requests: Requests,
+    /// There is more to remove than fits into one pass: this one is to be short.
+    pub is_hurried: bool,
 }
 
 /// The object with a registry's certificate authority.
@@ -210,6 +212,7 @@ pub fn observe(context: &Context, object: Arc<Declared>) -> Observed {
         }),
         memory,
         object,
+        is_hurried: false,
     }
 }
 

@@ -41,6 +41,11 @@ impl Pace {
         }
     }
 
+    /// Whether everybody waits for a turn.
+    pub fn is_limited(&self) -> bool {
+        self.per_second.is_some()
+    }
+
     /// How many writes may be begun in this time; at least one.
     pub fn most_within(&self, time: Duration) -> usize {
         let seconds = usize::try_from(time.as_secs()).unwrap_or(usize::MAX);

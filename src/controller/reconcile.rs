@@ -95,8 +95,9 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
     };
     observed.narrow_to(&connection);
     // Whoever is not to have the Secret any more does not wait until all others have the next one.
-    if !observed.targets.dropped().is_empty() && retire(&context, &observed, &connection, latest).await? {
-        return Ok(Action::requeue(Duration::ZERO));
+    if !observed.targets.dropped().is_empty() {
+        // Nor does who is to have it wait until it is gone everywhere else.
+        observed.is_hurried = retire(&context, &observed, &connection, latest).await?;
     }
 
     let come_back = || Action::requeue(CROWDED.mul_f64(1.0 + fastrand::f64()));
@@ -109,7 +110,7 @@ async fn bring_home(object: Arc<Declared>, context: Arc<Context>) -> Result<Acti
     let now = if connection.api.is_some() { context.clock.now() } else { now };
     publish(&context, &mut observed, Some(&connection), &outcome, now).await?;
     let is_cut = retire(&context, &observed, &connection, latest).await?;
-    if outcome.is_unfinished || is_cut {
+    if outcome.is_unfinished || is_cut || observed.is_hurried {
         return Ok(Action::requeue(Duration::ZERO));
     }
     if outcome.is_crowded {

@@ -113,8 +113,8 @@ pub struct Served {
     pub namespaces: Vec<Arc<str>>,
     /// Those that are chosen and too many.
     pub left_out: Vec<Arc<str>>,
-    /// How many would lose the Secret if that was allowed; they keep what they hold, and nothing is written there.
-    pub blocked: usize,
+    /// Those that would lose it if that was allowed.
+    pub blocked: Vec<Arc<str>>,
     /// Those that lose it.
     pub dropped: Vec<Arc<str>>,
 }
@@ -154,10 +154,10 @@ pub fn serve(
         })
     };
     if is_blocked(connection, doubtful.len(), holding.len() - dropped.len()) {
-        return Served { namespaces, left_out, blocked: doubtful.len(), dropped };
+        return Served { namespaces, left_out, blocked: doubtful, dropped };
     }
     dropped.extend(doubtful);
-    Served { namespaces, left_out, blocked: 0, dropped }
+    Served { namespaces, left_out, blocked: vec![], dropped }
 }
 
 /// Whether the removal of so many among those that hold the Secret has to wait for somebody's word. Only an edit is asked about,
@@ -298,7 +298,7 @@ mod tests {
             ("fewer allowed than told", fewer_than_told, 11, 4, 7),
         ] {
             let served = serve(&connection(change), names(0..kept), names(0..holding), |_| false);
-            assert_eq!(served.blocked, blocked, "{name}");
+            assert_eq!(served.blocked.len(), blocked, "{name}");
             let dropped = if blocked == 0 { holding - kept } else { 0 };
             assert_eq!(
                 (served.namespaces.len(), served.dropped.len()),
@@ -308,6 +308,6 @@ mod tests {
         }
         let refuses = |name: &str| name == "n09";
         let served = serve(&connection(edited), names(0..4), names(0..12), refuses);
-        assert_eq!((served.blocked, served.dropped), (7, names(9..10)), "who refuses does not wait");
+        assert_eq!((served.blocked.len(), served.dropped), (7, names(9..10)), "who refuses does not wait");
     }
 }

@@ -133,7 +133,7 @@ fn too_many(served: usize, left_out: usize) -> Problem {
 fn removal_blocked(count: usize) -> Problem {
     Problem::new(
         Reason::RemovalBlocked,
-        format!("an edit of the selection would take the Secret from {count} namespaces; it stays there until that is allowed"),
+        format!("an edit of the selection would take the Secret from {count} namespaces; it stays, and is renewed, until that is allowed"),
     )
     .at(field::VISIBILITY)
     .hint(format!("if that is meant, allow it with the annotation {ALLOW_REMOVAL_ANNOTATION}: \"{count}\"; else select them again"))
@@ -165,7 +165,7 @@ mod tests {
         let served = Served {
             namespaces: (0..states.len()).map(name).collect(),
             left_out: (90..90 + left_out).map(name).collect(),
-            blocked,
+            blocked: (500..500 + blocked).map(name).collect(),
             dropped: vec![],
         };
         let state = |namespace: &str| match states[namespace[1..].parse::<usize>().unwrap()] {

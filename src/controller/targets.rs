@@ -31,7 +31,7 @@ impl Targets {
             states: states.collect(),
             left_out,
             dropped: dropped.into_iter().collect(),
-            blocked,
+            blocked: blocked.len(),
             others: vec![],
             as_of: 0,
         }
@@ -42,8 +42,9 @@ impl Targets {
         Self { as_of, ..self }
     }
 
-    /// These, and besides them these others that were written for the connection.
-    pub fn beside(self, others: Vec<Arc<ObjectKey>>) -> Self {
+    /// These, and besides them the others that were written for the connection: of other names, and in namespaces that are not
+    /// served or on their way out.
+    pub fn with_others(self, others: Vec<Arc<ObjectKey>>) -> Self {
         Self { others, ..self }
     }
 
@@ -107,7 +108,7 @@ impl Targets {
         &self.left_out
     }
 
-    /// In how many of the namespaces the Secret waits for somebody to allow its removal.
+    /// In how many namespaces the Secret waits for somebody to allow its removal; until then it is looked after as before.
     pub fn blocked(&self) -> usize {
         self.blocked
     }

@@ -128,7 +128,8 @@ pub const RECONCILES: Metric = metric(
 pub const RECONCILE_DURATION: Metric =
     in_seconds(metric(Kind::Histogram, "reconcile_duration", &[], "How long passes over a connection took"));
 /// See [`ALL`].
-pub const UNDER_WAY: Metric = metric(Kind::Gauge, "reconciles_under_way", &[], "Passes that are going on now");
+pub const UNDER_WAY: Metric =
+    metric(Kind::Gauge, "reconciles_under_way", &[], "Passes that are going on now, or have their turn next");
 
 /// All metrics, in the order of the reference page.
 pub const ALL: [Metric; 15] = [

@@ -40,7 +40,7 @@ impl Inner {
                 self.secrets.state(&ObjectKey { namespace: namespace.to_string(), name: name.to_owned() })
             });
             let others = written.map(|(key, _)| key).filter(|key| !targets.contains(key)).cloned().collect();
-            return targets.beside(others);
+            return targets.with_others(others);
         };
         // There may be thousands, so nothing is looked for by itself: all come in the order of the names of namespaces.
         let chosen = self.namespaces.chosen(&choice).cloned().collect();
@@ -64,11 +64,18 @@ impl Inner {
             holding.sort();
             holding.dedup();
         }
-        let served = select::serve(connection, chosen, holding, |name| self.namespaces.refuses(name));
+        let mut served = select::serve(connection, chosen, holding, |name| self.namespaces.refuses(name));
         match served.left_out.is_empty() {
             true => self.places.remove(&reference),
             false => self.places.insert(reference, served.namespaces.iter().cloned().collect()),
         };
+        if !served.blocked.is_empty() {
+            // An edit that waits changes nothing for those who hold the Secret.
+            let is_blocked = |held: &Held| served.blocked.binary_search(&held.namespace).is_ok();
+            let waiting = held.iter().filter(|held| is_blocked(held)).map(|held| Arc::clone(&held.namespace));
+            served.namespaces.extend(waiting.collect::<Vec<_>>());
+            served.namespaces.sort();
+        }
         let mut held = held.into_iter().peekable();
         let targets = Targets::new(name, served, |namespace| {
             let is_before = |held: &Held| !Arc::ptr_eq(&held.namespace, namespace) && held.namespace < *namespace;
@@ -79,6 +86,6 @@ impl Inner {
             }
         });
         others.extend(held.map(|unserved| unserved.key));
-        targets.beside(others)
+        targets.with_others(others)
     }
 }

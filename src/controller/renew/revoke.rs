@@ -4,7 +4,7 @@
 //! Credentials of ours that no ledger knows are ended on the same occasion, where the provider lists them: they carry the
 //! UID of the connection in their names.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -31,7 +31,7 @@ use crate::{
         sighting::SecretState,
         validate::Connection,
     },
-    domain::ledger::Retired,
+    domain::{ledger::Retired, reference::Kind},
     problem::Problem,
     provider::issuing,
 };
@@ -145,11 +145,21 @@ pub async fn revoke_replaced(
     }
 }
 
-/// The revisions that other Secrets of the connection than its targets hold.
+/// The revisions that are still in use where nothing newer comes by itself: in other Secrets of the connection than its targets,
+/// and in targets about whose write the API server has given no decision yet.
+///
+/// Whoever may write Secrets can make one look like another Secret of the connection. With a connection of the cluster that
+/// counts only where such Secrets are to stay.
 fn held(context: &Context, observed: &Observed, connection: &Connection) -> BTreeSet<String> {
+    let stay = connection.reference.kind() == Kind::Namespaced || connection.deletion_policy == DeletionPolicy::Retain;
     let written = context.index.written_for(&connection.reference).into_iter();
-    let others = written.filter(|(key, _)| !observed.targets.contains(key));
-    others.filter_map(|(_, other)| other.revision().map(str::to_owned)).collect()
+    let others = written.filter(|(key, _)| stay && !observed.targets.contains(key)).map(|(_, other)| other);
+    let undecided = observed.memory.denials.iter().filter(|(_, denial)| !denial.is_decided);
+    let undecided = undecided.filter_map(|(namespace, _)| match observed.targets.state(namespace) {
+        Some(SecretState::Present(target)) => Some(Arc::clone(target)),
+        Some(SecretState::Absent | SecretState::Unknown) | None => None,
+    });
+    others.chain(undecided).filter_map(|holder| holder.revision().map(str::to_owned)).collect()
 }
 
 /// Takes note that nothing could be revoked now.

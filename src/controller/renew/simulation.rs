@@ -217,6 +217,7 @@ impl World {
 
     fn observe(&self) -> Observed {
         Observed {
+            is_hurried: false,
             status: self.status.clone(),
             source: present("s", "1"),
             authority: None,

@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
 
 use super::{
     Finding, Rest, Subject, live, remove, tell,
@@ -15,9 +16,11 @@ use crate::{
     controller::{
         Context,
         api_failure::ApiFailure,
+        apply::ANSWER,
         error::Error,
         observe::Observed,
         pace::LONGEST,
+        places::SLOW,
         plan::{self, Pattern},
         remove::Looked,
         secret_meta::{ObjectKey, SecretMeta},
@@ -29,8 +32,10 @@ use crate::{
 /// How many Secrets are looked at and removed at the same time.
 const CONCURRENCY: usize = 32;
 
-/// So much is looked at and removed in one pass; the others come right after.
+/// So much is looked at and removed in one pass, or what fits into a second; the others come right after, but for those who miss
+/// what they are to have.
 const MOST: usize = 500;
+const SLICE: Duration = Duration::from_secs(1);
 
 /// Why a Secret of a connection is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +99,7 @@ pub async fn retire(
     if due.is_empty() {
         return Ok(false);
     }
-    let most = MOST.min(context.pace.most_within(LONGEST));
+    let most = MOST.min(context.pace.most_within(SLICE));
     let mut is_cut = due.len() > most;
     due.truncate(most);
     let looks = due.into_iter().map(|(key, seen, why)| async move {
@@ -142,23 +147,34 @@ pub async fn retire(
         {
             return Ok(Some((key, seen, finding)));
         }
-        let delete = timeout_at(latest, remove::delete(&context.client, &context.metrics, &key, &found));
-        let finding = match context.pace.at_its_turn(Some(end), delete).await {
+        let finding = match context.pace.at_its_turn(Some(end), removed_soon(context, &key, found)).await {
             None => return Ok(None),
-            Some(Ok(removed)) => Finding::from(removed?),
-            // What it came to shows the watch.
-            Some(Err(_)) => Finding::Unanswered,
+            Some(finding) => finding?,
         };
         Ok::<_, ApiFailure>(Some((key, seen, finding)))
     });
-    let mut removals = stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
-    while let Some(removed) = removals.next().await {
-        match removed.map_err(Error::Write)? {
-            Some((key, seen, finding)) => note(context, connection, &key, &seen, finding).await,
-            None => is_cut = true,
+    let removals: Vec<_> = stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY).collect().await;
+    // Nobody waits for a turn while this is told.
+    let mut failure = None;
+    for removed in removals {
+        match removed {
+            Ok(Some((key, seen, finding))) => note(context, connection, &key, &seen, finding).await,
+            Ok(None) => is_cut = true,
+            Err(error) => failure = Some(error),
         }
     }
-    Ok(is_cut)
+    failure.map_or(Ok(is_cut), |failure| Err(Error::Write(failure)))
+}
+
+/// Removes a Secret. Where a webhook keeps the API server waiting, the request goes on, and nobody waits for it any more: what it
+/// came to is shown by the watch.
+async fn removed_soon(context: &Context, key: &ObjectKey, found: SecretMeta) -> Result<Finding, ApiFailure> {
+    let (client, metrics, key) = (context.client.clone(), context.metrics.clone(), key.clone());
+    let removal = async move { timeout(ANSWER, remove::delete(&client, &metrics, &key, &found)).await };
+    match timeout(SLOW, tokio::spawn(removal.in_current_span())).await {
+        Ok(Ok(Ok(removed))) => removed.map(Finding::from),
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => Ok(Finding::Unanswered),
+    }
 }
 
 /// What the marks that are known already say against a removal.

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::{admissionregistration::v1::ValidatingWebhookConfiguration, core::v1::Secret};
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use testenv::{Listener, Reply, Seen, certificates::Authority, eventually};
@@ -57,6 +57,8 @@ impl Hook {
             let (secrets, parameters) = (wide.secrets(first), PostParams::default());
             // The answer may not come at all.
             let _ = timeout(LOOK, secrets.create(&parameters, &probe)).await;
+            let change = Patch::Merge(json!({"metadata": {"labels": {"probe": "changed"}}}));
+            let _ = timeout(LOOK, secrets.patch("probe", &PatchParams::default(), &change)).await;
             let _ = timeout(LOOK, secrets.delete("probe", &DeleteParams::default())).await;
             Ok((!listener.requests().is_empty()).then_some(()))
         })

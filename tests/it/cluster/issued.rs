@@ -9,7 +9,11 @@ use testenv::{
 };
 use tokio::time::Instant;
 
-use super::{Wide, tell};
+use super::{
+    Wide,
+    hook::{Hook, later},
+    tell,
+};
 use crate::{issued::SCOPES, scenario::DEADLINE};
 
 /// A minute passes in half a second.
@@ -82,6 +86,29 @@ async fn one_credential_is_issued_for_all_namespaces_and_replaced_in_all_before_
     wide.ready("images", ("True", "LoginProven"), (21, 21)).await?;
     ensure!(ocean.issued() == 2, "{} were issued", ocean.issued());
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_where_the_api_server_gives_no_decision_is_not_revoked() -> Result<()> {
+    let mut wide = Wide::prepare("undecided").await?;
+    let ocean = start(&mut wide, 1, jiff::SignedDuration::ZERO).await?;
+    wide.create_namespaces(0..5).await?;
+    wide.connect("images", spec(&wide, &ocean)).await?;
+    wide.ready("images", ("True", "LoginProven"), (5, 5)).await?;
+    let hook = Hook::install(&wide, "UPDATE", 0..1, later).await?;
+    wide.edit("images", json!({"metadata": {"annotations": {"regcred.dev/refresh-requested-at": "now"}}})).await?;
+    wide.ready("images", ("True", "LoginProven"), (4, 5)).await?;
+    let calls = wide.scenario.calls.clone();
+    let namespace = wide.namespace(0);
+    eventually("another try there, after a whole pass", DEADLINE, async || {
+        let tries = calls.count(|call| call.is("update", "secrets", "") && call.request.namespace == namespace);
+        Ok((tries >= 3).then_some(()))
+    })
+    .await?;
+    assert_eq!((ocean.issued(), ocean.alive()), (2, 2), "one namespace still holds the first");
+    hook.remove(&wide).await?;
+    wide.ready("images", ("True", "LoginProven"), (5, 5)).await?;
+    eventually("the first to be revoked", DEADLINE, async || Ok((ocean.alive() == 1).then_some(()))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

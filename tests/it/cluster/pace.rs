@@ -1,4 +1,4 @@
-//! A rotation that takes its time: as slow as was asked for, and behind those who have no Secret yet.
+//! Writes that take their time: as slow as was asked for, and behind those who have no Secret yet.
 
 use std::time::{Duration, Instant};
 
@@ -69,5 +69,29 @@ async fn a_slow_rotation_keeps_to_its_pace_and_a_new_namespace_is_served_before_
     let told = asked.take_statuses();
     ensure!(told <= 2, "{told} statuses for one rotation");
     asked.nothing_else()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_removals_keep_no_new_namespace_waiting() -> Result<()> {
+    let mut wide = Wide::start("paced-removals").await?;
+    wide.create_namespaces(0..N).await?;
+    wide.connect("images", wide.spec()).await?;
+    wide.ready("images", ("True", "LoginProven"), (100, 100)).await?;
+    wide.scenario.stop_operator().await?;
+    wide.scenario.arguments.max_writes_per_second = Some(RATE);
+    wide.scenario.start_operator().await?;
+    wide.at_rest().await?;
+    let calls = wide.scenario.calls.clone();
+    calls.clear();
+    for number in 0..N {
+        wide.label(number, json!({"test": null})).await?;
+    }
+    wide.create_namespaces(N..N + 1).await?;
+    wide.until_delivered_to("images", &[N]).await?;
+    let calls = calls.all();
+    let newcomer = calls.iter().position(|call| call.is("create", "secrets", "")).context("no new Secret")?;
+    let last = calls.iter().rposition(|call| call.is("delete", "secrets", "")).context("no removed Secret")?;
+    ensure!(newcomer < last, "number {newcomer} of {last}: the new namespace came last");
     Ok(())
 }

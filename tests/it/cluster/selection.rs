@@ -1,6 +1,7 @@
 //! Which namespaces are served, and what becomes of those that are not any more.
 
 use anyhow::{Result, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use regcred::api::ConditionType;
 use serde_json::json;
@@ -136,7 +137,7 @@ async fn an_edit_that_would_take_the_secret_from_many_waits_until_that_is_allowe
     wide.edit("images", only(10)).await?;
     wide.until_delivered_to("images", &all[..10]).await?;
     wide.edit("images", only(4)).await?;
-    let blocked = wide.ready("images", ("True", "LoginProven"), (4, 4)).await?;
+    let blocked = wide.ready("images", ("True", "LoginProven"), (10, 10)).await?;
     wide.until_delivered_to("images", &all[..10]).await?;
     assert_eq!(tell(&blocked, ConditionType::Delivered), "False/RemovalBlocked");
     let error = blocked.status.as_ref().and_then(|status| status.last_error.clone());
@@ -149,6 +150,18 @@ async fn an_edit_that_would_take_the_secret_from_many_waits_until_that_is_allowe
     wide.scenario.start_operator().await?;
     wide.secrets(3).delete("images", &Default::default()).await?;
     wide.until_delivered_to("images", &all[..10]).await?;
+    // Nor does it leave anybody behind when the login changes.
+    let login = STANDARD.encode(format!("{}:another-password-5", wide.scenario.namespace));
+    wide.scenario.shared.registry.set_password(&wide.scenario.namespace, "another-password-5")?;
+    wide.scenario.edit_secret("login", json!({"stringData": {"password": "another-password-5"}})).await?;
+    eventually("all ten to hold the new login", DEADLINE, async || {
+        let holding = wide.delivered("images").await?.into_values();
+        let configs = holding.filter_map(|secret| secret.data?.remove(".dockerconfigjson"));
+        let renewed = configs.filter(|config| String::from_utf8_lossy(&config.0).contains(&login)).count();
+        ensure!(renewed == 10, "{renewed}");
+        Ok(Some(()))
+    })
+    .await?;
     let allow = |count: &str| json!({"metadata": {"annotations": {"regcred.dev/allow-removal-of": count}}});
     wide.scenario.calls.clear();
     let passes = async || wide.scenario.metric("regcred_reconciles_total{result=\"completed\"}").await;
