@@ -21,7 +21,7 @@ use super::{
     error::Error,
     memory::Unmarked,
     observe::Observed,
-    pace::LONGEST,
+    pace::{CONCURRENCY, LONGEST, MOST},
     plan::policy_patch,
     remove::is_decision,
     secret_meta::{Marks, ObjectKey, SecretMeta},
@@ -35,12 +35,6 @@ use crate::{
     domain::reference::ConnectionReference,
     metrics::{WriteOp, WriteResult},
 };
-
-/// How many Secrets are written at the same time.
-const CONCURRENCY: usize = 32;
-
-/// So many are written in one pass; the others come right after.
-const MOST: usize = 500;
 
 /// What the API server decided against is not tried again before: rights and policies change without a sign.
 const PAUSE_AFTER_DENIAL: Duration = Duration::from_secs(10 * 60);

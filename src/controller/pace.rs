@@ -10,7 +10,10 @@ use tokio::{
 use super::places::Places;
 
 /// How many writes are under way at the same time, of all connections.
-const CONCURRENCY: usize = 32;
+pub const CONCURRENCY: usize = 32;
+
+/// So many Secrets at most are looked at in one pass that only removes or marks them; the others come right after.
+pub const MOST: usize = 500;
 
 /// How many writes may wait for somebody, such as a webhook in their namespace, besides the others.
 const STRAGGLERS: usize = 64;

@@ -11,7 +11,7 @@ use super::{
     due::{PAUSE_AFTER_REFUSAL, settled_problem},
     error::Error,
     observe::Observed,
-    pace::LONGEST,
+    pace::{CONCURRENCY, LONGEST},
     plan::{Pattern, Standing},
     remove::{Removed, remove},
     secret_meta::{Ownership, SecretMeta},
@@ -22,9 +22,6 @@ use crate::{
     api::{Reason, connection::OnRejected, names::DOCKER_CONFIG_JSON_KEY, status::LastTest},
     domain::{credential::Credential, docker_config::DockerConfig},
 };
-
-/// How many Secrets are looked at and removed at the same time.
-const CONCURRENCY: usize = 32;
 
 /// Whether the delivered Secrets have to go: the registry refused one login twice, with the pause after a refusal in between,
 /// so that a passing fault of a registry takes nothing away.

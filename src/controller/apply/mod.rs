@@ -8,7 +8,13 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use kube::Client;
 use tokio::time::{Instant, timeout_at};
 
-use super::{api_failure::ApiFailure, pace::Pace, places::SLOW, plan::PlannedWrite, sighting::SecretState};
+use super::{
+    api_failure::ApiFailure,
+    pace::{CONCURRENCY, Pace},
+    places::SLOW,
+    plan::PlannedWrite,
+    sighting::SecretState,
+};
 use crate::metrics::Metrics;
 pub use write::{ANSWER, Denied};
 use write::{Done, Failed, answered};
@@ -21,9 +27,6 @@ const SHORTEST: Duration = Duration::from_millis(40);
 
 /// How often it is looked for news while there is nothing else to do than to wait for answers.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How many writes of one connection are under way at the same time, besides as many stragglers.
-const CONCURRENCY: usize = 32;
 
 /// From this many answers on that are no decision, it is not single namespaces that have trouble.
 const MANY: usize = CONCURRENCY;

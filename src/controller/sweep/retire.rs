@@ -19,7 +19,7 @@ use crate::{
         apply::ANSWER,
         error::Error,
         observe::Observed,
-        pace::LONGEST,
+        pace::{CONCURRENCY, LONGEST, MOST},
         places::SLOW,
         plan::{self, Pattern},
         remove::Looked,
@@ -29,12 +29,7 @@ use crate::{
     },
 };
 
-/// How many Secrets are looked at and removed at the same time.
-const CONCURRENCY: usize = 32;
-
-/// So much is looked at and removed in one pass, or what fits into a second; the others come right after, but for those who miss
-/// what they are to have.
-const MOST: usize = 500;
+/// What fits into this time is removed in one pass. Before the others go, those have their turn who miss what they are to have.
 const SLICE: Duration = Duration::from_secs(1);
 
 /// Why a Secret of a connection is one too many.
