@@ -18,7 +18,7 @@ use super::{
     hook::{Hook, later},
     message, targets, tell,
 };
-use crate::scenario::DEADLINE;
+use crate::scenario::{DEADLINE, PASSWORD};
 
 /// The API server waits a little longer for a webhook.
 const HANG: Duration = Duration::from_secs(28);
@@ -214,7 +214,11 @@ async fn where_no_namespace_can_have_it_nobody_is_told_that_all_is_well() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_connections_with_one_secret_the_holder_keeps_it_and_the_other_names_it() -> Result<()> {
-    let wide = Wide::start("two").await?;
+    let mut wide = Wide::prepare("two").await?;
+    // The minute before what a connection left behind goes passes in two seconds.
+    wide.scenario.set_speed(30);
+    wide.write_source("login", PASSWORD).await?;
+    wide.scenario.start_operator().await?;
     wide.create_namespaces(0..2).await?;
     let mut spec = wide.spec();
     spec["secret"] = json!({"name": "images"});
@@ -226,5 +230,6 @@ async fn of_two_connections_with_one_secret_the_holder_keeps_it_and_the_other_na
     let second = wide.ready("second", ("False", "TargetConflict"), (0, 3)).await?;
     ensure!(message(&second, ConditionType::Ready)?.contains("ClusterRegistryConnection/first"), "{second:?}");
     wide.connections().delete("first", &DeleteParams::default()).await?;
+    wide.ready("second", ("True", "LoginProven"), (3, 3)).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use regcred::api::ConditionType;
 use serde_json::{Value, json};
 
-use super::{Wide, tell};
+use super::{Wide, message, tell};
 use crate::scenario::PASSWORD;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +48,7 @@ async fn a_docker_config_names_its_host_by_itself_and_what_regcred_writes_is_no_
     wide.create_namespaces(0..1).await?;
     let host = wide.scenario.shared.registry.host();
     let login = json!({"username": wide.scenario.namespace, "password": PASSWORD});
-    let config = json!({"auths": {host: login}}).to_string();
+    let config = json!({"auths": {&*host: login}}).to_string();
     wide.scenario
         .write_secret("config", "kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": config}))
         .await?;
@@ -61,6 +61,17 @@ async fn a_docker_config_names_its_host_by_itself_and_what_regcred_writes_is_no_
     let ours = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "regcred"}}});
     wide.scenario.edit_secret("config", ours).await?;
     wide.ready("images", ("False", "SourceNotAllowed"), (1, 1)).await?;
+
+    // A ledger is one by its type, whatever else it says of itself.
+    wide.scenario.write_secret("ledger", "regcred.dev/ledger", login).await?;
+    let marks = json!({
+        "labels": {"regcred.dev/source": "true"}, "annotations": {"regcred.dev/registry-host": host},
+    });
+    wide.scenario.edit_secret("ledger", json!({"metadata": marks})).await?;
+    spec["provider"]["generic"]["secretRef"]["name"] = "ledger".into();
+    wide.connect("others", spec).await?;
+    let told = wide.ready("others", ("False", "SourceNotAllowed"), (0, 1)).await?;
+    ensure!(message(&told, ConditionType::Ready)?.contains("regcred writes itself"), "{told:?}");
     Ok(())
 }
 
