@@ -18,6 +18,8 @@
 //!   wake       when to look again
 //! ```
 //!
+//! Beside it [`linking`] sees to it, namespace by namespace, that ServiceAccounts and Pods name these Secrets.
+//!
 //! [`api`] is the contract with the user, [`domain`] holds plain values, [`provider`] obtains credentials, [`registry`]
 //! asks registries, [`net`] is the only way out of the cluster. [`check`] says of files what
 //! `validate` says of objects.
@@ -28,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod domain;
+pub mod linking;
 pub mod metrics;
 pub mod net;
 pub mod problem;

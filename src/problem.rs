@@ -92,8 +92,14 @@ pub mod field {
     pub const EXCLUDE_NAMESPACES: &str = "spec.excludeNamespaces";
     /// How many are served.
     pub const MAX_TARGETS: &str = "spec.maxTargets";
+    /// Whether the account that Pods have by default names the Secret.
+    pub const IS_DEFAULT: &str = "spec.isDefault";
+    /// Which ServiceAccounts name the Secret.
+    pub const SERVICE_ACCOUNTS: &str = "spec.serviceAccounts";
+    /// Which images the Secret goes with.
+    pub const AUTO_LINK_PATTERN: &str = "spec.autoLinkPattern";
     /// All paths, so that one read back from a status is known again.
-    pub const ALL: [&str; 31] = [
+    pub const ALL: [&str; 34] = [
         REGISTRY_URL,
         SECRET_REF,
         DOCKERHUB_SECRET_REF,
@@ -125,6 +131,9 @@ pub mod field {
         NAMESPACES,
         EXCLUDE_NAMESPACES,
         MAX_TARGETS,
+        IS_DEFAULT,
+        SERVICE_ACCOUNTS,
+        AUTO_LINK_PATTERN,
     ];
 }
 

@@ -17,6 +17,7 @@ use crate::{
     cli::RunArguments,
     clock::Clock,
     controller::{self, Context, events::Events},
+    linking,
     metrics::Metrics,
     net::{Certificates, Http, Lookup, Proxy, Settings, SystemLookup},
     registry::Habits,
@@ -110,6 +111,7 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
         revocation_grace: arguments.revocation_grace,
         pass_limit: controller::PASS_LIMIT,
         pace: controller::Pace::new(arguments.max_writes_per_second),
+        linking: linking::Shared::default(),
     })
 }
 

@@ -7,7 +7,7 @@ use super::Reason;
 
 /// The condition types of a connection.
 ///
-/// `Ready`, `CredentialsValid` and `Delivered` are always present and good when True. `Reconciling` and `Stalled` are
+/// `Ready`, `CredentialsValid` and `Delivered` are always present and good when True, `Linked` where links are asked for. `Reconciling` and `Stalled` are
 /// present only when True, never both, as kstatus expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
@@ -17,6 +17,8 @@ pub enum ConditionType {
     CredentialsValid,
     /// The Secret holds the current credential.
     Delivered,
+    /// ServiceAccounts and Pods name the Secret as they should. Present only if that is asked for.
+    Linked,
     /// The operator works on it, or waits for something that is expected to come by itself.
     Reconciling,
     /// It will not get better by itself.
@@ -30,6 +32,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::CredentialsValid => "CredentialsValid",
             Self::Delivered => "Delivered",
+            Self::Linked => "Linked",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }

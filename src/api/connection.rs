@@ -10,7 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{keys::LABEL_VALUE, names::OBJECT_NAME, provider::Provider, status::RegistryConnectionStatus};
-use crate::domain::image::{MAX_REPOSITORY, REFERENCE, REPOSITORY};
+use crate::domain::{
+    image::{MAX_REPOSITORY, REFERENCE, REPOSITORY},
+    image_pattern::MAX_PATTERN,
+};
 
 /// The refresh interval when the spec says none, in minutes.
 pub const DEFAULT_REFRESH_INTERVAL_MINUTES: i32 = 30;
@@ -32,6 +35,9 @@ pub const MAX_TEST_TIMEOUT_SECONDS: i32 = 30;
 
 /// How many repositories a test may ask for.
 pub const MAX_TEST_REPOSITORIES: usize = 8;
+
+/// How many ServiceAccounts can be named.
+pub const MAX_SERVICE_ACCOUNTS: usize = 32;
 
 /// A connection to a container registry: which registry, with which login, delivered as which Secret.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -94,6 +100,26 @@ pub struct RegistryConnectionSpec {
     /// The Secret to write. Absent means one with the connection's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<TargetSecret>,
+
+    /// True: the ServiceAccount `default` of each namespace that is served names the Secret under `imagePullSecrets`, so that Pods
+    /// which name no account get it. In a namespace one connection alone is the default for a registry (and prefix): the one that
+    /// was created first; the others say `DefaultTaken`. Absent means false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_default: Option<bool>,
+
+    /// ServiceAccounts that name the Secret under `imagePullSecrets`, in each namespace that is served, at most 32. One that does
+    /// not exist is linked as soon as it does. What others wrote there stays. Absent means none.
+    #[schemars(length(max = MAX_SERVICE_ACCOUNTS), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_accounts: Option<Vec<String>>,
+
+    /// Pods with an image of such a name get the Secret when they are created, such as `registry.example.com/team/*`: the host as it
+    /// is, then a path in which `*` stands for any characters within a segment and `**` for any characters; no tag. Images of
+    /// Docker Hub are `docker.io/library/nginx` and `docker.io/acme/web`, however they are written. At most 255 characters, 8 of
+    /// them asterisks. This takes Kubernetes 1.36 and the policy `autolink.regcred.dev`. Absent means that images do not matter.
+    #[schemars(length(max = MAX_PATTERN))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_link_pattern: Option<String>,
 
     /// What a definite refusal does to the Secret. The schema tells the text of the type.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,10 @@ use super::{
     ClusterRegistryConnection, RegistryConnection, cluster::MAX_OPT_IN_NAME,
     connection::DEFAULT_REFRESH_INTERVAL_MINUTES,
 };
-use crate::{domain::reference::Kind, problem::field};
+use crate::{
+    domain::{image_pattern, reference::Kind},
+    problem::field,
+};
 
 /// All CustomResourceDefinitions of this operator, ready to be applied.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -46,6 +49,9 @@ pub fn crd(kind: Kind) -> CustomResourceDefinition {
             provider.x_kubernetes_validations = Some(provider_rules(provider));
             // The derived `oneOf` says the same in words that name no field.
             provider.one_of = None;
+        }
+        if let Some(pattern) = property(root, "spec").and_then(|spec| property(spec, "autoLinkPattern")) {
+            pattern.x_kubernetes_validations = Some(image_pattern::RULES.iter().map(pattern_rule).collect());
         }
         if kind == Kind::Cluster {
             place(root);
@@ -161,6 +167,14 @@ fn life_rule(key: &str, life: &str, seconds: i64) -> ValidationRule {
             120 / seconds,
         )),
         field_path: Some(format!(".{path}")),
+        ..ValidationRule::default()
+    }
+}
+
+fn pattern_rule(rule: &image_pattern::Rule) -> ValidationRule {
+    ValidationRule {
+        rule: rule.cel.to_owned(),
+        message: Some(rule.message.to_owned()),
         ..ValidationRule::default()
     }
 }

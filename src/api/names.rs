@@ -79,6 +79,25 @@ pub const EXCLUDE_LABEL: &str = "regcred.dev/exclude";
 /// Annotation a user may put on a cluster's connection: an edit may take the Secret from so many namespaces.
 pub const ALLOW_REMOVAL_ANNOTATION: &str = "regcred.dev/allow-removal-of";
 
+/// Annotation on a ServiceAccount and on a table of images: which Secrets regcred named there, for which connections, as JSON.
+pub const LINKS_ANNOTATION: &str = "regcred.dev/links";
+
+/// The ConfigMap in each namespace from which the admission policy reads which Secrets go with which images.
+pub const TABLE: &str = "regcred-autolink";
+
+/// The key of [`TABLE`] under which the ServiceAccounts stand whose Pods get nothing by their images, one per line. No Secret has
+/// such a name.
+pub const TABLE_EXCLUDED: &str = "_excludedServiceAccounts";
+
+/// The MutatingAdmissionPolicy that reads [`TABLE`], and its binding.
+pub const AUTOLINK_POLICY: &str = "autolink.regcred.dev";
+
+/// The ServiceAccount of Pods that name none.
+pub const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+
+/// Annotation of Kubernetes on a ServiceAccount, with the value `true`: its Pods may name only Secrets that it names too.
+pub const MOUNTABLE_SECRETS_ANNOTATION: &str = "kubernetes.io/enforce-mountable-secrets";
+
 /// The label that Kubernetes itself puts on every namespace, with its name.
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 

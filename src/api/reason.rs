@@ -99,6 +99,9 @@ reasons! {
     Delivered: Good,
         "The Secret holds the current credential.",
         "Nothing to do.";
+    Linked: Good,
+        "The ServiceAccounts that the connection names have the Secret under `imagePullSecrets`, and Pods with matching images get it when they are created.",
+        "Nothing to do.";
     SelectsNothing: Good,
         "A cluster's connection selects no namespace that exists, so there is nowhere to deliver to.",
         "Nothing to do if that is meant; else correct the selection, or label the namespaces.";
@@ -156,6 +159,15 @@ reasons! {
     RemovalBlocked: UsersTurn,
         "An edit of the selection would take the Secret from more than a fifth of its namespaces; it stays, and is renewed, until that is allowed.",
         "If that is meant, set the annotation `regcred.dev/allow-removal-of` on the connection to the count in the message; else select the namespaces again.";
+    DefaultTaken: UsersTurn,
+        "Another connection, which was created earlier, is the default of the namespace for the same registry; the message names it.",
+        "Remove `spec.isDefault` from one of the two; if the other one goes, this one takes over by itself.";
+    LinkConflict: UsersTurn,
+        "Something else keeps taking the Secret off a ServiceAccount or out of the table of images, or somebody else made a ConfigMap `regcred-autolink`.",
+        "Find out who writes the object that the message names, and let only one of the two do it; delete a ConfigMap that regcred did not make, or rename it.";
+    AutoLinkUnsupported: UsersTurn,
+        "The connection has an `autoLinkPattern`, but the cluster has no MutatingAdmissionPolicy `autolink.regcred.dev` with its binding, so Pods get no Secret by their images.",
+        "On Kubernetes 1.36 and later, apply `deploy/autolink.yaml`; before that, use `spec.isDefault` or `spec.serviceAccounts`.";
     NotRemoved: UsersTurn,
         "A Secret was left in place that no connection writes any more: it cannot be told for sure that it may go, or the operator has no right to remove it. Only in Events.",
         "Read the message; if nothing needs that Secret, delete it with `kubectl delete secret`.";

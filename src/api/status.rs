@@ -76,11 +76,15 @@ pub struct RegistryConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
 
+    /// How many ServiceAccounts name the Secret because of this connection. Absent if none is to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked_service_accounts: Option<i32>,
+
     /// What is wrong now. Absent when nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
 
-    /// `Ready`, `CredentialsValid` and `Delivered` always; `Reconciling` and `Stalled` only while they are True.
+    /// `Ready`, `CredentialsValid` and `Delivered` always; `Linked` while links are asked for; `Reconciling` and `Stalled` only while they are True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

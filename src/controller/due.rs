@@ -194,6 +194,7 @@ fn is_settled(code: Reason) -> bool {
         | Reason::TokenServerNotTrusted
         | Reason::Unverified
         | Reason::Delivered
+        | Reason::Linked
         | Reason::Suspended
         | Reason::Progressing
         | Reason::InvalidSpec
@@ -202,6 +203,9 @@ fn is_settled(code: Reason) -> bool {
         | Reason::TooManyTargets
         | Reason::RemovalBlocked
         | Reason::SelectsNothing
+        | Reason::DefaultTaken
+        | Reason::LinkConflict
+        | Reason::AutoLinkUnsupported
         | Reason::NotRemoved
         | Reason::NotRevoked
         | Reason::LedgerLost
@@ -228,7 +232,15 @@ pub(super) fn unsettled(status: &RegistryConnectionStatus) -> bool {
     status.last_error.as_ref().is_some_and(|error| {
         is_unknown
             && settled_problem(status).is_none()
-            && !matches!(error.code, Reason::TargetConflict | Reason::TooManyTargets | Reason::RemovalBlocked)
+            && !matches!(
+                error.code,
+                Reason::TargetConflict
+                    | Reason::TooManyTargets
+                    | Reason::RemovalBlocked
+                    | Reason::DefaultTaken
+                    | Reason::LinkConflict
+                    | Reason::AutoLinkUnsupported
+            )
             && error.code.class() != Class::Good
     })
 }

@@ -209,6 +209,7 @@ pub(super) fn entry(connection: &Connection, revision: &str, minute: i64, life: 
 /// Everything as it should be around an object: its source as it was judged, its target as it was delivered.
 pub(super) fn observed(object: Declared) -> Observed {
     Observed {
+        links: None,
         is_hurried: false,
         status: object.status.clone().unwrap_or_default(),
         source: present("s", "1"),

@@ -15,6 +15,7 @@ pub(crate) mod fixture;
 pub mod flight;
 pub mod index;
 mod keep;
+mod linked;
 pub mod mapper;
 mod mark;
 pub mod memory;
@@ -65,6 +66,7 @@ use crate::{
         credential::{Fingerprint, Fingerprints},
         reference::{ConnectionReference, Kind},
     },
+    linking,
     metrics::Metrics,
     net::Http,
     problem::Problem,
@@ -129,6 +131,8 @@ pub struct Context {
     pub pass_limit: Duration,
     /// How fast targets are written.
     pub pace: Pace,
+    /// What linking shares between namespaces.
+    pub linking: linking::Shared,
 }
 
 impl Context {
@@ -204,6 +208,8 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
     tokio::select! {
         () = work(Arc::clone(&context), queue) => {}
         () = sweep::run(Arc::clone(&context)) => {}
+        () = linking::run(Arc::clone(&context)) => {}
+        () = watch::follow_what_is_linked(Arc::clone(&context)) => {}
     }
 }
 

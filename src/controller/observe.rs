@@ -16,7 +16,10 @@ use super::{
     targets::Targets,
     validate::{Connection, Site},
 };
-use crate::api::{Declared, Reason, RegistryConnectionStatus, provider::CaKind, status::ObservedInput};
+use crate::{
+    api::{Declared, Reason, RegistryConnectionStatus, provider::CaKind, status::ObservedInput},
+    linking::standing::Linkage,
+};
 
 /// A connection and what surrounds it.
 pub struct Observed {
@@ -38,6 +41,8 @@ pub struct Observed {
     pub memory: Memory,
     /// What the user asks for by annotation.
     pub requests: Requests,
+    /// What became of its links, as far as that is known now; none if it asks for none.
+    pub links: Option<Linkage>,
     /// There is more to remove than fits into one pass: this one is to be short.
     pub is_hurried: bool,
 }
@@ -212,6 +217,7 @@ pub fn observe(context: &Context, object: Arc<Declared>) -> Observed {
         }),
         memory,
         object,
+        links: None,
         is_hurried: false,
     }
 }

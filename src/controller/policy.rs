@@ -244,7 +244,7 @@ pub fn suspended_conditions() -> Vec<Desired> {
     .to_vec()
 }
 
-fn desired(kind: ConditionType, status: ConditionStatus, reason: Reason, message: String) -> Desired {
+pub(super) fn desired(kind: ConditionType, status: ConditionStatus, reason: Reason, message: String) -> Desired {
     Desired { kind, status, reason, message: shortened(message, MAX_CONDITION_MESSAGE) }
 }
 

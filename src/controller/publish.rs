@@ -42,6 +42,7 @@ pub async fn publish(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<(), Error> {
+    observed.links = context.index.linkage(&observed.object);
     let status = report::status(observed, connection, outcome, now);
     record(context, observed, status, outcome.is_unfinished, now).await
 }
@@ -97,12 +98,13 @@ fn may_wait(
 
 /// A status without what it says of single namespaces, as long as the light is green.
 fn without_places(status: &RegistryConnectionStatus) -> RegistryConnectionStatus {
-    let mut status = RegistryConnectionStatus { targets: None, ..status.clone() };
+    let mut status = RegistryConnectionStatus { targets: None, linked_service_accounts: None, ..status.clone() };
     let is_ready = condition::is_true(&status.conditions, ConditionType::Ready);
     for condition in &mut status.conditions {
         condition.message.clear();
         // That a delivery begins or ends is news.
-        if condition.type_ == ConditionType::Delivered.as_str() && reason_of(condition) != Some(Reason::Progressing) {
+        let is_of_places = [ConditionType::Delivered, ConditionType::Linked].iter().any(|kind| kind.as_str() == condition.type_);
+        if is_of_places && reason_of(condition) != Some(Reason::Progressing) {
             condition.status.clear();
             condition.reason.clear();
             condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);

@@ -50,6 +50,9 @@ const CROWDED: Duration = Duration::from_millis(500);
 /// So much of a pass is left for what is not bounded by itself.
 const REPORT: Duration = Duration::from_secs(5);
 
+/// So long a credential waits until Pods would name its Secret.
+const LINKS_FIRST: Duration = Duration::from_secs(5);
+
 /// When a removal is tried again about which the API server gave no decision.
 const UNDECIDED: Duration = Duration::from_secs(30);
 
@@ -155,6 +158,11 @@ async fn pass(
         }
         let outcome = keep_in_place(context, observed, connection, now).await?;
         return Ok(Some(Outcome { is_crowded: true, ..outcome }));
+    }
+    if matches!(due, Due::Test(_) | Due::Renew(_)) {
+        // A Pod that is created meanwhile names the Secret already, and waits for it. Links wait for nobody for long.
+        let made = context.index.links_made(&connection.reference);
+        let _ = tokio::time::timeout(LINKS_FIRST, made).await;
     }
     match connection.provider.way() {
         Way::Given(provider) => match connection.site.as_ref() {

@@ -121,7 +121,7 @@ pub async fn delete(
 }
 
 /// Whether an answer says no for good: not who we are, nor that it is gone, newer, or that we are too fast.
-pub(super) fn is_decision(status: &Status) -> bool {
+pub(crate) fn is_decision(status: &Status) -> bool {
     match status.code {
         401 | 404 | 409 | 429 => false,
         400..=499 => true,

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     due::{expires_at, is_ahead, next_refresh_at, pausing_trouble, settled_problem},
+    linked,
     observe::Observed,
     policy::{self, Delivery, Facts, MISSING_BECOMES_STALLED},
     request::Requested,
@@ -120,7 +121,13 @@ pub fn status(
     let expired = expires_at(&status).filter(|end| *end <= now);
     let problem =
         outcome.problem.clone().or_else(|| Some(policy::expired(&in_words(observed.targets.name()), expired?)));
-    status.last_error = problem.as_ref().or(delivery_problem).map(Problem::to_last_error);
+    // Of a spec that makes no sense nobody knows what it asks for: what is linked stays.
+    let links = observed.links.as_ref().filter(|_| connection.is_some());
+    if connection.is_some() {
+        status.linked_service_accounts = links.and_then(|links| links.accounts);
+    }
+    let link_problem = links.and_then(|links| links.problem.as_ref());
+    status.last_error = problem.as_ref().or(delivery_problem).or(link_problem).map(Problem::to_last_error);
     // Whoever waits for the echo wants to read what came of it.
     let is_under_way = problem.is_none() && *delivery == Delivery::Outstanding;
     if !is_under_way {
@@ -144,6 +151,11 @@ pub fn status(
             .filter(|_| observed.status.observed_generation == Some(observed.generation())),
     };
     let desired = policy::conditions(&facts);
+    let desired = match (connection, links) {
+        (Some(_), Some(links)) => linked::with_links(desired, links),
+        (Some(_), None) => desired,
+        (None, _) => desired.into_iter().chain(linked::as_before(&observed.status.conditions)).collect(),
+    };
     settle(status, &observed.status, &desired, observed.generation(), now)
 }
 
@@ -165,7 +177,8 @@ pub fn suspended_status(observed: &Observed, now: Timestamp) -> RegistryConnecti
         status.last_error = Some(problem.to_last_error());
         let Tally { delivery, targets } = tally::as_told(observed);
         let (name, places) = (observed.targets.name(), places(observed, &targets));
-        let desired = policy::expired_conditions(&problem, &delivery, name, places);
+        let mut desired = policy::expired_conditions(&problem, &delivery, name, places);
+        desired.extend(linked::as_before(&observed.status.conditions));
         return settle(status, &observed.status, &desired, observed.generation(), now);
     }
     for condition in &mut status.conditions {

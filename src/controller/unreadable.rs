@@ -7,7 +7,7 @@ use kube::runtime::controller::Action;
 use super::{
     Context,
     error::Error,
-    mapper,
+    linked, mapper,
     policy::{self, Delivery, Facts},
     publish::{Subject, write},
     report::settle,
@@ -86,7 +86,7 @@ fn status(object: &Unreadable, delivered: &SecretState, now: Timestamp) -> Regis
     let places = status.targets.as_ref().filter(|_| object.kind == Kind::Cluster);
     let places = places.map(|targets| (targets.current, targets.desired));
     let secret = before.secret_name.as_deref().or(object.metadata.name.as_deref());
-    let desired = policy::conditions(&Facts {
+    let mut desired = policy::conditions(&Facts {
         problem: Some(&problem),
         expired: None,
         verdict: None,
@@ -96,6 +96,7 @@ fn status(object: &Unreadable, delivered: &SecretState, now: Timestamp) -> Regis
         missing_for_long: false,
         ready_before: None,
     });
+    desired.extend(linked::as_before(&before.conditions));
     settle(status, &before, &desired, generation, whole_seconds(now))
 }
 

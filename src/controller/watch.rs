@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, channel::oneshot, future, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::{
     Api, Client, Resource,
     core::PartialObjectMeta,
@@ -25,7 +25,7 @@ use super::{
     stored::{OfKind, Sent, Stored},
 };
 use crate::{
-    api::{ClusterRegistryConnection, RegistryConnection},
+    api::{ClusterRegistryConnection, RegistryConnection, names::TABLE},
     domain::reference::Kind,
 };
 
@@ -43,6 +43,14 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
     let (namespaced, first) = connections::<RegistryConnection>(Arc::clone(&context), "registryconnections");
     let (cluster, second) =
         connections::<ClusterRegistryConnection>(Arc::clone(&context), "clusterregistryconnections");
+    let links = {
+        let context = Arc::clone(&context);
+        stream::unfold((), move |()| {
+            let context = Arc::clone(&context);
+            async move { Some((stream::iter(context.index.news_of_links().await), ())) }
+        })
+        .flatten()
+    };
     let others = async move {
         // An error means that the other streams were dropped, and this one with them.
         let _ = future::join(first, second).await;
@@ -70,7 +78,30 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
         stream::select(stream::select(secrets, config_maps), namespaces)
     };
     let connections = stream::select(namespaced, cluster);
-    stream::select(connections.flatten(), stream::once(others).flatten().flatten())
+    stream::select(stream::select(connections.flatten(), links), stream::once(others).flatten().flatten())
+}
+
+/// Follows what links go by, for ever: the ServiceAccounts, whose metadata alone do not say what they name, and the tables of
+/// images.
+pub async fn follow_what_is_linked(context: Arc<Context>) {
+    let everything = watcher::Config::default();
+    let accounts = follow_some::<ServiceAccount>(context.client.clone(), "serviceaccounts", everything.clone());
+    let accounts = accounts.for_each(|event| {
+        match event {
+            Some(event) => context.index.apply_service_account(event),
+            None => context.index.service_accounts_unavailable(),
+        }
+        future::ready(())
+    });
+    let tables = everything.fields(&format!("metadata.name={TABLE}"));
+    let tables = follow_some::<ConfigMap>(context.client.clone(), "tables of images", tables).for_each(|event| {
+        match event {
+            Some(event) => context.index.apply_table(event),
+            None => context.index.tables_unavailable(),
+        }
+        future::ready(())
+    });
+    future::join(accounts, tables).await;
 }
 
 /// Follows the connections of a kind. What is returned beside the stream completes once nobody has to wait for its list: that of
@@ -131,9 +162,21 @@ fn follow<K>(client: Client, what: &'static str) -> impl Stream<Item = Option<Ev
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
+    follow_some(client, what, watcher::Config::default())
+}
+
+/// The same for those objects that a configuration chooses.
+fn follow_some<K>(
+    client: Client,
+    what: &'static str,
+    config: watcher::Config,
+) -> impl Stream<Item = Option<Event<K>>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
     let api: Api<K> = Api::all(client);
     let mut failing: Option<String> = None;
-    listing(api, InitialListStrategy::StreamingList).map(move |result| match result {
+    listing(api, config, InitialListStrategy::StreamingList).map(move |result| match result {
         Ok(event) => {
             // Init only says that a try began.
             if !matches!(event, Event::Init) && failing.take().is_some() {
@@ -153,12 +196,16 @@ where
 }
 
 /// A watch that begins with a streamed list, or, where the server cannot do that, with a plain one.
-fn listing<K>(api: Api<K>, strategy: InitialListStrategy) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
+fn listing<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    strategy: InitialListStrategy,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let begin = move |api: Api<K>, strategy| {
-        let config = watcher::Config { initial_list_strategy: strategy, ..watcher::Config::default() };
+    let begin = move |api: Api<K>, config: &watcher::Config, strategy| {
+        let config = watcher::Config { initial_list_strategy: strategy, ..config.clone() };
         let pauses = ExponentialBuilder::default()
             .with_min_delay(SHORTEST_PAUSE)
             .with_max_delay(LONGEST_PAUSE)
@@ -167,16 +214,16 @@ where
         let pauses = ResetTimerBackoff::new(ExponentialBackoff::from(pauses), FORGETS_FAILURES_AFTER);
         watcher(api, config).backoff(pauses).boxed()
     };
-    let stream = begin(api.clone(), strategy.clone());
+    let stream = begin(api.clone(), &config, strategy.clone());
     stream::unfold((stream, strategy), move |(mut stream, mut strategy)| {
-        let api = api.clone();
+        let (api, config) = (api.clone(), config.clone());
         async move {
             let result = stream.next().await?;
             if strategy == InitialListStrategy::StreamingList && matches!(&result, Err(error) if is_unsupported(error))
             {
                 tracing::info!("the API server does not stream lists; plain lists are used");
                 strategy = InitialListStrategy::ListWatch;
-                stream = begin(api, strategy.clone());
+                stream = begin(api, &config, strategy.clone());
             }
             Some((result, (stream, strategy)))
         }

@@ -5,6 +5,8 @@ pub mod docker_config;
 pub mod glob;
 pub mod host;
 pub mod image;
+pub mod image_name;
+pub mod image_pattern;
 pub mod ledger;
 pub mod reference;
 pub mod token;

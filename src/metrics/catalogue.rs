@@ -116,6 +116,13 @@ pub const TARGET_WRITES: Metric = metric(
      thought, failed without a decision",
 );
 /// See [`ALL`].
+pub const LINK_WRITES: Metric = metric(
+    Kind::Counter,
+    "link_writes",
+    &["object", "result"],
+    "Writes of ServiceAccounts, and of the ConfigMaps that say which Secrets go with which images; results as above",
+);
+/// See [`ALL`].
 pub const STATUS_WRITES: Metric = metric(Kind::Counter, "status_writes", &[], "Status updates written");
 /// See [`ALL`].
 pub const RECONCILES: Metric = metric(
@@ -132,7 +139,7 @@ pub const UNDER_WAY: Metric =
     metric(Kind::Gauge, "reconciles_under_way", &[], "Passes that are going on now, or have their turn next");
 
 /// All metrics, in the order of the reference page.
-pub const ALL: [Metric; 15] = [
+pub const ALL: [Metric; 16] = [
     CONNECTIONS,
     TEST_RESULT,
     LAST_SUCCESS,
@@ -144,6 +151,7 @@ pub const ALL: [Metric; 15] = [
     ISSUES,
     REVOCATIONS,
     TARGET_WRITES,
+    LINK_WRITES,
     STATUS_WRITES,
     RECONCILES,
     RECONCILE_DURATION,

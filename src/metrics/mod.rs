@@ -57,6 +57,26 @@ pub enum WriteResult {
     Failed,
 }
 
+/// What is written to make links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkedObject {
+    /// A ServiceAccount, which names Secrets.
+    ServiceAccount,
+    /// The table of images of a namespace.
+    ConfigMap,
+}
+
+impl LinkedObject {
+    const ALL: [Self; 2] = [Self::ServiceAccount, Self::ConfigMap];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAccount => "ServiceAccount",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
 impl WriteOp {
     const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
 
@@ -102,6 +122,7 @@ pub struct Metrics {
     issues: Family<Labels<2>, Counter>,
     revocations: Family<Labels<2>, Counter>,
     target_writes: Family<Labels<2>, Counter>,
+    link_writes: Family<Labels<2>, Counter>,
     status_writes: Counter,
     under_way: Gauge,
     quotas: Arc<Mutex<HashMap<String, Quota>>>,
@@ -118,6 +139,7 @@ impl Default for Metrics {
             issues: Family::default(),
             revocations: Family::default(),
             target_writes: Family::default(),
+            link_writes: Family::default(),
             status_writes: Counter::default(),
             under_way: Gauge::default(),
             quotas: Arc::default(),
@@ -128,6 +150,7 @@ impl Default for Metrics {
         register(&mut registry, catalogue::ISSUES, metrics.issues.clone());
         register(&mut registry, catalogue::REVOCATIONS, metrics.revocations.clone());
         register(&mut registry, catalogue::TARGET_WRITES, metrics.target_writes.clone());
+        register(&mut registry, catalogue::LINK_WRITES, metrics.link_writes.clone());
         register(&mut registry, catalogue::STATUS_WRITES, metrics.status_writes.clone());
         register(&mut registry, catalogue::RECONCILES, metrics.reconciles.clone());
         register(&mut registry, catalogue::RECONCILE_DURATION, metrics.duration.clone());
@@ -150,6 +173,11 @@ impl Metrics {
         for op in WriteOp::ALL {
             for result in WriteResult::ALL {
                 self.target_writes.get_or_create(&[("op", op.as_str()), ("result", result.as_str())]).inc_by(0);
+            }
+        }
+        for object in LinkedObject::ALL {
+            for result in WriteResult::ALL {
+                self.link_writes.get_or_create(&[("object", object.as_str()), ("result", result.as_str())]).inc_by(0);
             }
         }
         for reason in Reason::ALL.iter().filter(|reason| reason.class().is_trouble()) {
@@ -216,6 +244,11 @@ impl Metrics {
     /// Counts what came of a write.
     pub fn target_write(&self, op: WriteOp, result: WriteResult) {
         self.target_writes.get_or_create(&[("op", op.as_str()), ("result", result.as_str())]).inc();
+    }
+
+    /// Counts what came of a write that makes or ends links.
+    pub fn link_write(&self, object: LinkedObject, result: WriteResult) {
+        self.link_writes.get_or_create(&[("object", object.as_str()), ("result", result.as_str())]).inc();
     }
 
     /// Counts a written status.

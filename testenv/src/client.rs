@@ -9,8 +9,8 @@ use crate::confine::Confine;
 use crate::control_plane::ControlPlane;
 
 /// What an operator reads cluster-wide and must see from its own test only.
-pub const CONFINED: [&str; 5] =
-    ["secrets", "configmaps", "registryconnections", "clusterregistryconnections", "namespaces"];
+pub const CONFINED: [&str; 6] =
+    ["secrets", "configmaps", "serviceaccounts", "registryconnections", "clusterregistryconnections", "namespaces"];
 
 impl ControlPlane {
     /// An administrator's client that records into `calls` and sees the [`CONFINED`] resources of `namespace` only.

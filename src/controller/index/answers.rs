@@ -38,7 +38,12 @@ impl Index {
     /// Takes in what a read or write of ours told about a Secret, unless the watch already told something newer.
     pub fn learn(&self, key: &ObjectKey, state: SecretState) {
         let inner = &mut *self.lock();
+        let was_there = matches!(inner.secrets.state(key), SecretState::Present(_));
         inner.secrets.learn(key, state, |namespace| inner.namespaces.is_there(namespace));
+        if !was_there && matches!(inner.secrets.state(key), SecretState::Present(_)) {
+            inner.secret_changed(&key.namespace);
+            self.ring(inner);
+        }
         if inner.secrets.take_news() {
             self.orphaned.notify_one();
         }

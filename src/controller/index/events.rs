@@ -33,6 +33,8 @@ impl Index {
                 let lacking = inner.connections.end(kind);
                 self.news.fetch_add(1, Ordering::Relaxed);
                 lacking.iter().for_each(|gone| drop(inner.places.remove(&gone.reference())));
+                lacking.iter().for_each(|gone| inner.wishes_went(&gone.reference()));
+                inner.wishes_listed(kind);
                 let lacking = lacking.iter().map(|gone| (gone.reference(), policy_of(gone)));
                 let connections = &inner.connections;
                 let is_there = |reference: &ConnectionReference| connections.get(reference).is_some();
@@ -42,6 +44,7 @@ impl Index {
                 inner.secrets.reset(&connections);
                 inner.config_maps.concerned.reset(&connections);
                 self.notice_completion(inner);
+                self.ring(inner);
                 inner.everybody()
             }
             Event::Apply(connection) => {
@@ -54,8 +57,10 @@ impl Index {
                 if old.as_ref().is_some_and(|old| old.meta().resource_version == connection.meta().resource_version) {
                     return vec![];
                 }
-                if !old.as_ref().is_some_and(|old| has_same_wishes(old.meta(), connection.meta())) {
+                let is_news = !old.as_ref().is_some_and(|old| has_same_wishes(old.meta(), connection.meta()));
+                if is_news {
                     self.news.fetch_add(1, Ordering::Relaxed);
+                    inner.wishes_change(&connection);
                 }
                 inner.secrets.follow(&connection);
                 inner.config_maps.follow(&connection);
@@ -63,7 +68,11 @@ impl Index {
                     inner.secrets.unfollow(&old, Some(&connection));
                     inner.config_maps.unfollow(&old, Some(&connection));
                 }
-                inner.connections.put(connection);
+                inner.connections.put(connection.clone());
+                if is_news {
+                    inner.wishes_changed(&connection);
+                    self.ring(inner);
+                }
                 inner.awake(vec![mapper::wake_of(&reference)])
             }
             Event::Delete(gone) => {
@@ -72,14 +81,16 @@ impl Index {
                 let old = inner.connections.get(&reference);
                 // The event holds the last form, in case it was edited right before.
                 let last = policy_of(&gone).or_else(|| old.as_deref().and_then(policy_of));
-                inner.departures.went(reference, last.map(LastSeen::AtTheEnd), self.clock.uptime());
+                inner.departures.went(reference.clone(), last.map(LastSeen::AtTheEnd), self.clock.uptime());
                 self.orphaned.notify_one();
+                inner.wishes_went(&reference);
                 if let Some(old) = old {
                     inner.secrets.unfollow(&old, None);
                     inner.config_maps.unfollow(&old, None);
                     inner.connections.remove(&old);
                     inner.places.remove(&old.reference());
                 }
+                self.ring(inner);
                 vec![]
             }
         }
@@ -108,6 +119,8 @@ impl Index {
             self.orphaned.notify_one();
         }
         woken.retain(|(wake, key)| holder.as_ref() == Some(wake) || inner.is_concerned(wake, key));
+        woken.iter().for_each(|(_, key)| inner.secret_changed(&key.namespace));
+        self.ring(inner);
         let woken = woken.into_iter().map(|(wake, _)| wake).collect();
         self.notice_completion(inner);
         if was_listed == inner.secrets.is_listed { inner.awake(woken) } else { inner.everybody() }
@@ -149,9 +162,14 @@ impl Index {
         let choices = inner.connections.choices();
         let concerned = choices.filter(|(_, choice)| changes.iter().any(|change| change.matters_to(choice)));
         let woken: Vec<Wake> = concerned.map(|(reference, _)| mapper::wake_of(reference)).collect();
-        for change in changes.iter().filter(|change| change.is_gone()) {
-            inner.secrets.namespace_went(&change.name);
+        for change in &changes {
+            inner.wake_links_in(&change.name);
+            if change.is_gone() {
+                inner.secrets.namespace_went(&change.name);
+                inner.links_went_with(&change.name);
+            }
         }
+        self.ring(&inner);
         if !woken.is_empty() {
             self.news.fetch_add(1, Ordering::Relaxed);
         }
@@ -171,6 +189,8 @@ impl Index {
     fn notice_completion(&self, inner: &mut Inner) {
         if inner.is_listed() && !std::mem::replace(&mut inner.was_listed, true) {
             self.orphaned.notify_one();
+            inner.wake_everywhere();
+            self.ring(inner);
         }
     }
 }
@@ -191,7 +211,7 @@ impl Inner {
     }
 
     /// Nobody is woken before all lists are complete: what is not listed yet would look as if it did not exist.
-    fn awake(&self, mut woken: Vec<Wake>) -> Vec<Wake> {
+    pub(super) fn awake(&self, mut woken: Vec<Wake>) -> Vec<Wake> {
         if !self.is_listed() {
             return vec![];
         }

@@ -2,8 +2,10 @@
 //! they are about. The only state reconciles share; nothing here does IO.
 //!
 //! What the watches tell comes in through `events`, what reads and writes of ours tell through `answers`. Besides what is read
-//! here, `targets` tells what a connection serves and `orphans` what connections left behind.
+//! here, `targets` tells what a connection serves, `orphans` what connections left behind, and `links` who is to name their
+//! Secrets.
 
+mod accounts;
 mod answers;
 mod config_maps;
 mod connections;
@@ -12,12 +14,14 @@ mod events;
 #[cfg(test)]
 mod fixture;
 mod ledgers;
+mod links;
 mod listing;
 mod namespaces;
 mod orphans;
 mod owners;
 mod secrets;
 mod shared;
+mod tables;
 mod targets;
 
 use std::{
@@ -41,14 +45,17 @@ use crate::{
     clock::Clock,
     domain::reference::ConnectionReference,
 };
+use accounts::Accounts;
 use config_maps::ConfigMaps;
 use connections::Connections;
 use departures::Departures;
+use links::{Bells, Links};
 pub use departures::LastSeen;
 pub use namespaces::NamespaceId;
 use namespaces::Namespaces;
 pub use orphans::Orphan;
 use secrets::Secrets;
+use tables::Tables;
 
 /// See the module.
 pub struct Index {
@@ -57,6 +64,7 @@ pub struct Index {
     clock: Clock,
     /// Something may have lost its connection.
     orphaned: Notify,
+    bells: Bells,
     /// How often a connection changed, or a namespace that matters to one. It is counted while nobody can look.
     news: AtomicU64,
 }
@@ -66,6 +74,9 @@ struct Inner {
     secrets: Secrets,
     config_maps: ConfigMaps,
     namespaces: Namespaces,
+    accounts: Accounts,
+    tables: Tables,
+    links: Links,
     /// Who has a place among those that a connection may serve, where not all have one. A tenant who deletes the Secret must not
     /// lose it to another.
     places: HashMap<ConnectionReference, BTreeSet<Arc<str>>>,
@@ -88,6 +99,9 @@ impl Index {
             secrets: Secrets::new(namespace),
             config_maps: ConfigMaps::of(namespace),
             namespaces: Namespaces::default(),
+            accounts: Accounts::default(),
+            tables: Tables::default(),
+            links: Links::default(),
             places: HashMap::new(),
             departures: Departures::default(),
             was_listed: false,
@@ -97,6 +111,7 @@ impl Index {
             inner: Mutex::new(inner),
             clock,
             orphaned: Notify::new(),
+            bells: Bells::default(),
             news: AtomicU64::new(0),
         }
     }

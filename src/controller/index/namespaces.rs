@@ -123,6 +123,11 @@ impl Namespaces {
         self.known.contains_key(name)
     }
 
+    /// Whether one is being deleted, and takes nothing new.
+    pub(super) fn is_ending(&self, name: &str) -> bool {
+        self.known.get(name).is_some_and(|namespace| namespace.is_ending)
+    }
+
     /// Which one has this name now.
     pub(super) fn id(&self, name: &str) -> Option<NamespaceId> {
         self.known.get(name).map(|namespace| namespace.id)

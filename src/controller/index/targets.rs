@@ -30,7 +30,7 @@ struct Held {
 }
 
 impl Inner {
-    fn targets(&mut self, connection: &Declared) -> Targets {
+    pub(super) fn targets(&mut self, connection: &Declared) -> Targets {
         let name = mapper::target_name(connection);
         let reference = connection.reference();
         let written = self.secrets.owners().all_of(&reference);
@@ -65,10 +65,11 @@ impl Inner {
             holding.dedup();
         }
         let mut served = select::serve(connection, chosen, holding, |name| self.namespaces.refuses(name));
-        match served.left_out.is_empty() {
+        let places = match served.left_out.is_empty() {
             true => self.places.remove(&reference),
-            false => self.places.insert(reference, served.namespaces.iter().cloned().collect()),
+            false => self.places.insert(reference.clone(), served.namespaces.iter().cloned().collect()),
         };
+        self.served_otherwise(&reference, &served.blocked, places.as_ref());
         if !served.blocked.is_empty() {
             // An edit that waits changes nothing for those who hold the Secret.
             let is_blocked = |held: &Held| served.blocked.binary_search(&held.namespace).is_ok();

@@ -217,6 +217,7 @@ impl World {
 
     fn observe(&self) -> Observed {
         Observed {
+            links: None,
             is_hurried: false,
             status: self.status.clone(),
             source: present("s", "1"),

@@ -8,7 +8,7 @@
 //! It sleeps until something may be due. While nothing is, it sends nothing.
 
 mod kept;
-pub(super) mod live;
+pub(crate) mod live;
 pub mod retire;
 mod tell;
 pub mod verdict;

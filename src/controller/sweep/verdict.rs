@@ -243,7 +243,7 @@ pub fn by_marks_of_renamed(secret: &SecretMeta, created: Timestamp) -> Result<Wr
 
 /// What a connection that is gone wanted for its Secrets: the last word that was seen. Where the watch may have missed the
 /// last word, and the Secret says something else, nothing is taken away.
-fn wish(seen: Option<LastSeen>, written: Option<DeletionPolicy>) -> Option<DeletionPolicy> {
+pub fn wish(seen: Option<LastSeen>, written: Option<DeletionPolicy>) -> Option<DeletionPolicy> {
     match (seen, written) {
         (Some(LastSeen::AtTheEnd(policy)), _) => Some(policy),
         (Some(LastSeen::Before(_)), Some(DeletionPolicy::Retain)) => Some(DeletionPolicy::Retain),

@@ -4,6 +4,7 @@
 //! been stored under an older schema.
 
 mod issuer;
+mod links;
 mod selection;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -170,6 +171,7 @@ pub fn validate(object: &Declared, allow_loopback: bool) -> Result<Connection, P
             .hint("choose another name in spec.secret.name; absent means the connection's name"));
     }
     data_keys(&spec.provider)?;
+    links::check(spec)?;
     if let Some(selection) = &object.selection {
         selection::check(object.name(), selection)?;
     }

@@ -23,6 +23,7 @@ impl Secrets {
         match event {
             Event::Init => {
                 self.listing.begin();
+                self.surveying = self.everywhere.keys().cloned().collect();
                 vec![]
             }
             Event::InitApply(secret) => {
@@ -42,6 +43,7 @@ impl Secrets {
                 let missed: Vec<ObjectKey> =
                     known.into_iter().filter(|key| !seen.contains(*key) && !unsure(key)).cloned().collect();
                 self.is_listed = true;
+                std::mem::take(&mut self.surveying).iter().for_each(|name| self.surveyed(name));
                 missed.iter().flat_map(|key| self.miss(key)).collect()
             }
             Event::Apply(secret) => self.see(&mapper::key_of(&secret.metadata), &secret.metadata),

@@ -27,6 +27,10 @@ pub(super) struct Secrets {
     pub(super) concerned: Concerned,
     /// The names of the Secrets that connections of a cluster write, wherever.
     everywhere: HashMap<String, BTreeSet<ConnectionReference>>,
+    /// Those of these names of which it is known where there is one: what is not known does not exist.
+    surveyed: BTreeSet<String>,
+    /// Those that were such names when the list began that is coming in.
+    surveying: BTreeSet<String>,
     /// Changed by `set` and `forget` only, which keep `owners` in step.
     known: HashMap<Arc<ObjectKey>, SecretState>,
     marks: Shared<Marks>,
@@ -53,6 +57,8 @@ impl Secrets {
         Self {
             concerned: Concerned::new(mapper::followed_secrets, namespace),
             everywhere: HashMap::new(),
+            surveyed: BTreeSet::new(),
+            surveying: BTreeSet::new(),
             known: HashMap::new(),
             marks: Shared::default(),
             owners: Owners::default(),
@@ -91,6 +97,19 @@ impl Secrets {
                 self.everywhere.entry(name.to_owned()).or_default().insert(connection.reference());
             }
         }
+        self.surveyed.retain(|name| self.everywhere.contains_key(name));
+    }
+
+    /// Whether it is known of a name where there is a Secret called so.
+    pub(super) fn is_surveyed(&self, name: &str) -> bool {
+        self.surveyed.contains(name)
+    }
+
+    /// It is known now, if anybody still asks.
+    pub(super) fn surveyed(&mut self, name: &str) {
+        if self.everywhere.contains_key(name) {
+            self.surveyed.insert(name.to_owned());
+        }
     }
 
     /// Ends to follow what a connection was about, except what its new form still is.
@@ -103,6 +122,8 @@ impl Secrets {
             references.remove(&connection.reference());
             if references.is_empty() {
                 self.everywhere.remove(name);
+                self.surveyed.remove(name);
+                self.surveying.remove(name);
                 self.gone.retain(|key, _| key.name != name);
                 unconcerned.extend(self.known.keys().filter(|key| key.name == name).map(|key| ObjectKey::clone(key)));
                 unconcerned.retain(|key| !self.concerned.contains(key));

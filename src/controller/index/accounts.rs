@@ -1,0 +1,172 @@
+//! The ServiceAccounts there are, as the watch and our own writes tell it: what each names, in a few bytes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::runtime::watcher::Event;
+
+use super::shared::Shared;
+use crate::{
+    api::names::{LINKS_ANNOTATION, MOUNTABLE_SECRETS_ANNOTATION},
+    controller::{mapper, secret_meta::ObjectKey, sighting::is_older},
+    linking::{
+        claims::Claims,
+        fights,
+        place::{Account, Links, Losses},
+    },
+};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Accounts {
+    /// By namespace, then by name.
+    known: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Known>>,
+    links: Shared<Links>,
+    /// Many namespaces have accounts of the same names.
+    names: BTreeSet<Arc<str>>,
+    losses: HashMap<ObjectKey, Losses>,
+    /// What the list that is coming in has shown so far.
+    seen: Option<BTreeSet<ObjectKey>>,
+    /// The first list is complete.
+    pub(super) is_listed: bool,
+    /// The list could not be had when that was tried last.
+    pub(super) is_unavailable: bool,
+}
+
+/// What is kept of an account.
+struct Known {
+    resource_version: Box<str>,
+    links: Arc<Links>,
+}
+
+impl Accounts {
+    /// Those of a namespace, in the order of their names.
+    pub(super) fn of<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (Arc<str>, Account)> + 'a {
+        let all = self.known.get(namespace).into_iter().flatten();
+        all.map(|(name, known)| {
+            let account = Account {
+                resource_version: known.resource_version.clone(),
+                links: Arc::clone(&known.links),
+                losses: self.losses(namespace, name),
+            };
+            (Arc::clone(name), account)
+        })
+    }
+
+    fn losses(&self, namespace: &str, name: &str) -> Option<Losses> {
+        // There are hardly ever any.
+        if self.losses.is_empty() {
+            return None;
+        }
+        self.losses.get(&ObjectKey { namespace: namespace.to_owned(), name: name.to_owned() }).copied()
+    }
+
+    /// The namespaces in which an account names something for one of us, or may.
+    pub(super) fn namespaces_with_claims(&self) -> impl Iterator<Item = &Arc<str>> {
+        let has_claims = |known: &Known| !known.links.claims.is_empty();
+        self.known.iter().filter(move |(_, all)| all.values().any(has_claims)).map(|(namespace, _)| namespace)
+    }
+
+    /// Forgets what was lost in a namespace: somebody wants something else there now.
+    pub(super) fn forget_losses(&mut self, namespace: &str) {
+        self.losses.retain(|key, _| key.namespace != namespace);
+    }
+
+    /// Takes in an event of the watch; returns the namespaces where something changed.
+    pub(super) fn apply(&mut self, event: Event<ServiceAccount>, now: Duration) -> Vec<Arc<str>> {
+        match event {
+            Event::Init => {
+                self.seen = Some(BTreeSet::new());
+                vec![]
+            }
+            Event::InitApply(account) => {
+                let key = mapper::key_of(&account.metadata);
+                if let Some(seen) = &mut self.seen {
+                    seen.insert(key);
+                }
+                self.see(account, now).into_iter().collect()
+            }
+            Event::InitDone => {
+                (self.is_listed, self.is_unavailable) = (true, false);
+                let seen = self.seen.take().unwrap_or_default();
+                let key = |namespace: &Arc<str>, name: &Arc<str>| ObjectKey {
+                    namespace: namespace.to_string(),
+                    name: name.to_string(),
+                };
+                let all = self.known.iter().flat_map(|(namespace, all)| all.keys().map(move |name| key(namespace, name)));
+                let gone: Vec<ObjectKey> = all.filter(|key| !seen.contains(key)).collect();
+                gone.iter().filter_map(|key| self.miss(key)).collect()
+            }
+            Event::Apply(account) => self.see(account, now).into_iter().collect(),
+            Event::Delete(account) => self.miss(&mapper::key_of(&account.metadata)).into_iter().collect(),
+        }
+    }
+
+    /// Takes in one as the watch or an answer shows it; returns its namespace if that is news.
+    pub(super) fn see(&mut self, account: ServiceAccount, now: Duration) -> Option<Arc<str>> {
+        let ObjectKey { namespace, name } = mapper::key_of(&account.metadata);
+        let namespace = match self.known.get_key_value(namespace.as_str()) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(namespace),
+        };
+        let name = match self.names.get(name.as_str()) {
+            Some(known) => Arc::clone(known),
+            None => Arc::from(name),
+        };
+        let resource_version: Box<str> = account.metadata.resource_version.clone().unwrap_or_default().into();
+        let new = links(&account);
+        let before = self.known.get(&namespace).and_then(|all| all.get(&name));
+        if let Some(before) = before {
+            if !is_older(&before.resource_version, &resource_version) {
+                return None;
+            }
+            if before.links.claims.0.keys().any(|ours| before.links.names.contains(ours) && !new.names.contains(ours)) {
+                let key = ObjectKey { namespace: namespace.to_string(), name: name.to_string() };
+                let losses = fights::lost(self.losses.get(&key).copied(), now);
+                self.losses.insert(key, losses);
+            }
+        }
+        let is_news = before.is_none_or(|before| *before.links != new);
+        let links = self.links.one(Arc::new(new));
+        self.names.insert(Arc::clone(&name));
+        let all = self.known.entry(Arc::clone(&namespace)).or_default();
+        let replaced = all.insert(name, Known { resource_version, links });
+        if let Some(replaced) = replaced {
+            self.links.release(replaced.links);
+        }
+        is_news.then_some(namespace)
+    }
+
+    fn miss(&mut self, key: &ObjectKey) -> Option<Arc<str>> {
+        let namespace = self.known.get_key_value(key.namespace.as_str()).map(|(namespace, _)| Arc::clone(namespace))?;
+        let all = self.known.get_mut(&namespace)?;
+        let (name, gone) = all.remove_entry(key.name.as_str())?;
+        let (here, kept) = (1, 1);
+        if Arc::strong_count(&name) == here + kept {
+            self.names.remove(&name);
+        }
+        if all.is_empty() {
+            self.known.remove(&namespace);
+        }
+        self.losses.remove(key);
+        self.links.release(gone.links);
+        Some(namespace)
+    }
+}
+
+/// What an account names.
+fn links(account: &ServiceAccount) -> Links {
+    let annotations = account.metadata.annotations.as_ref();
+    let annotation = |key: &str| annotations.and_then(|all| all.get(key)).map(String::as_str);
+    let names = account.image_pull_secrets.iter().flatten();
+    Links {
+        names: names.map(|reference| reference.name.clone()).collect(),
+        claims: annotation(LINKS_ANNOTATION).map(Claims::parse).unwrap_or_default(),
+        has_annotations: annotations.is_some_and(|all| !all.is_empty()),
+        is_restricted: annotation(MOUNTABLE_SECRETS_ANNOTATION) == Some("true"),
+    }
+}

@@ -1,0 +1,182 @@
+//! The tables of images there are, as the watch and our own writes tell it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::watcher::Event;
+
+use super::shared::Shared;
+use crate::{
+    api::names::{FIELD_MANAGER, LINKS_ANNOTATION, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, TABLE},
+    controller::sighting::is_older,
+    linking::{
+        claims::Claims,
+        fights,
+        place::{Content, Losses, Table},
+    },
+};
+
+/// See the module. By namespace.
+#[derive(Default)]
+pub(super) struct Tables {
+    known: BTreeMap<Arc<str>, Known>,
+    contents: Shared<Content>,
+    losses: BTreeMap<Arc<str>, Losses>,
+    /// What the list that is coming in has shown so far.
+    seen: Option<BTreeSet<Arc<str>>>,
+    /// The first list is complete.
+    pub(super) is_listed: bool,
+    /// The list could not be had when that was tried last.
+    pub(super) is_unavailable: bool,
+}
+
+/// What is kept of a table.
+struct Known {
+    uid: Box<str>,
+    resource_version: Box<str>,
+    content: Arc<Content>,
+    /// We wrote it so.
+    is_written: bool,
+}
+
+impl Tables {
+    /// That of a namespace.
+    pub(super) fn of(&self, namespace: &str) -> Option<Table> {
+        self.known.get(namespace).map(|known| Table {
+            uid: known.uid.clone(),
+            resource_version: known.resource_version.clone(),
+            content: Arc::clone(&known.content),
+            losses: self.losses.get(namespace).copied(),
+        })
+    }
+
+    /// How often that of a namespace was changed or deleted, if that happened lately.
+    pub(super) fn losses(&self, namespace: &str) -> Option<Losses> {
+        self.losses.get(namespace).copied()
+    }
+
+    /// The namespaces that have one of ours.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.known.iter().filter(|(_, known)| known.content.is_ours).map(|(namespace, _)| namespace)
+    }
+
+    /// Forgets what was lost in a namespace: somebody wants something else there now.
+    pub(super) fn forget_losses(&mut self, namespace: &str) {
+        self.losses.remove(namespace);
+    }
+
+    /// Takes in an event of the watch; returns the namespaces where something changed.
+    pub(super) fn apply(&mut self, event: Event<ConfigMap>, now: Duration) -> Vec<Arc<str>> {
+        match event {
+            Event::Init => {
+                self.seen = Some(BTreeSet::new());
+                vec![]
+            }
+            Event::InitApply(table) => {
+                let namespace = table.metadata.namespace.as_deref().unwrap_or_default();
+                if let Some(seen) = self.seen.as_mut().filter(|_| is_table(&table)) {
+                    seen.insert(namespace.into());
+                }
+                self.see(table, false, now).into_iter().collect()
+            }
+            Event::InitDone => {
+                (self.is_listed, self.is_unavailable) = (true, false);
+                let seen = self.seen.take().unwrap_or_default();
+                let gone: Vec<Arc<str>> = self.known.keys().filter(|known| !seen.contains(*known)).cloned().collect();
+                gone.iter().filter_map(|namespace| self.miss(namespace, now)).collect()
+            }
+            Event::Apply(table) => self.see(table, false, now).into_iter().collect(),
+            Event::Delete(table) if is_table(&table) => {
+                let namespace = table.metadata.namespace.as_deref().unwrap_or_default();
+                let version = table.metadata.resource_version.as_deref().unwrap_or_default();
+                // We made it anew before the watch told that its predecessor went.
+                let is_earlier = |known: &Known| is_older(version, &known.resource_version);
+                if self.known.get(namespace).is_some_and(is_earlier) {
+                    return vec![];
+                }
+                self.miss(namespace, now).into_iter().collect()
+            }
+            Event::Delete(_) => vec![],
+        }
+    }
+
+    /// Takes in one as the watch or an answer shows it; returns its namespace if that is news.
+    pub(super) fn see(&mut self, table: ConfigMap, is_written: bool, now: Duration) -> Option<Arc<str>> {
+        if !is_table(&table) {
+            return None;
+        }
+        let namespace = table.metadata.namespace.clone().unwrap_or_default();
+        let namespace = match self.known.get_key_value(namespace.as_str()) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(namespace),
+        };
+        let resource_version: Box<str> = table.metadata.resource_version.clone().unwrap_or_default().into();
+        let uid = table.metadata.uid.clone().unwrap_or_default().into();
+        let new = content(table);
+        let before = self.known.get(&namespace);
+        if let Some(before) = before {
+            if !is_older(&before.resource_version, &resource_version) {
+                return None;
+            }
+            if before.is_written && !is_written && *before.content != new {
+                let losses = fights::lost(self.losses(&namespace), now);
+                self.losses.insert(Arc::clone(&namespace), losses);
+            }
+        }
+        let is_news = before.is_none_or(|before| *before.content != new);
+        let is_written = is_written || before.is_some_and(|before| before.is_written && *before.content == new);
+        let content = self.contents.one(Arc::new(new));
+        let known = Known { uid, resource_version, content, is_written };
+        if let Some(replaced) = self.known.insert(Arc::clone(&namespace), known) {
+            self.contents.release(replaced.content);
+        }
+        is_news.then_some(namespace)
+    }
+
+    /// It is gone, as the watch or an answer tells.
+    pub(super) fn miss(&mut self, namespace: &str, now: Duration) -> Option<Arc<str>> {
+        let (namespace, gone) = self.known.remove_entry(namespace)?;
+        if gone.is_written {
+            let losses = fights::lost(self.losses(&namespace), now);
+            self.losses.insert(Arc::clone(&namespace), losses);
+        }
+        self.contents.release(gone.content);
+        Some(namespace)
+    }
+
+    /// We took it away.
+    pub(super) fn removed(&mut self, namespace: &str) {
+        self.known.remove(namespace);
+        self.losses.remove(namespace);
+    }
+
+    /// A namespace is gone, and with it all that was in it.
+    pub(super) fn namespace_went(&mut self, namespace: &str) {
+        self.removed(namespace);
+    }
+}
+
+fn is_table(table: &ConfigMap) -> bool {
+    table.metadata.name.as_deref() == Some(TABLE)
+}
+
+/// What a table says.
+fn content(table: ConfigMap) -> Content {
+    let (labels, annotations) = (table.metadata.labels.as_ref(), table.metadata.annotations.as_ref());
+    let annotation = |key: &str| annotations.and_then(|all| all.get(key));
+    let is_marked = labels.and_then(|all| all.get(MANAGED_BY_LABEL)).is_some_and(|manager| manager == FIELD_MANAGER);
+    if !is_marked || annotation(NAMESPACE_ANNOTATION) != table.metadata.namespace.as_ref() {
+        // What stands in it is nobody's business here, and may be much.
+        return Content::default();
+    }
+    Content {
+        is_ours: true,
+        claims: annotation(LINKS_ANNOTATION).map(|text| Claims::parse(text)).unwrap_or_default(),
+        is_immutable: table.immutable.unwrap_or(false),
+        data: table.data.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,207 @@
+//! What became of the links of a connection: in one namespace, and in all of them together. Pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::wish::Wish;
+use crate::{
+    api::Reason,
+    domain::reference::ConnectionReference,
+    problem::{Problem, field},
+};
+
+/// What became of the links that a connection asks for in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it asked for.
+    pub wish: Arc<Wish>,
+    /// How many ServiceAccounts name the Secret.
+    pub linked: u16,
+    /// Pods get it by their images.
+    pub is_in_table: bool,
+    /// What is not as it should be, the worst first.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The operator may not, or could not, do it; what, in words.
+    Denied(String),
+    /// Somebody keeps taking it away: from what, in words.
+    TakenAway(String),
+    /// The ConfigMap is not ours.
+    ForeignTable,
+    /// The table would be too large.
+    TableTooLarge,
+    /// The namespace has another default.
+    DefaultTaken(ConnectionReference),
+    /// The Secret is somebody else's.
+    ForeignSecret,
+    /// A ServiceAccount does not exist.
+    Missing(Arc<str>),
+    /// Pods of this ServiceAccount get nothing by their images.
+    Restricted(Arc<str>),
+}
+
+/// Whether the policy that names Secrets by images is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Support {
+    /// Nobody has found out yet.
+    #[default]
+    Unknown,
+    /// It is there, with its binding.
+    There,
+    /// It, or its binding, is not there.
+    Missing,
+}
+
+/// The links of a connection in all namespaces that it serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Linkage {
+    /// How many ServiceAccounts name the Secret; none if none is to.
+    pub accounts: Option<i32>,
+    /// In a sentence, if all is well.
+    pub summary: String,
+    /// What is wrong.
+    pub problem: Option<Problem>,
+    /// Anything that was asked for works.
+    pub works: bool,
+    /// Nothing is wrong, but nothing is there to be linked yet.
+    pub waits: bool,
+    /// Not all namespaces were looked at since the connection changed.
+    pub is_under_way: bool,
+}
+
+impl Linkage {
+    /// What is told where the operator cannot see what there is to link.
+    pub fn out_of_reach() -> Self {
+        let problem = Problem::new(
+            Reason::Forbidden,
+            "the API server does not let the operator watch ServiceAccounts and ConfigMaps, so nothing is linked",
+        );
+        Self { problem: Some(problem.hint(Reason::Forbidden.fix())), ..Self::default() }
+    }
+}
+
+/// What is told of the links of a connection whose Secret has this name, going by its standings in the namespaces.
+pub fn linkage<'a>(
+    wish: &Wish,
+    standings: impl Iterator<Item = (&'a str, &'a Standing)>,
+    support: Support,
+) -> Linkage {
+    let wants_accounts = wish.default_of.is_some() || !wish.accounts.is_empty();
+    let (mut accounts, mut tables) = (0_usize, 0_usize);
+    // By what it is: how often, and the first namespace with one.
+    let mut faults: BTreeMap<Reason, (usize, &str, &Fault)> = BTreeMap::new();
+    let (mut missing, mut restricted) = ((0_usize, None), (0_usize, None));
+    for (namespace, standing) in standings {
+        accounts += usize::from(standing.linked);
+        tables += usize::from(standing.is_in_table);
+        for fault in &standing.faults {
+            match (fault, fault.reason()) {
+                (_, Some(reason)) => faults.entry(reason).or_insert((0, namespace, fault)).0 += 1,
+                (Fault::Restricted(account), None) => {
+                    restricted = (restricted.0 + 1, restricted.1.or(Some((namespace, account))));
+                }
+                (Fault::Missing(account), None) => {
+                    missing = (missing.0 + 1, missing.1.or(Some((namespace, account))));
+                }
+                (_, None) => {}
+            }
+        }
+    }
+    let secret = &wish.secret;
+    let mut told = vec![];
+    if wants_accounts {
+        told.push(match accounts {
+            1 => format!("1 ServiceAccount names Secret {secret}"),
+            count => format!("{count} ServiceAccounts name Secret {secret}"),
+        });
+    }
+    if let Some(pattern) = wish.pattern.as_ref().filter(|_| tables > 0 && support == Support::There) {
+        told.push(format!("Pods with images {} get it when they are created", pattern.as_str()));
+    }
+    if let (count, Some((namespace, account))) = missing {
+        let others = others(count);
+        told.push(format!("ServiceAccount {namespace}/{account}{others} does not exist, and is linked when it does"));
+    }
+    if let (count, Some((namespace, account))) = restricted {
+        let others = others(count);
+        told.push(format!(
+            "Pods of ServiceAccount {namespace}/{account}{others} get nothing by their images, for it allows only Secrets that it names"
+        ));
+    }
+    let unsupported = (wish.pattern.is_some() && support == Support::Missing).then(unsupported);
+    let commonest = faults.into_values().max_by_key(|(count, ..)| *count);
+    let problem = commonest.map(|(count, namespace, fault)| fault.problem(secret, namespace, count)).or(unsupported);
+    let works = accounts > 0 || tables > 0 && support != Support::Missing;
+    Linkage {
+        accounts: wants_accounts.then(|| i32::try_from(accounts).unwrap_or(i32::MAX)),
+        summary: told.join("; "),
+        waits: problem.is_none() && !works && missing.0 > 0,
+        problem,
+        works,
+        is_under_way: false,
+    }
+}
+
+fn others(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        2 => " and another one".to_owned(),
+        count => format!(" and {} others", count - 1),
+    }
+}
+
+fn unsupported() -> Problem {
+    Problem::new(
+        Reason::AutoLinkUnsupported,
+        "the cluster has no MutatingAdmissionPolicy autolink.regcred.dev with its binding, so Pods get no Secret by their images",
+    )
+    .at(field::AUTO_LINK_PATTERN)
+    .hint(Reason::AutoLinkUnsupported.fix())
+}
+
+impl Fault {
+    /// Under which reason it is told; none if it is no fault of anybody.
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Denied(_) => Some(Reason::Forbidden),
+            Self::TakenAway(_) | Self::ForeignTable | Self::TableTooLarge => Some(Reason::LinkConflict),
+            Self::DefaultTaken(_) => Some(Reason::DefaultTaken),
+            // That is told of the Secret itself.
+            Self::ForeignSecret | Self::Missing(_) | Self::Restricted(_) => None,
+        }
+    }
+
+    fn problem(&self, secret: &str, namespace: &str, count: usize) -> Problem {
+        let places = match count {
+            1 => format!("in namespace {namespace}"),
+            count => format!("in namespace {namespace} and {} others", count - 1),
+        };
+        let (message, field) = match self {
+            Self::Denied(what) => (
+                format!("the API server refused to let the operator write {what} {places}"),
+                field::SERVICE_ACCOUNTS,
+            ),
+            Self::TakenAway(what) => (
+                format!("something else keeps taking Secret {secret} off {what} {places}; it is put back ever more seldom"),
+                field::SERVICE_ACCOUNTS,
+            ),
+            Self::ForeignTable => (
+                format!("ConfigMap regcred-autolink {places} was not made by regcred, so Pods there get no Secret by their images"),
+                field::AUTO_LINK_PATTERN,
+            ),
+            Self::TableTooLarge => (
+                format!("ConfigMap regcred-autolink {places} would be larger than 512 KiB, so Pods there get no Secret by their images"),
+                field::AUTO_LINK_PATTERN,
+            ),
+            Self::DefaultTaken(holder) => {
+                (format!("{holder} is the default for the same registry {places}"), field::IS_DEFAULT)
+            }
+            Self::ForeignSecret | Self::Missing(_) | Self::Restricted(_) => (String::new(), field::SERVICE_ACCOUNTS),
+        };
+        let reason = self.reason().unwrap_or(Reason::LinkConflict);
+        Problem::new(reason, message).at(field).hint(reason.fix())
+    }
+}
