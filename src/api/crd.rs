@@ -172,11 +172,7 @@ fn life_rule(key: &str, life: &str, seconds: i64) -> ValidationRule {
 }
 
 fn pattern_rule(rule: &image_pattern::Rule) -> ValidationRule {
-    ValidationRule {
-        rule: rule.cel.to_owned(),
-        message: Some(rule.message.to_owned()),
-        ..ValidationRule::default()
-    }
+    ValidationRule { rule: rule.cel.to_owned(), message: Some(rule.message.to_owned()), ..ValidationRule::default() }
 }
 
 /// Exactly one provider, and always the same one.

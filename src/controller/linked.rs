@@ -5,10 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::policy::desired;
 use crate::{
     api::{
-        ConditionType, Reason,
+        ConditionType, Reason, RegistryConnectionStatus,
         condition::{self, ConditionStatus, Desired, reason_of},
     },
     linking::standing::Linkage,
+    problem::Problem,
 };
 
 /// The conditions of a connection that asks for links, from those that are true without them. If nothing that was asked for works,
@@ -41,18 +42,31 @@ pub fn as_before(conditions: &[Condition]) -> Option<Desired> {
     let status = [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown]
         .into_iter()
         .find(|status| status.as_str() == linked.status)?;
-    Some(Desired {
-        kind: ConditionType::Linked,
-        status,
-        reason: reason_of(linked)?,
-        message: linked.message.clone(),
+    Some(Desired { kind: ConditionType::Linked, status, reason: reason_of(linked)?, message: linked.message.clone() })
+}
+
+/// What was told of the links last, for a process that has not looked yet. None if nothing was told.
+pub fn told_before(status: &RegistryConnectionStatus) -> Option<Linkage> {
+    let Desired { status: value, reason, message, .. } = as_before(&status.conditions)?;
+    let told = Linkage { accounts: status.linked_service_accounts, summary: message.clone(), ..Linkage::default() };
+    Some(match value {
+        ConditionStatus::True => Linkage { works: true, ..told },
+        ConditionStatus::False | ConditionStatus::Unknown if reason == Reason::Progressing => {
+            Linkage { waits: true, ..told }
+        }
+        ConditionStatus::False | ConditionStatus::Unknown => {
+            let error = status.last_error.as_ref().filter(|error| error.code == reason);
+            let problem = error.map_or_else(|| Problem::new(reason, message), Problem::from_last_error);
+            let ready = condition::find(&status.conditions, ConditionType::Ready);
+            let works = ready.is_none_or(|ready| reason_of(ready) != Some(reason));
+            Linkage { problem: Some(problem), works, ..told }
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::Problem;
     use ConditionStatus::{False, True};
 
     fn row(ready: ConditionStatus, linkage: &Linkage) -> Vec<String> {

@@ -209,6 +209,7 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
         () = work(Arc::clone(&context), queue) => {}
         () = sweep::run(Arc::clone(&context)) => {}
         () = linking::run(Arc::clone(&context)) => {}
+        () = linking::support::run(Arc::clone(&context)) => {}
         () = watch::follow_what_is_linked(Arc::clone(&context)) => {}
     }
 }

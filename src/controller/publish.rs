@@ -103,7 +103,8 @@ fn without_places(status: &RegistryConnectionStatus) -> RegistryConnectionStatus
     for condition in &mut status.conditions {
         condition.message.clear();
         // That a delivery begins or ends is news.
-        let is_of_places = [ConditionType::Delivered, ConditionType::Linked].iter().any(|kind| kind.as_str() == condition.type_);
+        let is_of_places =
+            [ConditionType::Delivered, ConditionType::Linked].iter().any(|kind| kind.as_str() == condition.type_);
         if is_of_places && reason_of(condition) != Some(Reason::Progressing) {
             condition.status.clear();
             condition.reason.clear();

@@ -123,6 +123,10 @@ pub fn status(
         outcome.problem.clone().or_else(|| Some(policy::expired(&in_words(observed.targets.name()), expired?)));
     // Of a spec that makes no sense nobody knows what it asks for: what is linked stays.
     let links = observed.links.as_ref().filter(|_| connection.is_some());
+    // Before anybody has looked, what was told last is true.
+    let before = links.filter(|links| links.is_under_way && !observed.is_edited());
+    let before = before.and_then(|_| linked::told_before(&observed.status));
+    let links = before.as_ref().or(links);
     if connection.is_some() {
         status.linked_service_accounts = links.and_then(|links| links.accounts);
     }

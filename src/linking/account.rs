@@ -30,11 +30,7 @@ pub struct Plan {
 }
 
 /// What there is to change so that an account names what is `wanted`, and nothing that is `released`; none if that is nothing.
-pub fn plan(
-    links: &Links,
-    wanted: &BTreeMap<String, Holders>,
-    released: &BTreeMap<String, Released>,
-) -> Option<Plan> {
+pub fn plan(links: &Links, wanted: &BTreeMap<String, Holders>, released: &BTreeMap<String, Released>) -> Option<Plan> {
     let mut claims = links.claims.clone();
     let mut removed = vec![];
     for secret in links.claims.0.keys().filter(|secret| !wanted.contains_key(*secret)) {
@@ -160,8 +156,7 @@ mod tests {
                 object["metadata"]["annotations"][LINKS_ANNOTATION] = text.into();
             }
         }
-        let account =
-            Account { resource_version: "7".into(), links: Arc::new(links.clone()), losses: None };
+        let account = Account { resource_version: "7".into(), links: Arc::new(links.clone()), losses: None };
         json_patch::patch(&mut object, &plan.patch(&account)).unwrap();
         if links.has_annotations {
             assert_eq!(object["metadata"]["annotations"]["theirs"], "stays");

@@ -13,7 +13,8 @@
 //!   standing   what became of it; the index keeps it, and the connection is woken to tell it
 //! ```
 //!
-//! It writes no status and no Secret. What others wrote stays, and what is ours is remembered in an annotation beside it.
+//! Beside all that [`support`] watches whether the cluster has the policy at all. Linking writes no status and no Secret. What
+//! others wrote stays, and what is ours is remembered in an annotation beside it.
 
 pub mod account;
 mod agenda;
@@ -26,6 +27,7 @@ mod memory;
 pub mod place;
 mod release;
 pub mod standing;
+pub mod support;
 mod survey;
 pub mod table;
 mod visit;

@@ -53,6 +53,8 @@ pub enum Support {
     There,
     /// It, or its binding, is not there.
     Missing,
+    /// The operator may not look.
+    Hidden,
 }
 
 /// The links of a connection in all namespaces that it serves.
@@ -68,7 +70,7 @@ pub struct Linkage {
     pub works: bool,
     /// Nothing is wrong, but nothing is there to be linked yet.
     pub waits: bool,
-    /// Not all namespaces were looked at since the connection changed.
+    /// Not all namespaces were looked at since the connection changed, or nobody knows yet whether the policy is there.
     pub is_under_way: bool,
 }
 
@@ -84,11 +86,7 @@ impl Linkage {
 }
 
 /// What is told of the links of a connection whose Secret has this name, going by its standings in the namespaces.
-pub fn linkage<'a>(
-    wish: &Wish,
-    standings: impl Iterator<Item = (&'a str, &'a Standing)>,
-    support: Support,
-) -> Linkage {
+pub fn linkage<'a>(wish: &Wish, standings: impl Iterator<Item = (&'a str, &'a Standing)>, support: Support) -> Linkage {
     let wants_accounts = wish.default_of.is_some() || !wish.accounts.is_empty();
     let (mut accounts, mut tables) = (0_usize, 0_usize);
     // By what it is: how often, and the first namespace with one.
@@ -118,7 +116,8 @@ pub fn linkage<'a>(
             count => format!("{count} ServiceAccounts name Secret {secret}"),
         });
     }
-    if let Some(pattern) = wish.pattern.as_ref().filter(|_| tables > 0 && support == Support::There) {
+    let is_heeded = matches!(support, Support::There | Support::Hidden);
+    if let Some(pattern) = wish.pattern.as_ref().filter(|_| tables > 0 && is_heeded) {
         told.push(format!("Pods with images {} get it when they are created", pattern.as_str()));
     }
     if let (count, Some((namespace, account))) = missing {
@@ -141,7 +140,7 @@ pub fn linkage<'a>(
         waits: problem.is_none() && !works && missing.0 > 0,
         problem,
         works,
-        is_under_way: false,
+        is_under_way: wish.pattern.is_some() && support == Support::Unknown,
     }
 }
 
@@ -180,20 +179,25 @@ impl Fault {
             count => format!("in namespace {namespace} and {} others", count - 1),
         };
         let (message, field) = match self {
-            Self::Denied(what) => (
-                format!("the API server refused to let the operator write {what} {places}"),
-                field::SERVICE_ACCOUNTS,
-            ),
+            Self::Denied(what) => {
+                (format!("the API server refused to let the operator write {what} {places}"), field::SERVICE_ACCOUNTS)
+            }
             Self::TakenAway(what) => (
-                format!("something else keeps taking Secret {secret} off {what} {places}; it is put back ever more seldom"),
+                format!(
+                    "something else keeps taking Secret {secret} off {what} {places}; it is put back ever more seldom"
+                ),
                 field::SERVICE_ACCOUNTS,
             ),
             Self::ForeignTable => (
-                format!("ConfigMap regcred-autolink {places} was not made by regcred, so Pods there get no Secret by their images"),
+                format!(
+                    "ConfigMap regcred-autolink {places} was not made by regcred, so Pods there get no Secret by their images"
+                ),
                 field::AUTO_LINK_PATTERN,
             ),
             Self::TableTooLarge => (
-                format!("ConfigMap regcred-autolink {places} would be larger than 512 KiB, so Pods there get no Secret by their images"),
+                format!(
+                    "ConfigMap regcred-autolink {places} would be larger than 512 KiB, so Pods there get no Secret by their images"
+                ),
                 field::AUTO_LINK_PATTERN,
             ),
             Self::DefaultTaken(holder) => {

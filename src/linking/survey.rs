@@ -5,7 +5,13 @@ use kube::{Api, ResourceExt, api::ListParams, core::PartialObjectMeta};
 
 use super::place::{Asking, Naming, Place};
 use crate::{
-    controller::{Context, api_failure::ApiFailure, mapper, secret_meta::{ObjectKey, SecretMeta}, sighting::SecretState},
+    controller::{
+        Context,
+        api_failure::ApiFailure,
+        mapper,
+        secret_meta::{ObjectKey, SecretMeta},
+        sighting::SecretState,
+    },
     domain::reference::Kind,
 };
 

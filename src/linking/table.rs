@@ -16,9 +16,7 @@ use super::{
     wanted::Row,
 };
 use crate::{
-    api::names::{
-        FIELD_MANAGER, LINKS_ANNOTATION, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, TABLE, TABLE_EXCLUDED,
-    },
+    api::names::{FIELD_MANAGER, LINKS_ANNOTATION, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, TABLE, TABLE_EXCLUDED},
     domain::{image_pattern::ImagePattern, reference::ConnectionReference},
 };
 
@@ -78,7 +76,8 @@ fn rows(
 ) -> BTreeMap<String, Row> {
     let mut rows = wanted.clone();
     for secret in content.claims.0.keys() {
-        let is_wanted = |reference: &ConnectionReference| wanted.get(secret).is_some_and(|row| row.holders.contains_key(reference));
+        let is_wanted =
+            |reference: &ConnectionReference| wanted.get(secret).is_some_and(|row| row.holders.contains_key(reference));
         let is_released = |claim: &Claim| released.get(secret).is_some_and(|released| released.contains(claim));
         let kept = claims_of(&content.claims, secret);
         let kept: Holders = kept
@@ -90,8 +89,7 @@ fn rows(
         }
         let lines = content.data.get(secret).map(String::as_str).unwrap_or_default().lines();
         // Somebody may have written into it what is no pattern.
-        let lines: Vec<String> =
-            lines.filter(|line| ImagePattern::parse(line).is_ok()).map(str::to_owned).collect();
+        let lines: Vec<String> = lines.filter(|line| ImagePattern::parse(line).is_ok()).map(str::to_owned).collect();
         if !lines.is_empty() {
             let row = rows.entry(secret.clone()).or_default();
             row.holders.extend(kept);

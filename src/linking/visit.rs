@@ -155,9 +155,10 @@ async fn write_accounts(
     release: &Release,
 ) -> BTreeMap<Arc<str>, Done> {
     let nothing = BTreeMap::new();
-    let concerned = place.accounts.iter().filter(|(name, account)| {
-        wanted.accounts.contains_key(name) || !account.links.claims.is_empty()
-    });
+    let concerned = place
+        .accounts
+        .iter()
+        .filter(|(name, account)| wanted.accounts.contains_key(name) || !account.links.claims.is_empty());
     let writes = concerned.map(|(name, account)| {
         let secrets = wanted.accounts.get(name).unwrap_or(&nothing);
         let plan = account::plan(&account.links, secrets, &release.released);

@@ -88,10 +88,7 @@ mod tests {
         let place = place(vec![
             asking(wish("second", 2, json!({"isDefault": true})), Naming::There),
             asking(wish("first", 1, json!({"isDefault": true})), Naming::Awaited),
-            asking(
-                wish("elsewhere", 3, json!({"isDefault": true, "repositoryPrefix": "team"})),
-                Naming::Awaited,
-            ),
+            asking(wish("elsewhere", 3, json!({"isDefault": true, "repositoryPrefix": "team"})), Naming::Awaited),
         ]);
         let wanted = wanted(&place);
         let of = |name| ConnectionReference::namespaced("shop", name);

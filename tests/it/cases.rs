@@ -239,6 +239,178 @@ pub const REFUSED: &[Refused] = &[
         "spec.repositoryPrefix",
         &["255"],
     ),
+    both(
+        "pattern with a scheme",
+        |o| o["spec"]["autoLinkPattern"] = "https://r.example/team/*".into(),
+        "spec.autoLinkPattern",
+        &["scheme"],
+    ),
+    both(
+        "pattern in upper case",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/Team/*".into(),
+        "spec.autoLinkPattern",
+        &["lower case"],
+    ),
+    both(
+        "pattern with a host in upper case",
+        |o| o["spec"]["autoLinkPattern"] = "R.Example/team".into(),
+        "spec.autoLinkPattern",
+        &["lower case"],
+    ),
+    both(
+        "pattern with a tag",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/team/app:v1".into(),
+        "spec.autoLinkPattern",
+        &["tag or a digest"],
+    ),
+    both(
+        "pattern with a digest",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/team@sha256:0000".into(),
+        "spec.autoLinkPattern",
+        &["tag or a digest"],
+    ),
+    both(
+        "pattern with a tag in the midst",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/te:am/app".into(),
+        "spec.autoLinkPattern",
+        &["tag or a digest"],
+    ),
+    both(
+        "pattern with a blank",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/te am".into(),
+        "spec.autoLinkPattern",
+        &["characters"],
+    ),
+    both(
+        "pattern with a question mark",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/team?".into(),
+        "spec.autoLinkPattern",
+        &["characters"],
+    ),
+    both(
+        "pattern with a class",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/[a-z]".into(),
+        "spec.autoLinkPattern",
+        &["characters"],
+    ),
+    both(
+        "pattern with an expression",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/(a+)+".into(),
+        "spec.autoLinkPattern",
+        &["characters"],
+    ),
+    both(
+        "pattern with a backslash",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/a\\.b".into(),
+        "spec.autoLinkPattern",
+        &["characters"],
+    ),
+    both(
+        "pattern with a line end",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/team\n".into(),
+        "spec.autoLinkPattern",
+        &["characters"],
+    ),
+    both(
+        "pattern in other letters",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/tëam".into(),
+        "spec.autoLinkPattern",
+        &["characters"],
+    ),
+    both(
+        "pattern without a host",
+        |o| o["spec"]["autoLinkPattern"] = "nginx".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both(
+        "pattern without a host, with a path",
+        |o| o["spec"]["autoLinkPattern"] = "acme/web".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both(
+        "pattern that is an asterisk",
+        |o| o["spec"]["autoLinkPattern"] = "*".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both("pattern with any host", |o| o["spec"]["autoLinkPattern"] = "*/web".into(), "spec.autoLinkPattern", &["host"]),
+    both(
+        "pattern with any host of a domain",
+        |o| o["spec"]["autoLinkPattern"] = "*.example.com/web".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both(
+        "pattern with an asterisk in the host",
+        |o| o["spec"]["autoLinkPattern"] = "r.ex*mple/web".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both(
+        "pattern without a path",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both(
+        "pattern that is a host",
+        |o| o["spec"]["autoLinkPattern"] = "r.example".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both(
+        "pattern that begins with a dot",
+        |o| o["spec"]["autoLinkPattern"] = "./a".into(),
+        "spec.autoLinkPattern",
+        &["host"],
+    ),
+    both("empty pattern", |o| o["spec"]["autoLinkPattern"] = "".into(), "spec.autoLinkPattern", &["host"]),
+    both(
+        "pattern that calls Docker Hub otherwise",
+        |o| o["spec"]["autoLinkPattern"] = "index.docker.io/library/nginx".into(),
+        "spec.autoLinkPattern",
+        &["docker.io"],
+    ),
+    both(
+        "pattern with one part at Docker Hub",
+        |o| o["spec"]["autoLinkPattern"] = "docker.io/nginx".into(),
+        "spec.autoLinkPattern",
+        &["two parts"],
+    ),
+    both(
+        "pattern with any one part at Docker Hub",
+        |o| o["spec"]["autoLinkPattern"] = "docker.io/*".into(),
+        "spec.autoLinkPattern",
+        &["two parts"],
+    ),
+    both(
+        "pattern with nine asterisks",
+        |o| o["spec"]["autoLinkPattern"] = "r.example/a*b*c*d*e*f*g*h*i*".into(),
+        "spec.autoLinkPattern",
+        &["8 asterisks"],
+    ),
+    both(
+        "pattern too long",
+        |o| o["spec"]["autoLinkPattern"] = format!("r.example/{}", "a".repeat(246)).into(),
+        "spec.autoLinkPattern",
+        &["255"],
+    ),
+    both(
+        "ServiceAccount that is no name",
+        |o| o["spec"]["serviceAccounts"] = json!(["../x"]),
+        "spec.serviceAccounts[0]",
+        &[],
+    ),
+    both("empty ServiceAccount", |o| o["spec"]["serviceAccounts"] = json!([""]), "spec.serviceAccounts[0]", &[]),
+    both(
+        "too many ServiceAccounts",
+        |o| o["spec"]["serviceAccounts"] = json!(vec!["a"; 33]),
+        "spec.serviceAccounts",
+        &["32"],
+    ),
+    both("default in words", |o| o["spec"]["isDefault"] = "yes".into(), "spec.isDefault", &[]),
     both("mode of the test", |o| o["spec"]["test"] = json!({"mode": "Maybe"}), "spec.test.mode", &["Required"]),
     both("mode in lower case", |o| o["spec"]["test"] = json!({"mode": "required"}), "spec.test.mode", &["Required"]),
     both("Off without quotes", |o| o["spec"]["test"] = json!({"mode": false}), "spec.test.mode", &[]),
@@ -507,6 +679,15 @@ pub const ACCEPTED: &[(&str, Change)] = &[
     }),
     ("prefix", |o| o["spec"]["repositoryPrefix"] = "a.b/c_d/e__f/g--h/0".into()),
     ("the longest prefix", |o| o["spec"]["repositoryPrefix"] = "a".repeat(255).into()),
+    ("the longest pattern", |o| o["spec"]["autoLinkPattern"] = format!("r.example/{}", "a".repeat(245)).into()),
+    ("pattern with eight asterisks", |o| o["spec"]["autoLinkPattern"] = "r.example/a*b*c*d*e*f*g*h*".into()),
+    ("pattern with a port", |o| o["spec"]["autoLinkPattern"] = "r.example:5000/team/**".into()),
+    ("pattern at localhost", |o| o["spec"]["autoLinkPattern"] = "localhost/app".into()),
+    ("pattern of all of Docker Hub", |o| o["spec"]["autoLinkPattern"] = "docker.io/**".into()),
+    ("pattern of official images", |o| o["spec"]["autoLinkPattern"] = "docker.io/library/*".into()),
+    ("32 ServiceAccounts", |o| o["spec"]["serviceAccounts"] = json!(vec!["a".repeat(253); 32])),
+    ("no ServiceAccounts", |o| o["spec"]["serviceAccounts"] = json!([])),
+    ("default", |o| o["spec"]["isDefault"] = true.into()),
     ("the shortest interval", |o| o["spec"]["refreshIntervalMinutes"] = 5.into()),
     ("the longest interval", |o| o["spec"]["refreshIntervalMinutes"] = 1440.into()),
     ("interval as a float", |o| o["spec"]["refreshIntervalMinutes"] = 30.0.into()),
@@ -546,7 +727,10 @@ pub const ACCEPTED: &[(&str, Change)] = &[
         o["spec"]["secret"] = json!({"labels": keys, "annotations": {"app.kubernetes.io/managed-by": "me"}});
     }),
     ("nothing in all that may be absent", |o| {
-        for field in ["refreshIntervalMinutes", "repositoryPrefix", "test", "secret", "suspend"] {
+        let links = ["isDefault", "serviceAccounts", "autoLinkPattern"];
+        for field in
+            ["refreshIntervalMinutes", "repositoryPrefix", "test", "secret", "suspend"].into_iter().chain(links)
+        {
             o["spec"][field] = Value::Null;
         }
         for field in ["imageHost", "caRef", "insecure", "trustedTokenHosts"] {

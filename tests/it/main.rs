@@ -36,6 +36,7 @@ mod hostile;
 mod issued;
 mod layouts;
 mod limits;
+mod linking;
 mod metrics;
 mod outage;
 mod process;

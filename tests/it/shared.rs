@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+};
 use regcred::api::{ClusterRegistryConnection, RegistryConnection, crd::crds};
 use testenv::{
     Conditions, ControlPlane, Keyring, Registry, TokenServer, certificates::Authority, eventually, registry,
@@ -39,6 +43,7 @@ pub async fn shared() -> Result<&'static Shared> {
 async fn with_crds() -> Result<Shared> {
     let shared = start().await?;
     install_crds(&shared.plane.client()?).await?;
+    install_policy(&shared.plane.client()?).await?;
     Ok(shared)
 }
 
@@ -138,6 +143,34 @@ pub fn secure_if_used() -> Option<&'static Secure> {
 /// The one that scenarios share.
 pub async fn secure() -> Result<&'static Secure> {
     SECURE.get_or_try_init(Secure::start).await
+}
+
+/// Installs the policy that links Pods by their images, as it is shipped.
+pub async fn install_policy(client: &Client) -> Result<()> {
+    for object in policy()? {
+        let (api, _) = policy_api(client, &object)?;
+        let parameters = PatchParams { field_manager: Some("test".into()), force: true, ..PatchParams::default() };
+        api.patch(POLICY, &parameters, &Patch::Apply(&object)).await?;
+    }
+    Ok(())
+}
+
+/// The name of the policy and of its binding.
+pub const POLICY: &str = "autolink.regcred.dev";
+
+/// The policy and its binding, as they are shipped.
+pub fn policy() -> Result<Vec<DynamicObject>> {
+    let yaml = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/autolink.yaml");
+    Ok(serde_saphyr::from_multiple(&std::fs::read_to_string(yaml)?)?)
+}
+
+/// Access to objects of the kind of this one.
+pub fn policy_api(client: &Client, object: &DynamicObject) -> Result<(Api<DynamicObject>, String)> {
+    let kind = object.types.clone().context("an object without a kind")?.kind;
+    let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", &kind);
+    let plural =
+        if kind.ends_with("Binding") { "mutatingadmissionpolicybindings" } else { "mutatingadmissionpolicies" };
+    Ok((Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural)), kind))
 }
 
 /// Installs the CustomResourceDefinitions and waits until the API server serves them.

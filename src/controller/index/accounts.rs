@@ -97,7 +97,8 @@ impl Accounts {
                     namespace: namespace.to_string(),
                     name: name.to_string(),
                 };
-                let all = self.known.iter().flat_map(|(namespace, all)| all.keys().map(move |name| key(namespace, name)));
+                let all =
+                    self.known.iter().flat_map(|(namespace, all)| all.keys().map(move |name| key(namespace, name)));
                 let gone: Vec<ObjectKey> = all.filter(|key| !seen.contains(key)).collect();
                 gone.iter().filter_map(|key| self.miss(key)).collect()
             }

@@ -169,6 +169,7 @@ impl Index {
                 inner.links_went_with(&change.name);
             }
         }
+        self.bells.looked_at.notify_waiters();
         self.ring(&inner);
         if !woken.is_empty() {
             self.news.fetch_add(1, Ordering::Relaxed);

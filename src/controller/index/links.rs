@@ -40,6 +40,8 @@ pub(super) struct Links {
     outstanding: BTreeMap<ConnectionReference, BTreeSet<Arc<str>>>,
     standings: BTreeMap<Arc<str>, Vec<Standing>>,
     support: Support,
+    /// Somebody asks for Pods to be linked by their images, or did.
+    has_patterns: bool,
     /// Connections of which there is something new to tell.
     told: BTreeSet<ConnectionReference>,
 }
@@ -53,6 +55,8 @@ pub(super) struct Bells {
     pub(super) looked_at: Notify,
     /// There is something new to tell of a connection.
     pub(super) told: Notify,
+    /// Somebody asks for Pods to be linked by their images.
+    pub(super) patterns: Notify,
 }
 
 impl Links {
@@ -66,9 +70,12 @@ impl Links {
         cluster.chain(own.map(|(_, wish)| wish))
     }
 
-    /// Whether anybody asks for Pods to be linked by their images.
-    fn has_patterns(&self) -> bool {
-        self.wishes.values().any(|wish| wish.pattern.is_some())
+    /// A namespace was looked at, or cannot be any more.
+    fn was_looked_at(&mut self, namespace: &str) {
+        for outstanding in self.outstanding.values_mut() {
+            outstanding.remove(namespace);
+        }
+        self.outstanding.retain(|_, outstanding| !outstanding.is_empty());
     }
 }
 
@@ -93,6 +100,7 @@ impl Inner {
             return;
         }
         self.wake_served(&reference);
+        self.links.has_patterns |= wish.as_ref().is_some_and(|wish| wish.pattern.is_some());
         match wish {
             Some(wish) => drop(self.links.wishes.insert(reference, wish)),
             None => drop(self.links.wishes.remove(&reference)),
@@ -110,7 +118,16 @@ impl Inner {
             self.find_out_who_waits(connection);
         }
         let served = self.wake_served(&reference);
-        self.links.outstanding.insert(reference, served);
+        self.is_outstanding(reference, served);
+    }
+
+    /// These namespaces are to be looked at before it is known what became of the links of a connection.
+    fn is_outstanding(&mut self, reference: ConnectionReference, served: BTreeSet<Arc<str>>) {
+        // Before all lists are complete, it is not known which these are.
+        match served.is_empty() && self.are_links_known() {
+            true => drop(self.links.outstanding.remove(&reference)),
+            false => drop(self.links.outstanding.insert(reference, served)),
+        }
     }
 
     /// A connection went. Whoever was not the default may be now; what is named for it stays for a while.
@@ -224,9 +241,8 @@ impl Index {
             return None;
         }
         let asking = inner.links.asking(namespace).filter(|wish| inner.serves(wish, namespace));
-        let mut asking: Vec<Asking> = asking
-            .map(|wish| Asking { wish: Arc::clone(wish), secret: inner.naming(wish, namespace) })
-            .collect();
+        let mut asking: Vec<Asking> =
+            asking.map(|wish| Asking { wish: Arc::clone(wish), secret: inner.naming(wish, namespace) }).collect();
         asking.sort_by(|one, other| one.wish.connection.by_age(&other.wish.connection));
         let mut place = Place {
             asking,
@@ -336,10 +352,7 @@ impl Index {
         let is_new = |standing: &&Standing, others: &[Standing]| !others.contains(standing);
         let news = after.iter().filter(|it| is_new(it, &before)).chain(before.iter().filter(|it| is_new(it, after)));
         links.told.extend(news.map(|standing| standing.wish.connection.reference.clone()));
-        for outstanding in links.outstanding.values_mut() {
-            outstanding.remove(namespace);
-        }
-        links.outstanding.retain(|_, outstanding| !outstanding.is_empty());
+        links.was_looked_at(namespace);
         self.bells.looked_at.notify_waiters();
         self.ring(inner);
     }
@@ -411,12 +424,15 @@ impl Index {
             }
         };
         let linkage = standing::linkage(wish, all.into_iter(), inner.links.support);
-        Some(Linkage { is_under_way: inner.links.outstanding.contains_key(&reference), ..linkage })
+        let is_under_way = linkage.is_under_way || inner.links.outstanding.contains_key(&reference);
+        Some(Linkage { is_under_way, ..linkage })
     }
 
-    /// Whether anybody asks for Pods to be linked by their images.
-    pub fn has_patterns(&self) -> bool {
-        self.lock().links.has_patterns()
+    /// Completes once anybody asks for Pods to be linked by their images.
+    pub async fn patterns_are_asked_for(&self) {
+        while !self.lock().links.has_patterns {
+            self.bells.patterns.notified().await;
+        }
     }
 
     /// Takes note of whether the policy is there that links Pods by their images.
@@ -437,6 +453,9 @@ impl Index {
         if !inner.links.told.is_empty() {
             self.bells.told.notify_one();
         }
+        if inner.links.has_patterns {
+            self.bells.patterns.notify_one();
+        }
     }
 }
 
@@ -452,7 +471,8 @@ impl Inner {
             if let Some(connection) = connection.as_deref().and_then(Stored::readable) {
                 self.find_out_who_waits(connection);
             }
-            self.wake_served(&reference);
+            let served = self.wake_served(&reference);
+            self.is_outstanding(reference, served);
         }
         self.wake_all_claimed();
     }
@@ -507,8 +527,6 @@ impl Inner {
         if let Some(standings) = self.links.standings.remove(namespace) {
             self.links.told.extend(standings.iter().map(|standing| standing.wish.connection.reference.clone()));
         }
-        for outstanding in self.links.outstanding.values_mut() {
-            outstanding.remove(namespace);
-        }
+        self.links.was_looked_at(namespace);
     }
 }
