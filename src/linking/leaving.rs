@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Something that is named for a connection, as far as it matters to whether it may go.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Claim {
     /// For whom.
     pub reference: ConnectionReference,

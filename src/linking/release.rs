@@ -1,7 +1,7 @@
 //! Live looks before anything is taken away: what the watches say is not enough. IO.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use crate::{
         secret_meta::ObjectKey,
         sweep::{
             live,
-            verdict::{self, Presence, Standing},
+            verdict::{self, Finding, Presence, Standing},
         },
     },
     domain::reference::{ConnectionReference, Kind},
@@ -36,6 +36,18 @@ const AGAIN: Duration = Duration::from_secs(300);
 pub struct Looks {
     unchanged: Mutex<HashMap<(ConnectionReference, String, i64), (Duration, bool)>>,
     gone: Mutex<HashMap<ConnectionReference, (Duration, Option<Standing>)>>,
+    /// What stays for good, and since when its connection is gone: the kind was installed anew since it was made.
+    kept: Mutex<HashSet<(Claim, Duration)>>,
+}
+
+/// Whether something may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    /// Not now; it is worth another look.
+    NotNow,
+    /// Not while its connection stays away.
+    No,
 }
 
 /// What may go, and when the rest is worth another look, as uptime.
@@ -55,14 +67,14 @@ pub async fn release(context: &Context, namespace: &str, place: &Place, wanted: 
         let written = context.index.policy_on(&key, &claim.reference);
         let Fate::Goes(from, question) = fate(place, wanted, &claim, written) else { continue };
         let now = context.clock.uptime();
-        let again = if now < from {
-            from
-        } else if may_go(context, &claim, &question).await {
-            release.released.entry(secret).or_default().insert(claim);
-            continue;
-        } else {
-            tracing::debug!(namespace, secret, connection = %claim.reference, "what is named for a connection stays for now");
-            now.saturating_add(AGAIN)
+        let again = match may_go(context, &claim, &question, from).await {
+            None => from,
+            Some(Answer::Yes) => {
+                release.released.entry(secret).or_default().insert(claim);
+                continue;
+            }
+            Some(Answer::NotNow) => now.saturating_add(AGAIN),
+            Some(Answer::No) => continue,
         };
         release.next = Some(release.next.map_or(again, |next| next.min(again)));
     }
@@ -94,19 +106,41 @@ fn unasked(place: &Place, wanted: &Wanted) -> Vec<(String, Claim)> {
     unasked
 }
 
-async fn may_go(context: &Context, claim: &Claim, question: &Question) -> bool {
+/// Asks, if the time has come; none if it has not.
+async fn may_go(context: &Context, claim: &Claim, question: &Question, from: Duration) -> Option<Answer> {
+    let kept = || context.linking.looks.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (claim.clone(), from);
+    if kept().contains(&key) {
+        return Some(Answer::No);
+    }
+    if context.clock.uptime() < from {
+        return None;
+    }
+    let answer = ask(context, claim, question).await;
+    if answer == Answer::No {
+        tracing::info!(
+            connection = %claim.reference,
+            "what is named for it stays: its CustomResourceDefinition was installed anew since it was created"
+        );
+        kept().insert(key);
+    }
+    Some(answer)
+}
+
+async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
     let reference = &claim.reference;
+    let answer = |is_yes: bool| if is_yes { Answer::Yes } else { Answer::NotNow };
     match question {
         Question::IsUnchanged(identity) => {
             let key = (reference.clone(), identity.uid.clone(), identity.generation);
             if let Some(known) = fresh(context, &context.linking.looks.unchanged, &key) {
-                return known;
+                return answer(known);
             }
             let (uid, generation) = (Some(identity.uid.clone()), Some(identity.generation));
             let seen = ObjectMeta { uid, generation, ..ObjectMeta::default() };
             let is_unchanged = matches!(live::is_unchanged(&context.client, reference, &seen).await, Ok(Ok(true)));
             keep(context, &context.linking.looks.unchanged, key, is_unchanged);
-            is_unchanged
+            answer(is_unchanged)
         }
         Question::IsGone => {
             let standing = match fresh(context, &context.linking.looks.gone, reference) {
@@ -117,8 +151,11 @@ async fn may_go(context: &Context, claim: &Claim, question: &Question) -> bool {
                     found
                 }
             };
-            standing.is_some_and(|standing| verdict::by_kind(claim.created, standing).is_ok())
-                && context.index.is_gone(reference)
+            match standing.map(|standing| verdict::by_kind(claim.created, standing)) {
+                Some(Ok(())) => answer(context.index.is_gone(reference)),
+                Some(Err(Finding::KindYounger)) => Answer::No,
+                Some(Err(_)) | None => Answer::NotNow,
+            }
         }
     }
 }

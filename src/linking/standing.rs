@@ -140,7 +140,7 @@ pub fn linkage<'a>(wish: &Wish, standings: impl Iterator<Item = (&'a str, &'a St
         waits: problem.is_none() && !works && missing.0 > 0,
         problem,
         works,
-        is_under_way: wish.pattern.is_some() && support == Support::Unknown,
+        is_under_way: false,
     }
 }
 

@@ -67,7 +67,7 @@ impl Scenario {
     pub fn client_that_sees_no_connections(&self, calls: &Calls) -> Result<Client> {
         let builder = ClientBuilder::try_from(self.shared.plane.config())?;
         let elsewhere = Confine::to("default", &["registryconnections"]);
-        let here = Confine::to(&self.namespace, &["secrets", "configmaps"]);
+        let here = Confine::to(&self.namespace, &["secrets", "configmaps", "serviceaccounts"]);
         Ok(builder.with_layer(&elsewhere).with_layer(&here).with_layer(calls).build())
     }
 

@@ -77,8 +77,8 @@ async fn a_restart_costs_no_write_no_login_and_no_read() -> Result<()> {
     assert!(calls.iter().all(|call| call.request.verb == "watch"), "{calls:?}");
     assert_eq!(
         calls.len(),
-        5,
-        "one stream for each kind of connections, for Secrets, ConfigMaps, namespaces: {calls:?}"
+        7,
+        "one stream for each kind of connections, for Secrets, ConfigMaps, namespaces, ServiceAccounts, tables: {calls:?}"
     );
     assert_eq!((scenario.good_logins()?, scenario.failed_logins()?), logins);
     scenario.finish().await

@@ -13,11 +13,12 @@ use kube::{
     client::ClientBuilder,
 };
 use regcred::api::RegistryConnection;
-use serde_json::json;
+use serde_json::{Value, json};
 use testenv::{Calls, eventually, namespace};
 
 use crate::{
     another::{Another, uid},
+    linking::pod,
     scenario::{DEADLINE, Scenario, install_crds},
     shared::{Shared, apart},
 };
@@ -61,8 +62,9 @@ async fn a_kind_deleted_and_installed_again_while_the_operator_runs_takes_no_sec
     let mut scenario = Scenario::prepare_on(shared, "running").await?;
     scenario.set_speed(FAST);
     scenario.start_operator().await?;
-    scenario.connected("images").await?;
+    scenario.linked("images", json!({"isDefault": true, "autoLinkPattern": "r.example/*"})).await?;
     let delivered = scenario.secrets().get("images").await?;
+    let links = linked(&scenario).await?;
     uninstall(shared).await?;
     scenario.until_left("is not installed").await?;
     assert_eq!(scenario.secrets().get("images").await?, delivered);
@@ -71,10 +73,22 @@ async fn a_kind_deleted_and_installed_again_while_the_operator_runs_takes_no_sec
     scenario.until_left("installed anew since").await?;
     assert_eq!(scenario.secrets().get("images").await?, delivered);
     assert_eq!(removals(&scenario), 0);
+    // Ten minutes pass for the operator.
     let quiet = scenario.calls.quiet_for(Duration::from_secs(5)).await;
     quiet.map_err(|calls| anyhow!("requests about what is settled: {calls:?}"))?;
+    assert_eq!(linked(&scenario).await?, links, "nobody was unlinked");
+    scenario.until_admitted(&pod("r.example/app"), &["images"]).await?;
     goes_on(&scenario, &delivered).await?;
+    // The one that was made anew asks for no links, and so unlinks what its predecessor had: it is the same connection.
+    scenario.until_named_by("default", &[]).await?;
     scenario.stop_operator().await
+}
+
+/// What the default account and the table name, and for whom.
+async fn linked(scenario: &Scenario) -> Result<Value> {
+    let account = scenario.accounts().get("default").await?;
+    let table = scenario.config_maps().get("regcred-autolink").await?;
+    Ok(json!([account.image_pull_secrets, account.annotations(), table.data, table.annotations()]))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,12 @@ impl Accounts {
         self.known.iter().filter(move |(_, all)| all.values().any(has_claims)).map(|(namespace, _)| namespace)
     }
 
+    /// Whether an account of a namespace names something for one of us.
+    pub(super) fn has_claims(&self, namespace: &str) -> bool {
+        let all = self.known.get(namespace).into_iter().flat_map(BTreeMap::values);
+        all.into_iter().any(|known| !known.links.claims.is_empty())
+    }
+
     /// Forgets what was lost in a namespace: somebody wants something else there now.
     pub(super) fn forget_losses(&mut self, namespace: &str) {
         self.losses.retain(|key, _| key.namespace != namespace);

@@ -57,6 +57,7 @@ impl Index {
                 if old.as_ref().is_some_and(|old| old.meta().resource_version == connection.meta().resource_version) {
                     return vec![];
                 }
+                let is_new = old.is_none();
                 let is_news = !old.as_ref().is_some_and(|old| has_same_wishes(old.meta(), connection.meta()));
                 if is_news {
                     self.news.fetch_add(1, Ordering::Relaxed);
@@ -70,6 +71,9 @@ impl Index {
                 }
                 inner.connections.put(connection.clone());
                 if is_news {
+                    if is_new {
+                        inner.connection_came(&reference);
+                    }
                     inner.wishes_changed(&connection);
                     self.ring(inner);
                 }
@@ -161,7 +165,9 @@ impl Index {
         }
         let choices = inner.connections.choices();
         let concerned = choices.filter(|(_, choice)| changes.iter().any(|change| change.matters_to(choice)));
-        let woken: Vec<Wake> = concerned.map(|(reference, _)| mapper::wake_of(reference)).collect();
+        let concerned: Vec<ConnectionReference> = concerned.map(|(reference, _)| reference.clone()).collect();
+        concerned.iter().for_each(|reference| inner.find_out_who_has_a_place(reference));
+        let woken: Vec<Wake> = concerned.iter().map(mapper::wake_of).collect();
         for change in &changes {
             inner.wake_links_in(&change.name);
             if change.is_gone() {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{Index, Inner, departures::Departure};
 use crate::{
-    api::{Declared, connection::DeletionPolicy, names::SYSTEM_NAMESPACES},
+    api::{Declared, cluster::DEFAULT_MAX_TARGETS, connection::DeletionPolicy, names::SYSTEM_NAMESPACES},
     controller::{
         mapper::{self, Wake},
         secret_meta::{ObjectKey, Ownership},
@@ -68,6 +68,13 @@ impl Links {
         let namespace = namespace.to_owned();
         let own = self.wishes.range(from..).take_while(move |(it, _)| it.namespace() == Some(&namespace));
         cluster.chain(own.map(|(_, wish)| wish))
+    }
+
+    /// Whether not all namespaces that a connection serves were looked at since it changed, or nobody has found out yet whether the
+    /// policy is there.
+    fn are_under_way(&self, reference: &ConnectionReference) -> bool {
+        let has_pattern = || self.wishes.get(reference).is_some_and(|wish| wish.pattern.is_some());
+        self.outstanding.contains_key(reference) || self.support == Support::Unknown && has_pattern()
     }
 
     /// A namespace was looked at, or cannot be any more.
@@ -144,9 +151,17 @@ impl Inner {
     /// Looks at the namespaces where something is named for a connection.
     fn wake_claimed(&mut self, reference: &ConnectionReference) {
         match reference.namespace() {
-            Some(own) => drop(self.links.woken.insert(own.into())),
+            Some(own) if self.accounts.has_claims(own) || self.tables.has_claims(own) => {
+                self.links.woken.insert(own.into());
+            }
+            Some(_) => {}
             None => self.wake_all_claimed(),
         }
+    }
+
+    /// A connection is there that was not, or was not known: what is named for an earlier one of its name is its own now.
+    pub(super) fn connection_came(&mut self, reference: &ConnectionReference) {
+        self.wake_claimed(reference);
     }
 
     /// Looks at all namespaces where anything is named for anybody.
@@ -282,6 +297,7 @@ impl Index {
         let inner = &mut *self.lock();
         if !inner.accounts.is_listed && !std::mem::replace(&mut inner.accounts.is_unavailable, true) {
             inner.links_are_out_of_reach();
+            self.bells.looked_at.notify_waiters();
         }
         self.ring(inner);
     }
@@ -304,6 +320,7 @@ impl Index {
         let inner = &mut *self.lock();
         if !inner.tables.is_listed && !std::mem::replace(&mut inner.tables.is_unavailable, true) {
             inner.links_are_out_of_reach();
+            self.bells.looked_at.notify_waiters();
         }
         self.ring(inner);
     }
@@ -372,12 +389,12 @@ impl Index {
         }
     }
 
-    /// Completes once the namespaces that a connection serves were looked at since it changed, or nobody can look at them.
+    /// Completes once what is told of the links of a connection is about its spec as it is, or nobody can find that out.
     pub async fn links_made(&self, reference: &ConnectionReference) {
         loop {
             let mut looked_at = std::pin::pin!(self.bells.looked_at.notified());
             looked_at.as_mut().enable();
-            if !self.lock().links.outstanding.contains_key(reference) {
+            if !self.lock().links.are_under_way(reference) {
                 return;
             }
             looked_at.await;
@@ -424,8 +441,7 @@ impl Index {
             }
         };
         let linkage = standing::linkage(wish, all.into_iter(), inner.links.support);
-        let is_under_way = linkage.is_under_way || inner.links.outstanding.contains_key(&reference);
-        Some(Linkage { is_under_way, ..linkage })
+        Some(Linkage { is_under_way: inner.links.are_under_way(&reference), ..linkage })
     }
 
     /// Completes once anybody asks for Pods to be linked by their images.
@@ -441,6 +457,7 @@ impl Index {
         if std::mem::replace(&mut inner.links.support, support) != support {
             let asking = inner.links.wishes.iter().filter(|(_, wish)| wish.pattern.is_some());
             inner.links.told.extend(asking.map(|(reference, _)| reference.clone()));
+            self.bells.looked_at.notify_waiters();
         }
         self.ring(inner);
     }
@@ -480,6 +497,20 @@ impl Inner {
     /// Whether all is known that links go by.
     fn are_links_known(&self) -> bool {
         self.is_listed() && self.accounts.is_listed && self.tables.is_listed
+    }
+
+    /// Whether a namespace that changed finds a place must be known before anybody acts on it. Most connections serve all that
+    /// there are.
+    pub(super) fn find_out_who_has_a_place(&mut self, reference: &ConnectionReference) {
+        let Some(connection) = self.connections.get(reference) else { return };
+        let Some(connection) = connection.readable().filter(|_| self.links.wishes.contains_key(reference)) else {
+            return;
+        };
+        let max = connection.selection.as_ref().and_then(|selection| selection.max_targets);
+        let max = usize::try_from(max.unwrap_or(DEFAULT_MAX_TARGETS)).unwrap_or(usize::MAX);
+        if self.namespaces.len() > max {
+            self.targets(connection);
+        }
     }
 
     /// Whether an edit has to wait must be known before anybody acts on it.

@@ -123,6 +123,11 @@ impl Namespaces {
         self.known.contains_key(name)
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Whether one is being deleted, and takes nothing new.
     pub(super) fn is_ending(&self, name: &str) -> bool {
         self.known.get(name).is_some_and(|namespace| namespace.is_ending)

@@ -64,6 +64,11 @@ impl Tables {
         self.known.iter().filter(|(_, known)| known.content.is_ours).map(|(namespace, _)| namespace)
     }
 
+    /// Whether that of a namespace is one of ours.
+    pub(super) fn has_claims(&self, namespace: &str) -> bool {
+        self.known.get(namespace).is_some_and(|known| known.content.is_ours)
+    }
+
     /// Forgets what was lost in a namespace: somebody wants something else there now.
     pub(super) fn forget_losses(&mut self, namespace: &str) {
         self.losses.remove(namespace);

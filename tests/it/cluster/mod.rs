@@ -8,6 +8,7 @@ mod faults;
 mod foreign;
 mod hook;
 mod issued;
+mod links;
 mod newcomers;
 mod pace;
 mod repairs;

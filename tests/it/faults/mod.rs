@@ -169,6 +169,21 @@ async fn a_deleted_connection_takes_its_secret_along_whatever_request_fails() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn links_are_made_the_same_whatever_request_fails() -> Result<()> {
+    enumerate(&story::LINKS_MADE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_end_the_same_whatever_request_fails() -> Result<()> {
+    enumerate(&story::LINKS_ENDED).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_connection_takes_its_links_along_whatever_request_fails() -> Result<()> {
+    enumerate(&story::LINKED_AND_DELETED).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_made_anew_adopts_its_secret_whatever_request_fails() -> Result<()> {
     enumerate(&story::ADOPTED).await
 }

@@ -34,11 +34,34 @@ pub async fn state(scenario: &Scenario, host: &str) -> Result<State> {
             plain(secret_value(secret)?, scenario, host, &connections),
         );
     }
+    if let Some(account) = scenario.accounts().get_opt("default").await? {
+        let value = json!([account.image_pull_secrets.unwrap_or_default(), account.metadata.annotations]);
+        state.insert("the default account".into(), plain(without_times(value), scenario, host, &connections));
+    }
+    if let Some(table) = scenario.config_maps().get_opt("regcred-autolink").await? {
+        let value = json!([table.data, table.metadata.labels, table.metadata.annotations]);
+        state.insert("the table".into(), plain(without_times(value), scenario, host, &connections));
+    }
     for connection in &connections {
         let value = connection_value(connection, &secrets)?;
         state.insert(format!("connection {}", connection.name_any()), plain(value, scenario, host, &connections));
     }
     Ok(state)
+}
+
+/// The same with one time of creation for all connections.
+fn without_times(mut value: Value) -> Value {
+    for part in value.as_array_mut().into_iter().flatten() {
+        if let Some(text) = part.get("regcred.dev/links").and_then(Value::as_str) {
+            let mut links: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(text).unwrap_or_default();
+            links.values_mut().flat_map(|holders| holders.values_mut()).for_each(|created| *created = "a time".into());
+            part["regcred.dev/links"] = json!(links).to_string().into();
+        }
+        if part.as_object().is_some_and(serde_json::Map::is_empty) {
+            *part = Value::Null;
+        }
+    }
+    value
 }
 
 /// One line for each object that differs.
@@ -110,6 +133,7 @@ pub fn connection_value(connection: &RegistryConnection, secrets: &[Secret]) -> 
         "verdict": status.last_test.as_ref().map(|test| test.verdict),
         "isRefused": status.last_test.as_ref().is_some_and(|test| test.refused_since.is_some()),
         "hasNextRefresh": status.next_refresh_at.is_some(),
+        "linkedServiceAccounts": status.linked_service_accounts,
         "targets": status.targets, "lastError": status.last_error, "conditions": conditions,
     }))
 }

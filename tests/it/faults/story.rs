@@ -4,7 +4,10 @@ use anyhow::{Result, ensure};
 use regcred::api::names::DOCKER_CONFIG_JSON_KEY;
 use serde_json::{Value, json};
 
-use crate::scenario::{PASSWORD, Scenario, WRONG, is_ready};
+use crate::{
+    linking::told,
+    scenario::{PASSWORD, Scenario, WRONG, is_ready},
+};
 
 /// The name of the connection in every story.
 pub const CONNECTION: &str = "images";
@@ -26,8 +29,14 @@ pub enum Step {
     Connect,
     /// Asks for a Secret of another name.
     Rename,
+    /// Asks for links: of the account `default`, and by image.
+    Link,
+    /// Asks for none any more.
+    Unlink,
     /// Deletes the connection.
     Delete,
+    /// Waits until the links are made.
+    UntilLinked,
     /// Waits for the Ready condition with this value and reason.
     Until(&'static str, &'static str),
 }
@@ -55,7 +64,7 @@ pub struct Story {
     pub wrong_passwords: usize,
 }
 
-use Step::{Connect, Delete, Registry, Rename, Source, Until};
+use Step::{Connect, Delete, Link, Registry, Rename, Source, Unlink, Until, UntilLinked};
 
 const CONNECTED: [Step; 3] = [Source(PASSWORD), Connect, Until("True", "LoginProven")];
 const GOOD: Option<(&str, &str)> = Some(("True", "LoginProven"));
@@ -130,6 +139,35 @@ pub const ADOPTED: Story = Story {
     wrong_passwords: 0,
 };
 
+const LINKED: [Step; 5] = [Source(PASSWORD), Connect, Until("True", "LoginProven"), Link, UntilLinked];
+
+pub const LINKS_MADE: Story = Story {
+    name: "linked",
+    before: &CONNECTED,
+    told: &[Link],
+    end: End { ready: GOOD, secrets: &[(CONNECTION, PASSWORD)] },
+    edits_spec: true,
+    wrong_passwords: 0,
+};
+
+pub const LINKS_ENDED: Story = Story {
+    name: "unlinked",
+    before: &LINKED,
+    told: &[Unlink],
+    end: End { ready: GOOD, secrets: &[(CONNECTION, PASSWORD)] },
+    edits_spec: true,
+    wrong_passwords: 0,
+};
+
+pub const LINKED_AND_DELETED: Story = Story {
+    name: "gone",
+    before: &LINKED,
+    told: &[Delete],
+    end: End { ready: None, secrets: &[] },
+    edits_spec: false,
+    wrong_passwords: 0,
+};
+
 impl Story {
     /// How the names of its namespaces begin.
     pub fn prefix(&self) -> String {
@@ -147,7 +185,16 @@ impl Step {
             Self::Rename => {
                 drop(scenario.edit(CONNECTION, json!({"spec": {"secret": {"name": RENAMED}}})).await?);
             }
+            Self::Link => {
+                let links = json!({"spec": {"isDefault": true, "autoLinkPattern": "r.example/team/*"}});
+                drop(scenario.edit(CONNECTION, links).await?);
+            }
+            Self::Unlink => {
+                let links = json!({"spec": {"isDefault": null, "autoLinkPattern": null}});
+                drop(scenario.edit(CONNECTION, links).await?);
+            }
             Self::Delete => drop(scenario.connections().delete(CONNECTION, &Default::default()).await?),
+            Self::UntilLinked => drop(scenario.until_linked(CONNECTION, "True/Linked").await?),
             Self::Until(status, reason) => drop(scenario.ready(CONNECTION, status, reason).await?),
         }
         Ok(())
@@ -161,6 +208,8 @@ impl End {
         match (&connection, self.ready) {
             (Some(connection), Some((status, reason))) => {
                 ensure!(is_ready(connection, status, reason), "{}", serde_json::to_string(&connection.status)?);
+                let linked = if connection.spec.is_default.is_some() { "True/Linked" } else { "-" };
+                ensure!(told(connection).0 == linked, "{}", serde_json::to_string(&connection.status)?);
             }
             (found, wanted) => ensure!(found.is_none() && wanted.is_none(), "the connection is {found:?}"),
         }

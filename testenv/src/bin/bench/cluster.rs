@@ -177,11 +177,13 @@ pub async fn each<T>(all: impl IntoIterator<Item = T>, work: impl AsyncFn(T) -> 
     all.buffer_unordered(CONCURRENCY).try_collect().await
 }
 
-fn kind(kind: &str) -> ApiResource {
+/// A kind of connections.
+pub fn kind(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("regcred.dev", "v1alpha1", kind))
 }
 
-fn connection(of_kind: &str, name: &str, spec: Value) -> DynamicObject {
+/// A connection of a kind.
+pub fn connection(of_kind: &str, name: &str, spec: Value) -> DynamicObject {
     DynamicObject::new(name, &kind(of_kind)).data(json!({"spec": spec}))
 }
 

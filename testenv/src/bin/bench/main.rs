@@ -17,6 +17,7 @@ mod measure;
 mod namespaced;
 mod operator;
 mod options;
+mod pods;
 mod repair;
 mod sample;
 mod setup;
@@ -117,6 +118,12 @@ async fn measure(options: &Options) -> Result<Report> {
         report.kubernetes = stage.client.apiserver_version().await.context("ask for the version")?.git_version;
         let samples = stage.rehearse().await?;
         namespaced::run(&mut stage, &mut report, &samples).await?;
+    }
+    if options.wants(&[Scenario::S9]) {
+        save(options, &mut report)?;
+        let mut stage = set(options).await?;
+        report.kubernetes = stage.client.apiserver_version().await.context("ask for the version")?.git_version;
+        pods::run(&mut stage, &mut report).await?;
     }
     Ok(report)
 }

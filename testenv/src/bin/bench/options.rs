@@ -47,13 +47,16 @@ pub enum Scenario {
     S7,
     /// Secrets of others.
     S8,
+    /// Pods that are linked by their images.
+    S9,
     /// Targets deleted and edited by others.
     S10,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 8] = [Self::S1, Self::S2, Self::S4, Self::S5, Self::S6, Self::S7, Self::S8, Self::S10];
+    pub const ALL: [Self; 9] =
+        [Self::S1, Self::S2, Self::S4, Self::S5, Self::S6, Self::S7, Self::S8, Self::S9, Self::S10];
 }
 
 impl fmt::Display for Scenario {

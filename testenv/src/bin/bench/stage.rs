@@ -120,6 +120,11 @@ impl Stage {
         self.operator.as_ref().context("the operator runs")
     }
 
+    /// Where the files of this run are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Whose CPU time is read.
     pub fn pids(&self) -> Result<Pids> {
         let of = |name| self.plane.pid(name).with_context(|| format!("{name} runs"));

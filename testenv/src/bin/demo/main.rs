@@ -1,5 +1,5 @@
 //! The demo, on real parts: one connection from `kubectl apply` to a pulled image, through a wrong password and back; one
-//! whose credential a provider issues, through a renewal; and one for fifty namespaces.
+//! whose credential a provider issues, through a renewal; one for fifty namespaces; and Pods that name a Secret by themselves.
 //!
 //! This file is the frame: arguments, signals, and what happens when something fails. The story itself is in `story`.
 #![allow(clippy::print_stdout)]
@@ -7,6 +7,7 @@
 mod connection;
 mod issued;
 mod kubectl;
+mod linked;
 mod operator;
 mod stage;
 mod story;

@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt as _};
 
 use crate::connection::{Sighting, Watch};
 use crate::issued;
+use crate::linked;
 use crate::operator;
 use crate::stage::Stage;
 use crate::told;
@@ -66,6 +67,7 @@ pub async fn tell(stage: &mut Stage) -> Result<()> {
     the_recovery(stage, &mut watch, &delivered, &pushed).await?;
     let next = issued::tell(stage, 8).await?;
     let next = wide::tell(stage, next).await?;
+    let next = linked::tell(stage, next).await?;
     the_cost(stage, next)
 }
 
