@@ -12,6 +12,7 @@ use super::{
     leaving::{Claim, Fate, Question, Released, claims_of, fate},
     place::Place,
     wanted::Wanted,
+    wish::Identity,
 };
 use crate::{
     controller::{
@@ -31,11 +32,14 @@ const FRESH: Duration = Duration::from_secs(1);
 /// After an answer that keeps everything in place the question is put again after this time.
 const AGAIN: Duration = Duration::from_secs(300);
 
+/// Answers, and when they were given, as uptime.
+type Answers<K, V> = Mutex<HashMap<K, (Duration, V)>>;
+
 /// The answers of a moment ago; see [`FRESH`].
 #[derive(Default)]
 pub struct Looks {
-    unchanged: Mutex<HashMap<(ConnectionReference, String, i64), (Duration, bool)>>,
-    gone: Mutex<HashMap<ConnectionReference, (Duration, Option<Standing>)>>,
+    unchanged: Answers<Identity, bool>,
+    gone: Answers<ConnectionReference, Option<Standing>>,
     /// What stays for good, and since when its connection is gone: the kind was installed anew since it was made.
     kept: Mutex<HashSet<(Claim, Duration)>>,
 }
@@ -132,14 +136,13 @@ async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
     let answer = |is_yes: bool| if is_yes { Answer::Yes } else { Answer::NotNow };
     match question {
         Question::IsUnchanged(identity) => {
-            let key = (reference.clone(), identity.uid.clone(), identity.generation);
-            if let Some(known) = fresh(context, &context.linking.looks.unchanged, &key) {
+            if let Some(known) = fresh(context, &context.linking.looks.unchanged, identity) {
                 return answer(known);
             }
             let (uid, generation) = (Some(identity.uid.clone()), Some(identity.generation));
             let seen = ObjectMeta { uid, generation, ..ObjectMeta::default() };
             let is_unchanged = matches!(live::is_unchanged(&context.client, reference, &seen).await, Ok(Ok(true)));
-            keep(context, &context.linking.looks.unchanged, key, is_unchanged);
+            keep(context, &context.linking.looks.unchanged, identity.clone(), is_unchanged);
             answer(is_unchanged)
         }
         Question::IsGone => {
@@ -169,8 +172,6 @@ async fn look_for(context: &Context, reference: &ConnectionReference) -> Option<
         Ok(Presence::There | Presence::NotServed | Presence::Denied) | Err(_) => None,
     }
 }
-
-type Answers<K, V> = Mutex<HashMap<K, (Duration, V)>>;
 
 fn fresh<K: std::hash::Hash + Eq, V: Clone>(context: &Context, answers: &Answers<K, V>, key: &K) -> Option<V> {
     let now = context.clock.uptime();

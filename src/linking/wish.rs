@@ -36,7 +36,7 @@ pub struct Wish {
 }
 
 /// A connection, and in which form it was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Kind, namespace and name.
     pub reference: ConnectionReference,

@@ -102,7 +102,12 @@ impl Scenario {
 
     /// How often ServiceAccounts were written by the operator.
     pub fn account_writes(&self) -> usize {
-        self.calls.count(|call| call.is("patch", "serviceaccounts", ""))
+        self.calls.count(|call| call.is("patch", "serviceaccounts", "") && call.status == Some(200))
+    }
+
+    /// How often the operator came too late: somebody had written first.
+    pub fn account_conflicts(&self) -> usize {
+        self.calls.count(|call| call.is("patch", "serviceaccounts", "") && call.status == Some(409))
     }
 }
 
