@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt, channel::oneshot, future, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use kube::{
     Api, Client, Resource,
+    api::{ApiResource, DynamicObject},
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
@@ -85,16 +86,15 @@ pub fn wakes(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
 /// images.
 pub async fn follow_what_is_linked(context: Arc<Context>) {
     let everything = watcher::Config::default();
-    let accounts = follow_some::<ServiceAccount>(context.client.clone(), "serviceaccounts", everything.clone());
-    let accounts = accounts.for_each(|event| {
+    let tables = everything.clone().fields(&format!("metadata.name={TABLE}"));
+    let accounts = whole::<ServiceAccount>(&context.client, "serviceaccounts", everything).for_each(|event| {
         match event {
             Some(event) => context.index.apply_service_account(event),
             None => context.index.service_accounts_unavailable(),
         }
         future::ready(())
     });
-    let tables = everything.fields(&format!("metadata.name={TABLE}"));
-    let tables = follow_some::<ConfigMap>(context.client.clone(), "tables of images", tables).for_each(|event| {
+    let tables = whole::<ConfigMap>(&context.client, "tables of images", tables).for_each(|event| {
         match event {
             Some(event) => context.index.apply_table(event),
             None => context.index.tables_unavailable(),
@@ -102,6 +102,26 @@ pub async fn follow_what_is_linked(context: Arc<Context>) {
         future::ready(())
     });
     future::join(accounts, tables).await;
+}
+
+/// Follows whole objects of a kind. They are read in two steps: the code of a watch is large, and this one serves all such kinds.
+fn whole<K>(client: &Client, what: &'static str, config: watcher::Config) -> impl Stream<Item = Option<Event<K>>> + Send
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Send,
+{
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
+    // Every API server sends objects that can be read; another one shows nothing that could be linked.
+    follow_some(api, what, config).filter_map(|event| {
+        let read = |object: DynamicObject| object.try_parse().ok();
+        future::ready(match event {
+            None => Some(None),
+            Some(Event::Init) => Some(Some(Event::Init)),
+            Some(Event::InitDone) => Some(Some(Event::InitDone)),
+            Some(Event::InitApply(object)) => read(object).map(|object| Some(Event::InitApply(object))),
+            Some(Event::Apply(object)) => read(object).map(|object| Some(Event::Apply(object))),
+            Some(Event::Delete(object)) => read(object).map(|object| Some(Event::Delete(object))),
+        })
+    })
 }
 
 /// Follows the connections of a kind. What is returned beside the stream completes once nobody has to wait for its list: that of
@@ -162,19 +182,18 @@ fn follow<K>(client: Client, what: &'static str) -> impl Stream<Item = Option<Ev
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    follow_some(client, what, watcher::Config::default())
+    follow_some(Api::all(client), what, watcher::Config::default())
 }
 
 /// The same for those objects that a configuration chooses.
 fn follow_some<K>(
-    client: Client,
+    api: Api<K>,
     what: &'static str,
     config: watcher::Config,
 ) -> impl Stream<Item = Option<Event<K>>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    let api: Api<K> = Api::all(client);
     let mut failing: Option<String> = None;
     listing(api, config, InitialListStrategy::StreamingList).map(move |result| match result {
         Ok(event) => {
@@ -202,7 +221,7 @@ fn listing<K>(
     strategy: InitialListStrategy,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let begin = move |api: Api<K>, config: &watcher::Config, strategy| {
         let config = watcher::Config { initial_list_strategy: strategy, ..config.clone() };

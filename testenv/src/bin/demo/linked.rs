@@ -25,6 +25,8 @@ const NAMESPACE: &str = "market";
 const SOURCE: &str = "registry-login";
 const CONNECTION: &str = "market-images";
 const DEPLOYMENT: &str = "stall";
+/// A ServiceAccount that the connection does not name.
+const ACCOUNT: &str = "visitor";
 
 /// How often it is looked whether something has happened: finer than what is measured.
 const POLL: Duration = Duration::from_millis(2);
@@ -111,7 +113,31 @@ async fn a_connection_without_a_login(stage: &Stage, number: usize) -> Result<()
         "Pod {} names Secret {CONNECTION}, which nobody wrote there and which does not exist yet",
         pod.name_any()
     ));
+    a_pod_of_an_account_that_names_nothing(stage).await?;
     kubectl.show(&["get", "regconn", "--namespace", NAMESPACE]).await?;
+    Ok(())
+}
+
+/// What the image alone does.
+async fn a_pod_of_an_account_that_names_nothing(stage: &Stage) -> Result<()> {
+    let (client, kubectl) = (stage.plane.client()?, &stage.kubectl);
+    kubectl.show(&["create", "serviceaccount", ACCOUNT, "--namespace", NAMESPACE]).await?;
+    let image = image(&stage.registry.host());
+    let container = json!({"name": "try", "image": image});
+    let spec = json!({"serviceAccountName": ACCOUNT, "containers": [container]});
+    let object: Pod = serde_json::from_value(json!({"metadata": {"name": "try"}, "spec": spec}))?;
+    let pods: Api<Pod> = Api::namespaced(client, NAMESPACE);
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    // The API server looks for new policies every second.
+    until("the policy to be heeded", async || {
+        let pod = pods.create(&dry_run, &object).await?;
+        Ok((named(&pod) == [CONNECTION]).then_some(()))
+    })
+    .await?;
+    let (image, account) = (format!("--image={image}"), format!(r#"{{"spec":{{"serviceAccountName":"{ACCOUNT}"}}}}"#));
+    let run = ["run", "try", &image, "--namespace", NAMESPACE, "--overrides", &account, "--dry-run=server"];
+    kubectl.show(&[&run[..], &["--output", "jsonpath={.spec.imagePullSecrets}"]].concat()).await?;
+    told::fact(&format!("a Pod of account {ACCOUNT}, which names no Secret, gets it by its image"));
     Ok(())
 }
 

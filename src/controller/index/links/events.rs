@@ -1,0 +1,105 @@
+//! What the watches, and our own reads and writes, tell of what links go by.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use kube::runtime::watcher::Event;
+
+use super::super::{Index, Inner};
+
+impl Index {
+    /// Takes in an event of the watch on ServiceAccounts.
+    pub fn apply_service_account(&self, event: Event<ServiceAccount>) {
+        let inner = &mut *self.lock();
+        let was_listed = inner.accounts.is_listed;
+        let changed = inner.accounts.apply(event, self.clock.uptime());
+        if was_listed {
+            inner.links.woken.extend(changed);
+        } else if inner.accounts.is_listed {
+            inner.wake_everywhere();
+        }
+        self.ring(inner);
+    }
+
+    /// ServiceAccounts cannot be watched.
+    pub fn service_accounts_unavailable(&self) {
+        let inner = &mut *self.lock();
+        if !inner.accounts.is_listed && !std::mem::replace(&mut inner.accounts.is_unavailable, true) {
+            inner.links_are_out_of_reach();
+            self.bells.looked_at.notify_waiters();
+        }
+        self.ring(inner);
+    }
+
+    /// Takes in an event of the watch on tables.
+    pub fn apply_table(&self, event: Event<ConfigMap>) {
+        let inner = &mut *self.lock();
+        let was_listed = inner.tables.is_listed;
+        let changed = inner.tables.apply(event, self.clock.uptime());
+        if was_listed {
+            inner.links.woken.extend(changed);
+        } else if inner.tables.is_listed {
+            inner.wake_everywhere();
+        }
+        self.ring(inner);
+    }
+
+    /// Tables cannot be watched.
+    pub fn tables_unavailable(&self) {
+        let inner = &mut *self.lock();
+        if !inner.tables.is_listed && !std::mem::replace(&mut inner.tables.is_unavailable, true) {
+            inner.links_are_out_of_reach();
+            self.bells.looked_at.notify_waiters();
+        }
+        self.ring(inner);
+    }
+
+    /// Takes in a ServiceAccount as the API server returned it.
+    pub fn learn_service_account(&self, account: ServiceAccount) {
+        let inner = &mut *self.lock();
+        // It was asked for by who looks at it now.
+        inner.accounts.see(account, self.clock.uptime());
+    }
+
+    /// Takes in a table as the API server returned it from a write of ours, or from a read.
+    pub fn learn_table(&self, table: ConfigMap, is_written: bool) {
+        let inner = &mut *self.lock();
+        inner.tables.see(table, is_written, self.clock.uptime());
+    }
+
+    /// There is no table in a namespace any more: we took it away.
+    pub fn table_removed(&self, namespace: &str) {
+        self.lock().tables.removed(namespace);
+    }
+}
+
+impl Inner {
+    /// Nobody waits for links that cannot be made.
+    fn links_are_out_of_reach(&mut self) {
+        self.links.outstanding.clear();
+        self.links.told.extend(self.links.wishes.keys().cloned());
+    }
+
+    /// Looks at a namespace in which something changed, if anybody asks for links.
+    pub(in crate::controller::index) fn wake_links_in(&mut self, namespace: &str) {
+        if !self.links.wishes.is_empty() || self.links.standings.contains_key(namespace) {
+            self.links.woken.insert(Arc::from(namespace));
+        }
+    }
+
+    /// Looks at the namespace of a Secret that came or went, if a link goes by it.
+    pub(in crate::controller::index) fn secret_changed(&mut self, namespace: &str) {
+        if self.links.standings.contains_key(namespace) {
+            self.links.woken.insert(Arc::from(namespace));
+        }
+    }
+
+    /// A namespace is gone, and with it all that was in it.
+    pub(in crate::controller::index) fn links_went_with(&mut self, namespace: &str) {
+        self.tables.namespace_went(namespace);
+        if let Some(standings) = self.links.standings.remove(namespace) {
+            self.links.told.extend(standings.iter().map(|standing| standing.wish.connection.reference.clone()));
+        }
+        self.links.outstanding.was_looked_at(namespace);
+    }
+}

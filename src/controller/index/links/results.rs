@@ -1,0 +1,125 @@
+//! What became of the links, and who waits for it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::super::{Index, Inner};
+use crate::{
+    api::Declared,
+    controller::mapper::{self, Wake},
+    domain::reference::ConnectionReference,
+    linking::standing::{self, Linkage, Standing, Support},
+};
+
+impl Index {
+    /// The namespaces to look at, which are not told again; completes once there is one.
+    pub async fn namespaces_to_link(&self) -> BTreeSet<Arc<str>> {
+        loop {
+            {
+                let mut inner = self.lock();
+                // What is not listed yet would look as if it did not exist.
+                if inner.are_links_known() && !inner.links.woken.is_empty() {
+                    return std::mem::take(&mut inner.links.woken);
+                }
+            }
+            self.bells.woken.notified().await;
+        }
+    }
+
+    /// Takes note of what became of the links in a namespace.
+    pub fn linked(&self, namespace: &Arc<str>, standings: Vec<Standing>) {
+        let inner = &mut *self.lock();
+        let links = &mut inner.links;
+        let before = match standings.is_empty() {
+            true => links.standings.remove(namespace).unwrap_or_default(),
+            false => links.standings.insert(Arc::clone(namespace), standings).unwrap_or_default(),
+        };
+        let after = links.standings.get(namespace).map(Vec::as_slice).unwrap_or_default();
+        let is_new = |standing: &&Standing, others: &[Standing]| !others.contains(standing);
+        let news = after.iter().filter(|it| is_new(it, &before)).chain(before.iter().filter(|it| is_new(it, after)));
+        links.told.extend(news.map(|standing| standing.wish.connection.reference.clone()));
+        links.outstanding.was_looked_at(namespace);
+        self.bells.looked_at.notify_waiters();
+        self.ring(inner);
+    }
+
+    /// The connections of which there is something new to tell; completes once there is one.
+    pub async fn news_of_links(&self) -> Vec<Wake> {
+        loop {
+            {
+                let mut inner = self.lock();
+                // Nobody is woken before all lists are complete.
+                if inner.is_listed() && !inner.links.told.is_empty() {
+                    let told = std::mem::take(&mut inner.links.told);
+                    return inner.awake(told.iter().map(mapper::wake_of).collect());
+                }
+            }
+            self.bells.told.notified().await;
+        }
+    }
+
+    /// Completes once what is told of the links of a connection is about its spec as it is, or nobody can find that out.
+    pub async fn links_made(&self, reference: &ConnectionReference) {
+        loop {
+            let mut looked_at = std::pin::pin!(self.bells.looked_at.notified());
+            looked_at.as_mut().enable();
+            if !self.lock().links.are_under_way(reference) {
+                return;
+            }
+            looked_at.await;
+        }
+    }
+
+    /// What is told of the links of a connection; none if it asks for none.
+    pub fn linkage(&self, connection: &Declared) -> Option<Linkage> {
+        let inner = self.lock();
+        let reference = connection.reference();
+        let wish = inner.links.wishes.get(&reference)?;
+        if inner.accounts.is_unavailable || inner.tables.is_unavailable {
+            return Some(Linkage::out_of_reach());
+        }
+        let is_its = |standing: &&Standing| standing.wish.connection.reference == reference;
+        let all: Vec<(&str, &Standing)> = match reference.namespace() {
+            Some(own) => {
+                let standings = inner.links.standings.get(own).into_iter().flatten();
+                standings.filter(is_its).map(|standing| (own, standing)).collect()
+            }
+            None => {
+                let standings = inner.links.standings.iter();
+                standings.flat_map(|(name, all)| all.iter().filter(is_its).map(move |it| (name.as_ref(), it))).collect()
+            }
+        };
+        let linkage = standing::linkage(wish, all.into_iter(), inner.links.support);
+        Some(Linkage { is_under_way: inner.links.are_under_way(&reference), ..linkage })
+    }
+
+    /// Completes once anybody asks for Pods to be linked by their images.
+    pub async fn patterns_are_asked_for(&self) {
+        while !self.lock().links.has_patterns {
+            self.bells.patterns.notified().await;
+        }
+    }
+
+    /// Takes note of whether the policy is there that links Pods by their images.
+    pub fn support(&self, support: Support) {
+        let inner = &mut *self.lock();
+        if std::mem::replace(&mut inner.links.support, support) != support {
+            let asking = inner.links.wishes.iter().filter(|(_, wish)| wish.pattern.is_some());
+            inner.links.told.extend(asking.map(|(reference, _)| reference.clone()));
+            self.bells.looked_at.notify_waiters();
+        }
+        self.ring(inner);
+    }
+
+    /// Calls whoever waits.
+    pub(in crate::controller::index) fn ring(&self, inner: &Inner) {
+        if !inner.links.woken.is_empty() {
+            self.bells.woken.notify_one();
+        }
+        if !inner.links.told.is_empty() {
+            self.bells.told.notify_one();
+        }
+        if inner.links.has_patterns {
+            self.bells.patterns.notify_one();
+        }
+    }
+}
