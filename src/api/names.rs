@@ -95,7 +95,7 @@ pub const AUTOLINK_POLICY: &str = "autolink.regcred.dev";
 /// The ServiceAccount of Pods that name none.
 pub const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
-/// Annotation of Kubernetes on a ServiceAccount, with the value `true`: its Pods may name only Secrets that it names too.
+/// Annotation of Kubernetes on a ServiceAccount, with the value `true`, in any of its spellings: its Pods may name only Secrets that it names too.
 pub const MOUNTABLE_SECRETS_ANNOTATION: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// The label that Kubernetes itself puts on every namespace, with its name.

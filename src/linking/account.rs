@@ -17,9 +17,20 @@ use super::{
 };
 use crate::api::names::LINKS_ANNOTATION;
 
+/// What is to become of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is as it should be.
+    Nothing,
+    /// It is to name something else.
+    Change(Change),
+    /// More is to be named than could be remembered.
+    TooMuch,
+}
+
 /// What an account names once it is as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct Change {
     /// The names to take away, by their place in the list, from the end.
     removed: Vec<usize>,
     /// The names to add at the end.
@@ -29,8 +40,8 @@ pub struct Plan {
     pub names: Vec<String>,
 }
 
-/// What there is to change so that an account names what is `wanted`, and nothing that is `released`; none if that is nothing.
-pub fn plan(links: &Links, wanted: &BTreeMap<String, Holders>, released: &BTreeMap<String, Released>) -> Option<Plan> {
+/// What is to become of an account so that it names what is `wanted`, and nothing that is `released`.
+pub fn plan(links: &Links, wanted: &BTreeMap<String, Holders>, released: &BTreeMap<String, Released>) -> Plan {
     let mut claims = links.claims.clone();
     let mut removed = vec![];
     for secret in links.claims.0.keys().filter(|secret| !wanted.contains_key(*secret)) {
@@ -53,21 +64,19 @@ pub fn plan(links: &Links, wanted: &BTreeMap<String, Holders>, released: &BTreeM
         known.extend(holders.iter().map(|(reference, created)| (reference.clone(), *created)));
     }
     if claims == links.claims && removed.is_empty() && added.is_empty() {
-        return None;
+        return Plan::Nothing;
+    }
+    if !claims.fit() {
+        return Plan::TooMuch;
     }
     removed.sort_unstable_by(|one, other| other.cmp(one));
     let mut names = links.names.clone();
     removed.iter().for_each(|at| drop(names.remove(*at)));
     names.extend(added.iter().cloned());
-    Some(Plan { removed, added, claims, names })
+    Plan::Change(Change { removed, added, claims, names })
 }
 
-impl Plan {
-    /// Whether anything is to be added that was named before.
-    pub fn puts_back(&self, links: &Links) -> bool {
-        self.added.iter().any(|secret| links.claims.of(secret).is_some())
-    }
-
+impl Change {
     /// The patch, which the API server takes only if the account is as it was when this was planned: with another
     /// resourceVersion it answers 409.
     pub fn patch(&self, account: &Account) -> Patch {
@@ -144,7 +153,11 @@ mod tests {
         wanted: &BTreeMap<String, Holders>,
         released: &BTreeMap<String, Released>,
     ) -> Option<(Vec<String>, Vec<String>)> {
-        let plan = plan(links, wanted, released)?;
+        let plan = match plan(links, wanted, released) {
+            Plan::Nothing => return None,
+            Plan::Change(change) => change,
+            Plan::TooMuch => panic!("too much"),
+        };
         let mut object = json!({"metadata": {"resourceVersion": "7"}});
         if !links.names.is_empty() {
             let names: Vec<Value> = links.names.iter().map(|name| json!({"name": name})).collect();
@@ -202,9 +215,8 @@ mod tests {
         for created in want.get_mut("a").unwrap().values_mut() {
             *created += jiff::SignedDuration::from_hours(1);
         }
-        let plan = plan(&before, &want, &BTreeMap::new()).unwrap();
-        assert_eq!((plan.claims.of("a"), plan.added.len()), (want.get("a"), 0));
-        assert!(!plan.puts_back(&before));
+        let Plan::Change(change) = plan(&before, &want, &BTreeMap::new()) else { panic!("no change") };
+        assert_eq!((change.claims.of("a"), change.added.len()), (want.get("a"), 0));
     }
 
     #[test]
@@ -212,6 +224,14 @@ mod tests {
         let mut before = links(&["a"], &["a"]);
         let other = holders("other");
         before.claims.0.get_mut("a").unwrap().extend(other);
-        assert_eq!(plan(&before, &BTreeMap::new(), &released(&["a"])), None);
+        assert_eq!(plan(&before, &BTreeMap::new(), &released(&["a"])), Plan::Nothing);
+    }
+
+    #[test]
+    fn what_could_not_be_remembered_is_not_named() {
+        let names: Vec<String> = (0..600).map(|number| format!("images-{number}")).collect();
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(plan(&links(&[], &[]), &wanted(&all), &BTreeMap::new()), Plan::TooMuch);
+        assert!(matches!(plan(&links(&[], &[]), &wanted(&all[..200]), &BTreeMap::new()), Plan::Change(_)));
     }
 }

@@ -7,8 +7,11 @@ use jiff::Timestamp;
 
 use crate::domain::reference::ConnectionReference;
 
-/// A longer annotation was not written by us, in bytes.
-const MAX_TEXT: usize = 64 * 1024;
+/// A longer annotation was not written by us, in bytes. All annotations of an object may have 256 KiB.
+const MAX_TEXT: usize = 160 * 1024;
+
+/// Nor is one in which so many connections are named.
+const MAX_HOLDERS: usize = 512;
 
 /// For which connections a Secret is named, and when each of them was created: a CustomResourceDefinition that is younger says
 /// nothing about it.
@@ -31,7 +34,13 @@ impl Claims {
             known.collect()
         };
         let claims = all.into_iter().map(|(secret, all)| (secret, holders(all)));
-        Self(claims.filter(|(_, holders)| !holders.is_empty()).collect())
+        let claims = Self(claims.filter(|(_, holders)| !holders.is_empty()).collect());
+        if claims.fit() { claims } else { Self::default() }
+    }
+
+    /// Whether they can be written so that they are read again.
+    pub fn fit(&self) -> bool {
+        self.holders().count() <= MAX_HOLDERS && self.text().is_none_or(|text| text.len() <= MAX_TEXT)
     }
 
     /// The annotation that says it; none if there is nothing to say.

@@ -35,10 +35,10 @@ impl ObjectOfLinks {
 
     /// That it may not be written.
     pub fn denied(&self) -> Fault {
-        Fault::Denied(match &self.account {
-            Some(name) => format!("ServiceAccount {name}"),
-            None => format!("ConfigMap {}", crate::api::names::TABLE),
-        })
+        match &self.account {
+            Some(name) => Fault::Denied(Arc::clone(name)),
+            None => Fault::TableDenied,
+        }
     }
 }
 
@@ -72,6 +72,11 @@ impl Memory {
         if !denials.is_empty() {
             denials.remove(object);
         }
+    }
+
+    /// A namespace is gone, or going.
+    pub fn forget(&self, namespace: &str) {
+        self.lock().retain(|object, _| object.namespace.as_ref() != namespace);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ObjectOfLinks, Denial>> {

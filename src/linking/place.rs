@@ -131,9 +131,9 @@ impl Place {
     }
 
     /// All connections for which anything is named here.
-    pub fn holders(&self) -> BTreeSet<ConnectionReference> {
+    pub fn holders(&self) -> BTreeSet<&ConnectionReference> {
         let accounts = self.accounts.iter().flat_map(|(_, account)| account.links.claims.holders());
         let table = self.table.iter().flat_map(|table| table.content.claims.holders());
-        accounts.chain(table).cloned().collect()
+        accounts.chain(table).collect()
     }
 }

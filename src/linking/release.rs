@@ -1,11 +1,12 @@
 //! Live looks before anything is taken away: what the watches say is not enough. IO.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
 use super::{
@@ -40,8 +41,8 @@ type Answers<K, V> = Mutex<HashMap<K, (Duration, V)>>;
 pub struct Looks {
     unchanged: Answers<Identity, bool>,
     gone: Answers<ConnectionReference, Option<Standing>>,
-    /// What stays for good, and since when its connection is gone: the kind was installed anew since it was made.
-    kept: Mutex<HashSet<(Claim, Duration)>>,
+    /// When each kind was installed, as far as that was seen. It can only have been installed again since.
+    kinds: Mutex<BTreeMap<Kind, Timestamp>>,
 }
 
 /// Whether something may go.
@@ -63,24 +64,49 @@ pub struct Release {
     pub next: Option<Duration>,
 }
 
+/// So many questions are asked in one look at a namespace. Anybody may write an annotation that calls for thousands.
+const QUESTIONS: usize = 32;
+
+/// The others are asked after this time, if anything came of these.
+const NEXT_QUESTIONS: Duration = Duration::from_secs(1);
+
 /// Finds out what of all that is named in a namespace, and that nobody asks for, may go now.
 pub async fn release(context: &Context, namespace: &str, place: &Place, wanted: &Wanted) -> Release {
     let mut release = Release::default();
-    for (secret, claim) in unasked(place, wanted) {
+    let mut questions = 0;
+    let unasked = unasked(place, wanted);
+    let mut are_more = false;
+    for (secret, claim) in &unasked {
         let key = ObjectKey { namespace: namespace.to_owned(), name: secret.clone() };
         let written = context.index.policy_on(&key, &claim.reference);
-        let Fate::Goes(from, question) = fate(place, wanted, &claim, written) else { continue };
+        let Fate::Goes(from, question) = fate(place, wanted, claim, written) else { continue };
         let now = context.clock.uptime();
-        let again = match may_go(context, &claim, &question, from).await {
-            None => from,
-            Some(Answer::Yes) => {
-                release.released.entry(secret).or_default().insert(claim);
-                continue;
+        let again = if stays_for_good(context, claim, &question) {
+            continue;
+        } else if now < from {
+            from
+        } else if questions == QUESTIONS {
+            are_more = true;
+            now.saturating_add(AGAIN)
+        } else {
+            questions += 1;
+            match ask(context, claim, &question).await {
+                Answer::Yes => {
+                    release.released.entry(secret.clone()).or_default().insert(claim.clone());
+                    continue;
+                }
+                Answer::NotNow => now.saturating_add(AGAIN),
+                Answer::No => continue,
             }
-            Some(Answer::NotNow) => now.saturating_add(AGAIN),
-            Some(Answer::No) => continue,
         };
         release.next = Some(release.next.map_or(again, |next| next.min(again)));
+    }
+    // As long as something goes each time, the others come soon.
+    let goes = |secret: &String, released: &Released| {
+        unasked.iter().filter(|(name, _)| name == secret).all(|(_, claim)| released.contains(claim))
+    };
+    if are_more && release.released.iter().any(|(secret, released)| goes(secret, released)) {
+        release.next = Some(context.clock.uptime().saturating_add(NEXT_QUESTIONS));
     }
     release
 }
@@ -110,25 +136,10 @@ fn unasked(place: &Place, wanted: &Wanted) -> Vec<(String, Claim)> {
     unasked
 }
 
-/// Asks, if the time has come; none if it has not.
-async fn may_go(context: &Context, claim: &Claim, question: &Question, from: Duration) -> Option<Answer> {
-    let kept = || context.linking.looks.kept.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (claim.clone(), from);
-    if kept().contains(&key) {
-        return Some(Answer::No);
-    }
-    if context.clock.uptime() < from {
-        return None;
-    }
-    let answer = ask(context, claim, question).await;
-    if answer == Answer::No {
-        tracing::info!(
-            connection = %claim.reference,
-            "what is named for it stays: its CustomResourceDefinition was installed anew since it was created"
-        );
-        kept().insert(key);
-    }
-    Some(answer)
+/// Whether it is known without a look that a claim stays: its kind was installed anew since its connection was made.
+fn stays_for_good(context: &Context, claim: &Claim, question: &Question) -> bool {
+    let kinds = context.linking.looks.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+    *question == Question::IsGone && kinds.get(&claim.reference.kind()).is_some_and(|since| *since > claim.created)
 }
 
 async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
@@ -156,7 +167,13 @@ async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
             };
             match standing.map(|standing| verdict::by_kind(claim.created, standing)) {
                 Some(Ok(())) => answer(context.index.is_gone(reference)),
-                Some(Err(Finding::KindYounger)) => Answer::No,
+                Some(Err(Finding::KindYounger)) => {
+                    tracing::info!(
+                        connection = %reference,
+                        "what is named for it stays: its CustomResourceDefinition was installed anew since it was created"
+                    );
+                    Answer::No
+                }
                 Some(Err(_)) | None => Answer::NotNow,
             }
         }
@@ -168,7 +185,14 @@ async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
 async fn look_for(context: &Context, reference: &ConnectionReference) -> Option<Standing> {
     let kind: Kind = reference.kind();
     match live::presence(&context.client, reference).await {
-        Ok(Presence::Gone) => live::definition(&context.client, kind).await.ok(),
+        Ok(Presence::Gone) => {
+            let standing = live::definition(&context.client, kind).await.ok();
+            if let Some(Standing::Served(since)) = standing {
+                let mut kinds = context.linking.looks.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+                kinds.entry(kind).and_modify(|known| *known = since.max(*known)).or_insert(since);
+            }
+            standing
+        }
         Ok(Presence::There | Presence::NotServed | Presence::Denied) | Err(_) => None,
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::wish::Wish;
 use crate::{
-    api::Reason,
+    api::{
+        Reason,
+        names::{DEFAULT_SERVICE_ACCOUNT, TABLE},
+    },
     domain::reference::ConnectionReference,
     problem::{Problem, field},
 };
@@ -25,10 +28,16 @@ pub struct Standing {
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// The operator may not, or could not, do it; what, in words.
-    Denied(String),
-    /// Somebody keeps taking it away: from what, in words.
-    TakenAway(String),
+    /// The operator may not write a ServiceAccount.
+    Denied(Arc<str>),
+    /// Nor the table.
+    TableDenied,
+    /// Somebody keeps changing what stands in a ServiceAccount.
+    TakenAway(Arc<str>),
+    /// Or in the table.
+    TableTakenAway,
+    /// A ServiceAccount names more than could be remembered.
+    AccountFull(Arc<str>),
     /// The ConfigMap is not ours.
     ForeignTable,
     /// The table would be too large.
@@ -165,11 +174,15 @@ impl Fault {
     /// Under which reason it is told; none if it is no fault of anybody.
     fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Denied(_) => Some(Reason::Forbidden),
-            Self::TakenAway(_) | Self::ForeignTable | Self::TableTooLarge => Some(Reason::LinkConflict),
+            Self::Denied(_) | Self::TableDenied => Some(Reason::Forbidden),
+            Self::TakenAway(_)
+            | Self::TableTakenAway
+            | Self::AccountFull(_)
+            | Self::ForeignTable
+            | Self::TableTooLarge => Some(Reason::LinkConflict),
             Self::DefaultTaken(_) => Some(Reason::DefaultTaken),
-            // That is told of the Secret itself.
-            Self::ForeignSecret | Self::Missing(_) | Self::Restricted(_) => None,
+            Self::ForeignSecret => Some(Reason::TargetConflict),
+            Self::Missing(_) | Self::Restricted(_) => None,
         }
     }
 
@@ -179,33 +192,55 @@ impl Fault {
             count => format!("in namespace {namespace} and {} others", count - 1),
         };
         let (message, field) = match self {
-            Self::Denied(what) => {
-                (format!("the API server refused to let the operator write {what} {places}"), field::SERVICE_ACCOUNTS)
-            }
-            Self::TakenAway(what) => (
+            Self::Denied(account) => (
+                format!("the API server refused to let the operator write ServiceAccount {account} {places}"),
+                account_field(account),
+            ),
+            Self::TableDenied => (
+                format!("the API server refused to let the operator write ConfigMap {TABLE} {places}"),
+                field::AUTO_LINK_PATTERN,
+            ),
+            Self::TakenAway(account) => (
                 format!(
-                    "something else keeps taking Secret {secret} off {what} {places}; it is put back ever more seldom"
+                    "something else keeps taking Secret {secret} off ServiceAccount {account} {places}, or puts it back there; \
+                     it is put right ever more seldom"
                 ),
-                field::SERVICE_ACCOUNTS,
+                account_field(account),
+            ),
+            Self::TableTakenAway => (
+                format!("something else keeps changing ConfigMap {TABLE} {places}; it is put right ever more seldom"),
+                field::AUTO_LINK_PATTERN,
+            ),
+            Self::AccountFull(account) => (
+                format!("ServiceAccount {account} {places} is to name more Secrets than could be remembered"),
+                account_field(account),
             ),
             Self::ForeignTable => (
                 format!(
-                    "ConfigMap regcred-autolink {places} was not made by regcred, so Pods there get no Secret by their images"
+                    "ConfigMap {TABLE} {places} was not made by regcred, so Pods there get no Secret by their images"
                 ),
                 field::AUTO_LINK_PATTERN,
             ),
             Self::TableTooLarge => (
-                format!(
-                    "ConfigMap regcred-autolink {places} would be larger than 512 KiB, so Pods there get no Secret by their images"
-                ),
+                format!("ConfigMap {TABLE} {places} would be too large, so Pods there get no Secret by their images"),
                 field::AUTO_LINK_PATTERN,
             ),
             Self::DefaultTaken(holder) => {
                 (format!("{holder} is the default for the same registry {places}"), field::IS_DEFAULT)
             }
-            Self::ForeignSecret | Self::Missing(_) | Self::Restricted(_) => (String::new(), field::SERVICE_ACCOUNTS),
+            Self::ForeignSecret => (
+                format!("Secret {secret} {places} was not written for this connection, so nothing names it there"),
+                field::SECRET_NAME,
+            ),
+            // They are told among what is well.
+            Self::Missing(account) | Self::Restricted(account) => (String::new(), account_field(account)),
         };
         let reason = self.reason().unwrap_or(Reason::LinkConflict);
         Problem::new(reason, message).at(field).hint(reason.fix())
     }
+}
+
+/// The field because of which a ServiceAccount is linked.
+fn account_field(account: &str) -> &'static str {
+    if account == DEFAULT_SERVICE_ACCOUNT { field::IS_DEFAULT } else { field::SERVICE_ACCOUNTS }
 }

@@ -30,14 +30,33 @@ pub enum Plan {
     Nothing,
     /// It is to be made.
     Create(Box<ConfigMap>),
-    /// It is to be changed, if it still is as it was when this was planned.
-    Patch(Patch),
+    /// It is to be changed, if it still is as it was when this was planned; to hold this.
+    Patch(Patch, BTreeMap<String, String>),
     /// It is to go, if it still is as it was: nothing stands in it, or it can never be as it should.
     Delete,
     /// It is somebody else's.
     Foreign,
     /// What would stand in it is too much. One that there is goes: it would let Pods be linked that are not to be.
     TooLarge,
+}
+
+impl Plan {
+    /// What stands in the table then; none if there is none.
+    pub fn data(&self) -> Option<BTreeMap<String, String>> {
+        match self {
+            Self::Create(table) => table.data.clone(),
+            Self::Patch(_, data) => Some(data.clone()),
+            Self::Nothing | Self::Delete | Self::Foreign | Self::TooLarge => None,
+        }
+    }
+}
+
+/// Whether a table leaves out all these ServiceAccounts, or links no Pod at all.
+pub fn leaves_out(table: Option<&Table>, restricted: &BTreeSet<Arc<str>>) -> bool {
+    let Some(table) = table.filter(|table| table.content.is_ours) else { return true };
+    let listed = table.content.data.get(TABLE_EXCLUDED).map(String::as_str).unwrap_or_default();
+    let listed: BTreeSet<&str> = listed.split('\n').collect();
+    restricted.iter().all(|account| listed.contains(account.as_ref()))
 }
 
 /// What is to become of the table of a namespace. `restricted` are the ServiceAccounts whose Pods get nothing by their images.
@@ -56,7 +75,7 @@ pub fn plan(
     }
     let claims = Claims(rows.iter().map(|(secret, row)| (secret.clone(), row.holders.clone())).collect());
     let data = data(rows, restricted);
-    if data.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_TABLE {
+    if !claims.fit() || data.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_TABLE {
         return Plan::TooLarge;
     }
     match table {
@@ -64,7 +83,7 @@ pub fn plan(
         None => Plan::Create(Box::new(object(namespace, data, &claims))),
         Some(_) if data.is_empty() || content.is_immutable => Plan::Delete,
         Some(_) if content.data == data && content.claims == claims => Plan::Nothing,
-        Some(table) => Plan::Patch(patch(table, &data, &claims)),
+        Some(table) => Plan::Patch(patch(table, &data, &claims), data),
     }
 }
 
@@ -87,7 +106,7 @@ fn rows(
         if kept.is_empty() {
             continue;
         }
-        let lines = content.data.get(secret).map(String::as_str).unwrap_or_default().lines();
+        let lines = content.data.get(secret).map(String::as_str).unwrap_or_default().split('\n');
         // Somebody may have written into it what is no pattern.
         let lines: Vec<String> = lines.filter(|line| ImagePattern::parse(line).is_ok()).map(str::to_owned).collect();
         if !lines.is_empty() {
@@ -179,7 +198,7 @@ mod tests {
     fn after(table: Option<&Table>, plan: Plan) -> BTreeMap<String, String> {
         match plan {
             Plan::Create(made) => made.data.unwrap(),
-            Plan::Patch(patch) => {
+            Plan::Patch(patch, _) => {
                 let content = &table.unwrap().content;
                 let mut object = json!({
                     "metadata": {"resourceVersion": "6", "annotations": {NAMESPACE_ANNOTATION: "shop"}}, "data": content.data,

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use super::{
     account, fights,
     memory::ObjectOfLinks,
-    place::{Account, Losses, Place},
+    place::{Account, Asking, Losses, Naming, Place},
     release::{Release, release},
     standing::{Fault, Standing},
     survey::survey,
@@ -20,12 +20,16 @@ use super::{
     write::{self, Wrote},
 };
 use crate::{
-    api::names::{DEFAULT_SERVICE_ACCOUNT, TABLE},
-    controller::Context,
+    api::names::DEFAULT_SERVICE_ACCOUNT,
+    controller::{Context, secret_meta::ObjectKey},
 };
 
 /// How many ServiceAccounts of a namespace are written at the same time.
 const CONCURRENCY: usize = 8;
+
+/// A table in which an account is missing whose Pods would be refused is put right after this time at the latest, whoever fights
+/// for it.
+const URGENT: Duration = Duration::from_secs(10);
 
 /// When a namespace is looked at again if nothing changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ impl Next {
 struct Done {
     /// The names that a ServiceAccount has now.
     names: Vec<String>,
+    /// The table is as it should be now.
+    is_right: bool,
     fault: Option<Fault>,
     /// When it is worth another try.
     again: Option<Duration>,
@@ -62,7 +68,8 @@ struct Done {
 /// Brings the links of a namespace to where they should be.
 pub async fn visit(context: &Context, namespace: &Arc<str>) -> Next {
     let Some(mut place) = context.index.place(namespace) else {
-        context.index.linked(namespace, vec![]);
+        context.linking.memory.forget(namespace);
+        context.index.linked(namespace, vec![], true);
         return Next::Never;
     };
     let mut next = Next::Never;
@@ -82,10 +89,11 @@ pub async fn visit(context: &Context, namespace: &Arc<str>) -> Next {
     // Before the accounts, and before any credential: a Pod that is created too early never gets what it lacks.
     let table = write_table(context, namespace, &place, &wanted, &release).await;
     let accounts = write_accounts(context, namespace, &place, &wanted, &release).await;
-    context.index.linked(namespace, standings(&place, &wanted, &table, &accounts));
-    if table.is_unsettled || accounts.values().any(|done| done.is_unsettled) {
+    let is_unsettled = table.is_unsettled || accounts.values().any(|done| done.is_unsettled);
+    if is_unsettled || place.asks_about_the_unknown() {
         next = Next::Soon;
     }
+    context.index.linked(namespace, standings(&place, &wanted, &table, &accounts), next != Next::Soon);
     let again = accounts.values().map(|done| done.again).chain([table.again, release.next]).flatten().min();
     next.or_at(again)
 }
@@ -103,10 +111,12 @@ async fn write_table(
     let losses = context.index.table_losses(namespace);
     let object = ObjectOfLinks::table(namespace);
     let mut done = Done::default();
-    let is_back = matches!(plan, table::Plan::Create(_) | table::Plan::Patch(_));
-    (done.fault, done.again) = conflict(losses, now, format!("ConfigMap {TABLE}"));
-    if is_back && let Some(wait) = wait(losses, now) {
-        done.again = wait.or(done.again);
+    done.is_right = plan == table::Plan::Nothing;
+    (done.fault, done.again) = conflict(losses, now, Fault::TableTakenAway);
+    // While an account is not left out that is to be, its Pods are refused.
+    let longest = if table::leaves_out(place.table.as_ref(), &restricted) { Duration::MAX } else { URGENT };
+    if let Some(wait) = wait(losses, longest, now).filter(|_| !done.is_right) {
+        done.again = Some(wait);
         return done;
     }
     if let Some(until) = context.linking.memory.denied(&object, now).filter(|_| plan != table::Plan::Nothing) {
@@ -114,6 +124,7 @@ async fn write_table(
     }
     let there = place.table.as_ref().filter(|table| table.content.is_ours);
     let delete = || there.map(|table| write::delete_table(context, namespace, table).boxed());
+    let data = plan.data();
     let write: Option<BoxFuture<'_, Wrote>> = match plan {
         table::Plan::Nothing => None,
         table::Plan::Foreign => {
@@ -123,7 +134,7 @@ async fn write_table(
         table::Plan::Create(table) => {
             Some(async move { write::create_table(context, namespace, &table).await }.boxed())
         }
-        table::Plan::Patch(patch) => Some(write::patch_table(context, namespace, patch).boxed()),
+        table::Plan::Patch(patch, _) => Some(write::patch_table(context, namespace, patch).boxed()),
         table::Plan::Delete => {
             // One that could not be changed is made anew.
             done.is_unsettled |= !wanted.table.is_empty();
@@ -135,7 +146,10 @@ async fn write_table(
         }
     };
     if let Some(write) = write {
+        context.index.writes_table(namespace, data);
         let wrote = context.pace.at_its_turn(None, write).await;
+        context.index.wrote_table(namespace);
+        done.is_right = wrote == Some(Wrote::Done);
         settle(context, &object, wrote, &mut done);
     }
     done
@@ -171,41 +185,46 @@ async fn write_account(
     context: &Context,
     namespace: &Arc<str>,
     (name, account): (&Arc<str>, &Account),
-    plan: Option<account::Plan>,
+    plan: account::Plan,
 ) -> Done {
     let now = context.clock.uptime();
     let object = ObjectOfLinks::account(namespace, name);
     let mut done = Done { names: account.links.names.clone(), ..Done::default() };
-    (done.fault, done.again) = conflict(account.losses, now, format!("ServiceAccount {name}"));
-    let Some(plan) = plan else { return done };
-    if let Some(wait) = wait(account.losses, now).filter(|_| plan.puts_back(&account.links) || done.fault.is_some()) {
-        done.again = wait.or(done.again);
+    (done.fault, done.again) = conflict(account.losses, now, Fault::TakenAway(Arc::clone(name)));
+    let change = match plan {
+        account::Plan::Nothing => return done,
+        account::Plan::TooMuch => return Done { fault: Some(Fault::AccountFull(Arc::clone(name))), ..done },
+        account::Plan::Change(change) => change,
+    };
+    if let Some(wait) = wait(account.losses, Duration::MAX, now) {
+        done.again = Some(wait);
         return done;
     }
     if let Some(until) = context.linking.memory.denied(&object, now) {
         return Done { fault: Some(object.denied()), again: Some(until), ..done };
     }
-    let write = write::account(context, namespace, name, plan.patch(account));
-    let wrote = context.pace.at_its_turn(None, write).await;
+    let key = ObjectKey { namespace: namespace.to_string(), name: name.to_string() };
+    context.index.writes_service_account(&key, Some(change.names.clone()));
+    let wrote = context.pace.at_its_turn(None, write::account(context, &key, change.patch(account))).await;
+    context.index.writes_service_account(&key, None);
     if wrote == Some(Wrote::Done) {
-        done.names = plan.names;
+        done.names = change.names;
     }
     settle(context, &object, wrote, &mut done);
     done
 }
 
 /// What is told of an object that loses what we write, and until when that is told.
-fn conflict(losses: Option<Losses>, now: Duration, what: String) -> (Option<Fault>, Option<Duration>) {
+fn conflict(losses: Option<Losses>, now: Duration, fault: Fault) -> (Option<Fault>, Option<Duration>) {
     let until = losses.and_then(|losses| fights::conflict(losses, now));
-    (until.map(|_| Fault::TakenAway(what)), until.filter(|until| *until > now))
+    (until.map(|_| fault), until)
 }
 
-/// Whether to wait before anything is put back, and until when; inner none is for ever.
-fn wait(losses: Option<Losses>, now: Duration) -> Option<Option<Duration>> {
-    match fights::not_before(losses?) {
-        None => Some(None),
-        Some(time) => (time > now).then_some(Some(time)),
-    }
+/// Until when to wait before anything is written, if at all; for no longer than `longest` since it was changed.
+fn wait(losses: Option<Losses>, longest: Duration, now: Duration) -> Option<Duration> {
+    let losses = losses?;
+    let time = fights::not_before(losses).min(losses.last.saturating_add(longest));
+    Some(time).filter(|time| *time > now)
 }
 
 fn settle(context: &Context, object: &ObjectOfLinks, wrote: Option<Wrote>, done: &mut Done) {
@@ -223,7 +242,8 @@ fn settle(context: &Context, object: &ObjectOfLinks, wrote: Option<Wrote>, done:
 /// What became of the links of each connection that asks for some here.
 fn standings(place: &Place, wanted: &Wanted, table: &Done, accounts: &BTreeMap<Arc<str>, Done>) -> Vec<Standing> {
     let asking = place.asking.iter().filter(|asking| !asking.wish.is_at_rest);
-    let standing = |wish: &Arc<super::wish::Wish>| {
+    let standing = |asking: &Asking| {
+        let wish = &asking.wish;
         let reference = &wish.connection.reference;
         let mut standing = Standing { wish: Arc::clone(wish), linked: 0, is_in_table: false, faults: vec![] };
         let taken = wanted.taken.get(reference);
@@ -241,12 +261,15 @@ fn standings(place: &Place, wanted: &Wanted, table: &Done, accounts: &BTreeMap<A
             }
         }
         if wanted.table.get(&wish.secret).is_some_and(|row| row.holders.contains_key(reference)) {
-            standing.is_in_table = table.fault.is_none() && !table.is_unsettled;
+            standing.is_in_table = table.is_right;
             standing.faults.extend(table.fault.clone());
             standing.faults.extend(restricted(place).into_iter().map(Fault::Restricted));
+        }
+        if asking.secret == Naming::Foreign {
+            standing.faults.push(Fault::ForeignSecret);
         }
         standing.faults.sort();
         standing
     };
-    asking.map(|asking| standing(&asking.wish)).collect()
+    asking.map(standing).collect()
 }

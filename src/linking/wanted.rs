@@ -43,24 +43,22 @@ pub fn wanted(place: &Place) -> Wanted {
     for asking in &place.asking {
         let wish = asking.wish.as_ref();
         let reference = &wish.connection.reference;
+        if asking.secret == Naming::Foreign && !wish.is_at_rest {
+            // Whoever cannot be linked here keeps nobody else from it.
+            continue;
+        }
         // The oldest comes first, and keeps it even while it is at rest.
         let holder = wish.default_of.as_ref().map(|realm| *defaults.entry(realm).or_insert(wish));
         let is_default = holder.is_some_and(|holder| holder.connection.reference == *reference);
         if let Some(holder) = holder.filter(|_| !is_default) {
             wanted.taken.insert(reference.clone(), holder.connection.reference.clone());
         }
-        match asking.secret {
-            _ if wish.is_at_rest => {
-                wanted.at_rest.insert(reference.clone());
-                continue;
-            }
-            Naming::Unknown => {
-                wanted.at_rest.insert(reference.clone());
-                continue;
-            }
-            Naming::Foreign => continue,
-            Naming::There => drop(wanted.arrived.insert(reference.clone())),
-            Naming::Awaited => {}
+        if wish.is_at_rest || asking.secret == Naming::Unknown {
+            wanted.at_rest.insert(reference.clone());
+            continue;
+        }
+        if asking.secret == Naming::There {
+            wanted.arrived.insert(reference.clone());
         }
         let created = wish.connection.created;
         let default = is_default.then(|| Arc::from(DEFAULT_SERVICE_ACCOUNT));

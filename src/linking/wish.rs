@@ -97,6 +97,13 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// The same of a connection of which nothing more is known.
+    pub fn at_rest(self) -> Self {
+        Self { is_at_rest: true, ..self }
+    }
+}
+
 /// The images that the login of a connection is for, as far as its spec tells: what a provider issues is for one of its registries.
 fn realm(connection: &Declared) -> Option<Realm> {
     let prefix = match connection.spec.repository_prefix.as_deref() {
@@ -105,7 +112,7 @@ fn realm(connection: &Declared) -> Option<Realm> {
     };
     let of_registry = |api: Option<&str>, registry: &str| {
         let prefix = prefix.as_ref().map_or("", RepositoryName::as_str);
-        Realm(format!("{} {registry} {prefix}", api.unwrap_or("-")))
+        Realm(format!("{} {} {registry} {prefix}", connection.spec.provider.key(), api.unwrap_or("-")))
     };
     Some(match connection.spec.provider.way() {
         Way::Given(provider) => {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::place::Table;
 use crate::{
     api::names::{FIELD_MANAGER, TABLE},
-    controller::{Context, apply::ANSWER, remove::is_decision},
+    controller::{Context, apply::ANSWER, remove::is_decision, secret_meta::ObjectKey},
     metrics::{LinkedObject, WriteResult},
 };
 
@@ -30,19 +30,22 @@ pub enum Wrote {
 }
 
 /// Changes a ServiceAccount.
-pub async fn account(context: &Context, namespace: &str, name: &str, patch: JsonPatch) -> Wrote {
-    let accounts: Api<ServiceAccount> = Api::namespaced(context.client.clone(), namespace);
+pub async fn account(context: &Context, key: &ObjectKey, patch: JsonPatch) -> Wrote {
+    let accounts: Api<ServiceAccount> = Api::namespaced(context.client.clone(), &key.namespace);
     let written = async {
-        match accounts.patch(name, &patch_parameters(), &Patch::<ServiceAccount>::Json(patch)).await {
+        match accounts.patch(&key.name, &patch_parameters(), &Patch::<ServiceAccount>::Json(patch)).await {
             Ok(account) => {
                 context.index.learn_service_account(account);
                 Wrote::Done
             }
             Err(error) => match doubt(&error) {
-                Doubt::Object => match accounts.get_opt(name).await {
-                    // That it is gone the watch shows.
-                    Ok(account) => {
-                        account.into_iter().for_each(|account| context.index.learn_service_account(account));
+                Doubt::Object => match accounts.get_opt(&key.name).await {
+                    Ok(Some(account)) => {
+                        context.index.learn_service_account(account);
+                        Wrote::Changed
+                    }
+                    Ok(None) => {
+                        context.index.service_account_went(key);
                         Wrote::Changed
                     }
                     Err(_) => Wrote::Undecided,

@@ -38,6 +38,9 @@ const ATTEMPTS: usize = 4;
 /// What programs say when that has happened.
 const PORT_TAKEN: &str = "address already in use";
 
+/// The name of the API server's process.
+const APISERVER: &str = "kube-apiserver";
+
 /// How many lines of a log go into an error.
 const TAIL: usize = 20;
 
@@ -53,6 +56,8 @@ pub struct ControlPlane {
     config: kube::Config,
     authority: Authority,
     port: u16,
+    /// Where etcd listens.
+    store: u16,
     scratch: Scratch,
 }
 
@@ -83,10 +88,10 @@ impl ControlPlane {
         let admin = kubeconfig::kubeconfig(port, authority.certificate(), &Login::Certificate(&admin))?;
         kubeconfig::write(&admin, &scratch.path().join("admin.kubeconfig"))?;
         let config = kubeconfig::config(admin.clone()).await?;
-        let mut plane = Self { processes: Vec::new(), kubeconfig: admin, config, authority, port, scratch };
+        let mut plane = Self { processes: Vec::new(), kubeconfig: admin, config, authority, port, store: 0, scratch };
 
-        let store = plane.start_etcd(etcd).await?;
-        plane.start_apiserver(apiserver, store)?;
+        plane.store = plane.start_etcd(etcd).await?;
+        plane.start_apiserver(apiserver)?;
         let client = plane.client()?;
         plane.ready("the API server", async || Ok(readyz(&client).await?.then_some(()))).await?;
         plane.start_controllers(controllers)?;
@@ -102,12 +107,30 @@ impl ControlPlane {
         Ok(port)
     }
 
-    fn start_apiserver(&mut self, program: &Path, store: u16) -> Result<()> {
+    /// Ends the API server and starts another one at the same address, with what the first has stored. Does not wait until it
+    /// answers.
+    ///
+    /// # Errors
+    /// It does not end, or cannot be started.
+    pub async fn restart_apiserver(&mut self) -> Result<()> {
+        let at =
+            self.processes.iter().position(|process| process.name() == APISERVER).context("the API server runs")?;
+        let old = self.processes.remove(at);
+        tokio::task::spawn_blocking(move || {
+            old.signal_term()?;
+            old.wait(DEADLINE)?.context("the API server did not end")
+        })
+        .await??;
+        let program = tokio::task::spawn_blocking(|| tools::path(Tool::KubeApiserver)).await??;
+        self.start_apiserver(&program)
+    }
+
+    fn start_apiserver(&mut self, program: &Path) -> Result<()> {
         let audit_log = self.audit_log();
-        let mut command = parts::apiserver(program, self.folder(), &self.authority, self.port, store, &audit_log)?;
+        let mut command = parts::apiserver(program, self.folder(), &self.authority, self.port, self.store, &audit_log)?;
         // Tests keep it busy for minutes, and memory is cheaper than time.
         command.env("GOGC", "400");
-        self.spawn("kube-apiserver", &command)
+        self.spawn(APISERVER, &command)
     }
 
     fn start_controllers(&mut self, program: &Path) -> Result<()> {

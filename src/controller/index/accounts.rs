@@ -28,7 +28,10 @@ pub(super) struct Accounts {
     links: Shared<Links>,
     /// Many namespaces have accounts of the same names.
     names: BTreeSet<Arc<str>>,
-    losses: HashMap<ObjectKey, Losses>,
+    /// By namespace, then by name.
+    losses: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Losses>>,
+    /// What we are writing: which names those accounts have then.
+    writing: HashMap<ObjectKey, Vec<String>>,
     /// What the list that is coming in has shown so far.
     seen: Option<BTreeSet<ObjectKey>>,
     /// The first list is complete.
@@ -58,11 +61,17 @@ impl Accounts {
     }
 
     fn losses(&self, namespace: &str, name: &str) -> Option<Losses> {
-        // There are hardly ever any.
-        if self.losses.is_empty() {
-            return None;
-        }
-        self.losses.get(&ObjectKey { namespace: namespace.to_owned(), name: name.to_owned() }).copied()
+        self.losses.get(namespace)?.get(name).copied()
+    }
+
+    /// We write an account now, so that it has these names: whoever sees that learns nothing.
+    pub(super) fn is_written(&mut self, key: ObjectKey, names: Vec<String>) {
+        self.writing.insert(key, names);
+    }
+
+    /// What came of a write is known.
+    pub(super) fn was_written(&mut self, key: &ObjectKey) {
+        self.writing.remove(key);
     }
 
     /// The namespaces in which an account names something for one of us, or may.
@@ -79,7 +88,15 @@ impl Accounts {
 
     /// Forgets what was lost in a namespace: somebody wants something else there now.
     pub(super) fn forget_losses(&mut self, namespace: &str) {
-        self.losses.retain(|key, _| key.namespace != namespace);
+        self.losses.remove(namespace);
+    }
+
+    /// A namespace is gone, and with it all that was in it.
+    pub(super) fn namespace_went(&mut self, namespace: &str) {
+        self.losses.remove(namespace);
+        if let Some(all) = self.known.remove(namespace) {
+            all.into_values().for_each(|gone| self.links.release(gone.links));
+        }
     }
 
     /// Takes in an event of the watch; returns the namespaces where something changed.
@@ -131,10 +148,11 @@ impl Accounts {
             if !is_older(&before.resource_version, &resource_version) {
                 return None;
             }
-            if before.links.claims.0.keys().any(|ours| before.links.names.contains(ours) && !new.names.contains(ours)) {
-                let key = ObjectKey { namespace: namespace.to_string(), name: name.to_string() };
-                let losses = fights::lost(self.losses.get(&key).copied(), now);
-                self.losses.insert(key, losses);
+            let key = ObjectKey { namespace: namespace.to_string(), name: name.to_string() };
+            let is_ours = self.writing.get(&key) == Some(&new.names);
+            if !is_ours && (loses(&before.links, &new) || gains(&before.links, &new)) {
+                let losses = fights::lost(self.losses(&namespace, &name), now);
+                self.losses.entry(Arc::clone(&namespace)).or_default().insert(Arc::clone(&name), losses);
             }
         }
         let is_news = before.is_none_or(|before| *before.links != new);
@@ -148,7 +166,16 @@ impl Accounts {
         is_news.then_some(namespace)
     }
 
-    fn miss(&mut self, key: &ObjectKey) -> Option<Arc<str>> {
+    /// Takes in one that the API server returned, unless it went meanwhile.
+    pub(super) fn learn(&mut self, account: ServiceAccount, now: Duration) {
+        let key = mapper::key_of(&account.metadata);
+        if self.known.get(key.namespace.as_str()).is_some_and(|all| all.contains_key(key.name.as_str())) {
+            self.see(account, now);
+        }
+    }
+
+    /// It is gone, as the watch or an answer tells.
+    pub(super) fn miss(&mut self, key: &ObjectKey) -> Option<Arc<str>> {
         let namespace = self.known.get_key_value(key.namespace.as_str()).map(|(namespace, _)| Arc::clone(namespace))?;
         let all = self.known.get_mut(&namespace)?;
         let (name, gone) = all.remove_entry(key.name.as_str())?;
@@ -159,10 +186,23 @@ impl Accounts {
         if all.is_empty() {
             self.known.remove(&namespace);
         }
-        self.losses.remove(key);
+        if let Some(all) = self.losses.get_mut(&namespace) {
+            all.remove(key.name.as_str());
+        }
         self.links.release(gone.links);
         Some(namespace)
     }
+}
+
+/// Whether what is ours was taken away.
+fn loses(before: &Links, after: &Links) -> bool {
+    before.claims.0.keys().any(|ours| before.names.contains(ours) && !after.names.contains(ours))
+}
+
+/// Whether what was ours is back as if it still was.
+fn gains(before: &Links, after: &Links) -> bool {
+    let is_new = |secret: &String| !before.names.contains(secret) && before.claims.of(secret).is_none();
+    after.claims.0.keys().any(|ours| is_new(ours) && after.names.contains(ours))
 }
 
 /// What an account names.
@@ -174,6 +214,8 @@ fn links(account: &ServiceAccount) -> Links {
         names: names.map(|reference| reference.name.clone()).collect(),
         claims: annotation(LINKS_ANNOTATION).map(Claims::parse).unwrap_or_default(),
         has_annotations: annotations.is_some_and(|all| !all.is_empty()),
-        is_restricted: annotation(MOUNTABLE_SECRETS_ANNOTATION) == Some("true"),
+        // As Kubernetes reads it (strconv.ParseBool).
+        is_restricted: annotation(MOUNTABLE_SECRETS_ANNOTATION)
+            .is_some_and(|value| ["1", "t", "T", "TRUE", "true", "True"].contains(&value)),
     }
 }

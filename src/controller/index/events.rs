@@ -59,9 +59,9 @@ impl Index {
                 }
                 let is_new = old.is_none();
                 let is_news = !old.as_ref().is_some_and(|old| has_same_wishes(old.meta(), connection.meta()));
+                let asks_for_else = is_news && inner.wishes_change(&connection);
                 if is_news {
                     self.news.fetch_add(1, Ordering::Relaxed);
-                    inner.wishes_change(&connection);
                 }
                 inner.secrets.follow(&connection);
                 inner.config_maps.follow(&connection);
@@ -74,7 +74,7 @@ impl Index {
                     if is_new {
                         inner.connection_came(&reference);
                     }
-                    inner.wishes_changed(&connection);
+                    inner.wishes_changed(&connection, asks_for_else);
                     self.ring(inner);
                 }
                 inner.awake(vec![mapper::wake_of(&reference)])
@@ -158,6 +158,9 @@ impl Index {
         let changes = inner.namespaces.apply(event);
         if was_listed != inner.namespaces.is_listed {
             self.notice_completion(&mut inner);
+            // Others did not wait for this list.
+            inner.wake_everywhere();
+            self.ring(&inner);
             return inner.everybody();
         }
         if !was_listed {

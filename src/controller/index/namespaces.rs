@@ -128,9 +128,9 @@ impl Namespaces {
         self.known.len()
     }
 
-    /// Whether one is being deleted, and takes nothing new.
-    pub(super) fn is_ending(&self, name: &str) -> bool {
-        self.known.get(name).is_some_and(|namespace| namespace.is_ending)
+    /// Whether one is being deleted, and takes nothing new, or is gone.
+    pub(super) fn is_going(&self, name: &str) -> bool {
+        self.known.get(name).map_or(self.is_listed, |namespace| namespace.is_ending)
     }
 
     /// Which one has this name now.

@@ -26,6 +26,10 @@ pub(super) struct Tables {
     known: BTreeMap<Arc<str>, Known>,
     contents: Shared<Content>,
     losses: BTreeMap<Arc<str>, Losses>,
+    /// What we are writing: what stands in those tables then.
+    writing: BTreeMap<Arc<str>, Option<BTreeMap<String, String>>>,
+    /// The resourceVersions at which tables went, to tell a late answer about them from news.
+    gone: BTreeMap<Arc<str>, Box<str>>,
     /// What the list that is coming in has shown so far.
     seen: Option<BTreeSet<Arc<str>>>,
     /// The first list is complete.
@@ -39,8 +43,6 @@ struct Known {
     uid: Box<str>,
     resource_version: Box<str>,
     content: Arc<Content>,
-    /// We wrote it so.
-    is_written: bool,
 }
 
 impl Tables {
@@ -57,6 +59,16 @@ impl Tables {
     /// How often that of a namespace was changed or deleted, if that happened lately.
     pub(super) fn losses(&self, namespace: &str) -> Option<Losses> {
         self.losses.get(namespace).copied()
+    }
+
+    /// We write that of a namespace now, so that this stands in it, or nothing: whoever sees that learns nothing.
+    pub(super) fn is_written(&mut self, namespace: &Arc<str>, data: Option<BTreeMap<String, String>>) {
+        self.writing.insert(Arc::clone(namespace), data);
+    }
+
+    /// What came of a write is known.
+    pub(super) fn was_written(&mut self, namespace: &str) {
+        self.writing.remove(namespace);
     }
 
     /// The namespaces that have one of ours.
@@ -103,6 +115,9 @@ impl Tables {
                 if self.known.get(namespace).is_some_and(is_earlier) {
                     return vec![];
                 }
+                if !version.is_empty() {
+                    self.gone.insert(namespace.into(), version.into());
+                }
                 self.miss(namespace, now).into_iter().collect()
             }
             Event::Delete(_) => vec![],
@@ -121,21 +136,25 @@ impl Tables {
         };
         let resource_version: Box<str> = table.metadata.resource_version.clone().unwrap_or_default().into();
         let uid = table.metadata.uid.clone().unwrap_or_default().into();
+        if self.gone.get(&namespace).is_some_and(|gone| is_older(&resource_version, gone)) {
+            return None;
+        }
         let new = content(table);
+        let is_written =
+            is_written || self.writing.get(&namespace).is_some_and(|data| data.as_ref() == Some(&new.data));
         let before = self.known.get(&namespace);
         if let Some(before) = before {
             if !is_older(&before.resource_version, &resource_version) {
                 return None;
             }
-            if before.is_written && !is_written && *before.content != new {
+            if before.content.is_ours && !is_written && *before.content != new {
                 let losses = fights::lost(self.losses(&namespace), now);
                 self.losses.insert(Arc::clone(&namespace), losses);
             }
         }
         let is_news = before.is_none_or(|before| *before.content != new);
-        let is_written = is_written || before.is_some_and(|before| before.is_written && *before.content == new);
         let content = self.contents.one(Arc::new(new));
-        let known = Known { uid, resource_version, content, is_written };
+        let known = Known { uid, resource_version, content };
         if let Some(replaced) = self.known.insert(Arc::clone(&namespace), known) {
             self.contents.release(replaced.content);
         }
@@ -145,7 +164,8 @@ impl Tables {
     /// It is gone, as the watch or an answer tells.
     pub(super) fn miss(&mut self, namespace: &str, now: Duration) -> Option<Arc<str>> {
         let (namespace, gone) = self.known.remove_entry(namespace)?;
-        if gone.is_written {
+        let is_ours = self.writing.get(&namespace).is_some_and(Option::is_none);
+        if gone.content.is_ours && !is_ours {
             let losses = fights::lost(self.losses(&namespace), now);
             self.losses.insert(Arc::clone(&namespace), losses);
         }
@@ -153,15 +173,13 @@ impl Tables {
         Some(namespace)
     }
 
-    /// We took it away.
-    pub(super) fn removed(&mut self, namespace: &str) {
-        self.known.remove(namespace);
-        self.losses.remove(namespace);
-    }
-
     /// A namespace is gone, and with it all that was in it.
     pub(super) fn namespace_went(&mut self, namespace: &str) {
-        self.removed(namespace);
+        self.losses.remove(namespace);
+        self.gone.remove(namespace);
+        if let Some(gone) = self.known.remove(namespace) {
+            self.contents.release(gone.content);
+        }
     }
 }
 

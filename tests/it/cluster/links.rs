@@ -9,7 +9,7 @@ use kube::{
 use regcred::api::ConditionType;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
-use testenv::eventually;
+use testenv::{Fault, Faults, eventually};
 
 use super::{Wide, message, tell};
 use crate::{linking::named, scenario::DEADLINE};
@@ -158,6 +158,7 @@ async fn a_namespace_for_which_there_is_no_place_is_not_linked_until_there_is() 
     fields["maxTargets"] = 3.into();
     wide.connect("images", wide.with_links(fields)).await?;
     wide.until_named(&["images"], &[5, 6, 7]).await?;
+    wide.until_delivered_to("images", &[5, 6, 7]).await?;
     wide.create_namespaces(0..2).await?;
     wide.ready("images", ("True", "LoginProven"), (3, 5)).await?;
     wide.at_rest().await?;
@@ -212,5 +213,53 @@ async fn a_tenant_who_rewrites_an_account_troubles_nobody_else() -> Result<()> {
     let (accounts, tables) = wide.link_writes();
     ensure!(accounts <= 10 && tables == 0, "{accounts} writes of accounts, {tables} of tables");
     wide.until_named(&["images"], &[0, 2]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_namespaces_cannot_be_listed_nobody_is_unlinked_and_later_everybody_is_looked_at() -> Result<()> {
+    let mut wide = Wide::start("unlisted").await?;
+    wide.create_namespaces(0..3).await?;
+    wide.connect("images", wide.with_links(both())).await?;
+    wide.until_named(&["images"], &[0, 1, 2]).await?;
+    wide.until_tables(&[0, 1, 2]).await?;
+    wide.ready("images", ("True", "LoginProven"), (3, 3)).await?;
+    wide.scenario.stop_operator().await?;
+    let nobody = serde_json::from_value::<ServiceAccount>(json!({"metadata": {"name": "later"}}))?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(wide.scenario.client.clone(), &wide.namespace(1));
+    accounts.create(&PostParams::default(), &nobody).await?;
+    wide.edit("images", json!({"spec": {"serviceAccounts": ["later"]}})).await?;
+
+    let faults = Faults::new();
+    faults.arm(1, Fault::Answer(500));
+    wide.scenario.faults = Some((faults.clone(), |request| request.resource == "namespaces"));
+    wide.scenario.calls.clear();
+    wide.scenario.start_operator().await?;
+    faults.met().await;
+    eventually("what is new to be linked", DEADLINE, async || {
+        Ok((named(&accounts.get("later").await?) == ["images"]).then_some(()))
+    })
+    .await?;
+    assert_eq!(wide.link_writes(), (1, 0), "{:?}", wide.scenario.calls.writes());
+    wide.until_named(&["images"], &[0, 1, 2]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_comes_and_goes_is_no_fight() -> Result<()> {
+    let wide = Wide::start("flaps").await?;
+    wide.create_namespaces(0..2).await?;
+    wide.connect("images", wide.with_links(both())).await?;
+    wide.until_named(&["images"], &[0, 1]).await?;
+    for _ in 0..5 {
+        wide.label(1, json!({"test": null})).await?;
+        wide.until_named(&["images"], &[0]).await?;
+        wide.until_tables(&[0]).await?;
+        wide.label(1, wide.labels()).await?;
+        wide.until_named(&["images"], &[0, 1]).await?;
+        wide.until_tables(&[0, 1]).await?;
+    }
+    wide.at_rest().await?;
+    wide.until("images", |now| tell(now, ConditionType::Linked) == "True/Linked").await?;
     Ok(())
 }

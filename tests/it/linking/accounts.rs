@@ -95,7 +95,8 @@ async fn a_foreign_secret_of_the_name_is_never_named() -> Result<()> {
     scenario.start_operator().await?;
     scenario.write_login("login", PASSWORD).await?;
     scenario.connect("images", scenario.spec_with(json!({"isDefault": true}))).await?;
-    scenario.ready("images", "False", "TargetConflict").await?;
+    let refused = scenario.ready("images", "False", "TargetConflict").await?;
+    assert_eq!(told(&refused).0, "False/TargetConflict");
     assert_eq!(scenario.named_by("default").await?, [""; 0]);
     assert_eq!(scenario.account_writes(), 0);
 

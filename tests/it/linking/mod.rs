@@ -6,6 +6,7 @@ mod foreign;
 mod images;
 mod leaving;
 mod patterns;
+mod restart;
 mod support;
 mod trouble;
 

@@ -1,11 +1,12 @@
 //! What the watches, and our own reads and writes, tell of what links go by.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::runtime::watcher::Event;
 
 use super::super::{Index, Inner};
+use crate::controller::secret_meta::ObjectKey;
 
 impl Index {
     /// Takes in an event of the watch on ServiceAccounts.
@@ -58,7 +59,31 @@ impl Index {
     pub fn learn_service_account(&self, account: ServiceAccount) {
         let inner = &mut *self.lock();
         // It was asked for by who looks at it now.
-        inner.accounts.see(account, self.clock.uptime());
+        inner.accounts.learn(account, self.clock.uptime());
+    }
+
+    /// There is no such ServiceAccount any more, as the API server answered.
+    pub fn service_account_went(&self, key: &ObjectKey) {
+        self.lock().accounts.miss(key);
+    }
+
+    /// We write a ServiceAccount now, so that it has these names; none once it is known what came of it.
+    pub fn writes_service_account(&self, key: &ObjectKey, names: Option<Vec<String>>) {
+        let accounts = &mut self.lock().accounts;
+        match names {
+            Some(names) => accounts.is_written(key.clone(), names),
+            None => accounts.was_written(key),
+        }
+    }
+
+    /// We write the table of a namespace now, so that this stands in it; none if it is to go.
+    pub fn writes_table(&self, namespace: &Arc<str>, data: Option<BTreeMap<String, String>>) {
+        self.lock().tables.is_written(namespace, data);
+    }
+
+    /// It is known what came of the write of a table.
+    pub fn wrote_table(&self, namespace: &str) {
+        self.lock().tables.was_written(namespace);
     }
 
     /// Takes in a table as the API server returned it from a write of ours, or from a read.
@@ -67,9 +92,10 @@ impl Index {
         inner.tables.see(table, is_written, self.clock.uptime());
     }
 
-    /// There is no table in a namespace any more: we took it away.
+    /// There is no table in a namespace any more, as the API server answered.
     pub fn table_removed(&self, namespace: &str) {
-        self.lock().tables.removed(namespace);
+        let inner = &mut *self.lock();
+        inner.tables.miss(namespace, self.clock.uptime());
     }
 }
 
@@ -97,6 +123,7 @@ impl Inner {
     /// A namespace is gone, and with it all that was in it.
     pub(in crate::controller::index) fn links_went_with(&mut self, namespace: &str) {
         self.tables.namespace_went(namespace);
+        self.accounts.namespace_went(namespace);
         if let Some(standings) = self.links.standings.remove(namespace) {
             self.links.told.extend(standings.iter().map(|standing| standing.wish.connection.reference.clone()));
         }

@@ -33,6 +33,9 @@ use crate::{
 };
 use outstanding::Outstanding;
 
+/// Of so many connections at most it is asked what they want of a namespace. What is named for others stays: somebody made it up.
+const MAX_HOLDERS: usize = 2000;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Links {
@@ -98,8 +101,9 @@ impl Inner {
 
     /// What is known of a connection for which something is named in a namespace.
     fn word(&self, reference: &ConnectionReference, namespace: &str) -> Word {
-        if reference.namespace().is_some_and(|own| own != namespace) {
-            // It has no say here, whoever wrote so.
+        let is_elsewhere = reference.namespace().is_some_and(|own| own != namespace);
+        // It has no say here, whoever wrote so; or nobody knows yet what it serves.
+        if is_elsewhere || reference.kind() == Kind::Cluster && !self.namespaces.is_listed {
             return Word::Silent;
         }
         match self.connections.get(reference).as_deref() {
@@ -143,7 +147,7 @@ impl Index {
     /// Everything about the links of a namespace; none if nothing is to be written there.
     pub fn place(&self, namespace: &str) -> Option<Place> {
         let inner = self.lock();
-        if !inner.are_links_known() || inner.namespaces.is_ending(namespace) {
+        if !inner.are_links_known() || inner.namespaces.is_going(namespace) {
             return None;
         }
         let asking = inner.links.asking(namespace).filter(|wish| inner.serves(wish, namespace));
@@ -157,11 +161,8 @@ impl Index {
             table: inner.tables.of(namespace),
             is_of_the_system: SYSTEM_NAMESPACES.contains(&namespace),
         };
-        let words = place.holders().into_iter().map(|holder| {
-            let word = inner.word(&holder, namespace);
-            (holder, word)
-        });
-        place.words = words.collect();
+        let words = place.holders().into_iter().map(|holder| (holder.clone(), inner.word(holder, namespace)));
+        place.words = words.take(MAX_HOLDERS).collect();
         Some(place)
     }
 

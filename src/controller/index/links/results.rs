@@ -25,8 +25,8 @@ impl Index {
         }
     }
 
-    /// Takes note of what became of the links in a namespace.
-    pub fn linked(&self, namespace: &Arc<str>, standings: Vec<Standing>) {
+    /// Takes note of what became of the links in a namespace. What is not settled is looked at again soon.
+    pub fn linked(&self, namespace: &Arc<str>, standings: Vec<Standing>, is_settled: bool) {
         let inner = &mut *self.lock();
         let links = &mut inner.links;
         let before = match standings.is_empty() {
@@ -37,7 +37,9 @@ impl Index {
         let is_new = |standing: &&Standing, others: &[Standing]| !others.contains(standing);
         let news = after.iter().filter(|it| is_new(it, &before)).chain(before.iter().filter(|it| is_new(it, after)));
         links.told.extend(news.map(|standing| standing.wish.connection.reference.clone()));
-        links.outstanding.was_looked_at(namespace);
+        if is_settled {
+            links.outstanding.was_looked_at(namespace);
+        }
         self.bells.looked_at.notify_waiters();
         self.ring(inner);
     }

@@ -11,24 +11,34 @@ use crate::{
 };
 
 impl Inner {
-    /// Takes note of what a connection asks for now, before it is put among the others.
-    pub(in crate::controller::index) fn wishes_change(&mut self, new: &Stored) {
+    /// Takes note of what a connection asks for now, before it is put among the others. True if that is something else.
+    pub(in crate::controller::index) fn wishes_change(&mut self, new: &Stored) -> bool {
         let reference = new.reference();
-        let wish = new.readable().and_then(|connection| Wish::of(connection)).map(Arc::new);
         let before = self.links.wishes.get(&reference).cloned();
-        if before.is_none() && wish.is_none() {
-            return;
+        let wish = match new {
+            Stored::Readable(connection) => Wish::of(connection).map(Arc::new),
+            // It is not known what it asks for now: what it had stays its own.
+            Stored::Unreadable(_) => before.as_deref().map(|before| Arc::new(before.clone().at_rest())),
+        };
+        if before == wish {
+            return false;
         }
-        self.wake_served(&reference);
+        let served = self.wake_served(&reference);
+        // Somebody wants something else there now.
+        for namespace in &served {
+            self.accounts.forget_losses(namespace);
+            self.tables.forget_losses(namespace);
+        }
         self.links.has_patterns |= wish.as_ref().is_some_and(|wish| wish.pattern.is_some());
         match wish {
             Some(wish) => drop(self.links.wishes.insert(reference, wish)),
             None => drop(self.links.wishes.remove(&reference)),
         }
+        true
     }
 
-    /// Looks at the namespaces that a connection serves now; it was put among the others.
-    pub(in crate::controller::index) fn wishes_changed(&mut self, new: &Stored) {
+    /// Looks at the namespaces that a connection serves now, if it asks for something else; it was put among the others.
+    pub(in crate::controller::index) fn wishes_changed(&mut self, new: &Stored, is_new: bool) {
         let reference = new.reference();
         if !self.links.wishes.contains_key(&reference) {
             self.links.outstanding.remove(&reference);
@@ -37,19 +47,19 @@ impl Inner {
         if let Some(connection) = new.readable() {
             self.find_out_who_waits(connection);
         }
-        let served = self.wake_served(&reference);
-        self.is_outstanding(reference, served);
+        if is_new {
+            let served = self.wake_served(&reference);
+            self.is_outstanding(reference, served);
+        }
     }
 
     /// A list of the connections of a kind is complete.
     pub(in crate::controller::index) fn wishes_listed(&mut self, kind: Kind) {
+        // What changed meanwhile was not shown, nor what it was before.
+        self.wake_all_claimed();
         for connection in self.connections.all().into_iter().filter(|connection| connection.kind() == kind) {
-            let known = self.links.wishes.get(&connection.reference());
-            let wish = connection.readable().and_then(|connection| Wish::of(connection));
-            if known.map(Arc::as_ref) != wish.as_ref() {
-                self.wishes_change(&connection);
-                self.wishes_changed(&connection);
-            }
+            let is_new = self.wishes_change(&connection);
+            self.wishes_changed(&connection, is_new);
         }
     }
 
@@ -115,7 +125,8 @@ impl Inner {
     /// These namespaces are to be looked at before it is known what became of the links of a connection.
     fn is_outstanding(&mut self, reference: ConnectionReference, served: BTreeSet<Arc<str>>) {
         // Before all lists are complete, it is not known which these are.
-        match served.is_empty() && self.are_links_known() {
+        let is_known = self.are_links_known() && (self.namespaces.is_listed || reference.kind() == Kind::Namespaced);
+        match served.is_empty() && is_known || self.accounts.is_unavailable || self.tables.is_unavailable {
             true => self.links.outstanding.remove(&reference),
             false => self.links.outstanding.set(reference, served),
         }
@@ -148,10 +159,6 @@ impl Inner {
             }
             (None, None) => BTreeSet::new(),
         };
-        for namespace in &served {
-            self.accounts.forget_losses(namespace);
-            self.tables.forget_losses(namespace);
-        }
         self.links.woken.extend(served.iter().cloned());
         served
     }
