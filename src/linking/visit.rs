@@ -110,8 +110,7 @@ async fn write_table(
     let now = context.clock.uptime();
     let losses = context.index.table_losses(namespace);
     let object = ObjectOfLinks::table(namespace);
-    let mut done = Done::default();
-    done.is_right = plan == table::Plan::Nothing;
+    let mut done = Done { is_right: plan == table::Plan::Nothing, ..Done::default() };
     (done.fault, done.again) = conflict(losses, now, Fault::TableTakenAway);
     // While an account is not left out that is to be, its Pods are refused.
     let longest = if table::leaves_out(place.table.as_ref(), &restricted) { Duration::MAX } else { URGENT };
