@@ -11,6 +11,8 @@ mod docker_config;
 mod holds;
 mod host;
 mod image_name;
+mod image_pattern;
+mod links;
 mod replay;
 mod retry_after;
 mod token_answer;

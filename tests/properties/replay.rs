@@ -54,6 +54,16 @@ fn every_address_of_the_corpus_has_one_normal_form_or_none() {
 }
 
 #[test]
+fn every_pattern_of_the_corpus_fits_its_image_as_for_the_admission_policy() {
+    replay("image_pattern");
+}
+
+#[test]
+fn every_annotation_of_the_corpus_is_read_to_something_that_can_be_written_again() {
+    replay("links");
+}
+
+#[test]
 fn every_image_name_of_the_corpus_is_judged_as_the_schema_judges_it() {
     replay("image_name");
 }

@@ -9,6 +9,8 @@ pub mod challenge;
 pub mod docker_config;
 pub mod host;
 pub mod image_name;
+pub mod image_pattern;
+pub mod links;
 pub mod retry_after;
 pub mod token_answer;
 
@@ -16,11 +18,13 @@ pub mod token_answer;
 pub type Property = fn(&[u8]);
 
 /// Every property under the name of its target in `fuzz/fuzz_targets` and of its folder in `fuzz/corpus`.
-pub const ALL: [(&str, Property); 6] = [
+pub const ALL: [(&str, Property); 8] = [
     ("challenge", challenge::holds),
     ("docker_config", docker_config::holds),
     ("host", host::holds),
     ("image_name", image_name::holds),
+    ("image_pattern", image_pattern::holds),
+    ("links", links::holds),
     ("retry_after", retry_after::holds),
     ("token_answer", token_answer::holds),
 ];
