@@ -95,3 +95,64 @@ pub fn may_go(claims: &Claims, secret: &str, released: &BTreeMap<String, Release
     let released = released.get(secret);
     claims_of(claims, secret).all(|claim| released.is_some_and(|released| released.contains(&claim)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linking::{
+        fixture::{asking, place, wish},
+        place::Naming,
+        wanted::wanted,
+    };
+    use DeletionPolicy::{Delete, Retain};
+    use LastSeen::{AtTheEnd, Before};
+    use serde_json::json;
+
+    fn claim() -> Claim {
+        let created = "2026-01-01T01:00:00Z".parse().unwrap();
+        Claim { reference: ConnectionReference::namespaced("shop", "images"), created }
+    }
+
+    /// What becomes of what is named for `images` and nobody asks for, if this is known of it.
+    fn fate_of(word: Option<Word>, written: Option<DeletionPolicy>) -> Fate {
+        let place = Place { words: word.map(|word| (claim().reference, word)).into_iter().collect(), ..place(vec![]) };
+        fate(&place, &wanted(&place), &claim(), written)
+    }
+
+    #[test]
+    fn what_nobody_surely_wants_to_go_stays() {
+        let since = Duration::from_secs(100);
+        let gone = |policy| Some(Word::Gone { since, policy });
+        let due = since + GRACE;
+        for (name, word, written, goes) in [
+            ("nothing is known of it", None, Some(Delete), None),
+            ("it is suspended, or cannot be read", Some(Word::Silent), Some(Delete), None),
+            ("it went, and said so", gone(Some(AtTheEnd(Delete))), None, Some(due)),
+            ("it is to be retained", gone(Some(AtTheEnd(Retain))), Some(Delete), None),
+            ("its last word may have been missed", gone(Some(Before(Delete))), Some(Retain), None),
+            ("it went before the start, and its Secret stays", gone(None), Some(Retain), None),
+            ("it went before the start, and its Secret goes", gone(None), Some(Delete), Some(due)),
+            ("it went before the start, and so did its Secret", gone(None), None, Some(due)),
+        ] {
+            let expected = goes.map_or(Fate::Stays, |from| Fate::Goes(from, Question::IsGone));
+            assert_eq!(fate_of(word, written), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_before_goes_when_the_secret_of_the_new_one_is_there() {
+        for (naming, written, goes) in
+            [(Naming::Awaited, Some(Delete), false), (Naming::There, Some(Delete), true), (Naming::Awaited, None, true)]
+        {
+            let wish = wish("images", 1, json!({"isDefault": true, "secret": {"name": "new"}}));
+            let identity = wish.connection.clone();
+            let mut place = place(vec![asking(wish, naming)]);
+            place.words.insert(claim().reference, Word::Speaks(identity.clone()));
+            let expected = match goes {
+                true => Fate::Goes(Duration::ZERO, Question::IsUnchanged(identity)),
+                false => Fate::Stays,
+            };
+            assert_eq!(fate(&place, &wanted(&place), &claim(), written), expected, "{naming:?} {written:?}");
+        }
+    }
+}

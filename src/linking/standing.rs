@@ -244,3 +244,89 @@ impl Fault {
 fn account_field(account: &str) -> &'static str {
     if account == DEFAULT_SERVICE_ACCOUNT { field::IS_DEFAULT } else { field::SERVICE_ACCOUNTS }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linking::fixture::wish;
+    use serde_json::json;
+
+    fn standing(wish: &Arc<Wish>, linked: u16, is_in_table: bool, faults: Vec<Fault>) -> Standing {
+        Standing { wish: Arc::clone(wish), linked, is_in_table, faults }
+    }
+
+    #[test]
+    fn all_that_is_well_and_what_is_wrong_most_often_is_told_in_a_sentence() {
+        let both = Arc::new(wish("images", 1, json!({"isDefault": true, "autoLinkPattern": "r.example/*"})));
+        let taken = || Fault::DefaultTaken(ConnectionReference::cluster("platform"));
+        let strict = || Fault::Restricted("strict".into());
+        for (name, standings, support, problem, words, works) in [
+            (
+                "well",
+                vec![standing(&both, 1, true, vec![]), standing(&both, 1, true, vec![])],
+                Support::There,
+                None,
+                "2 ServiceAccounts name Secret images; Pods with images r.example/* get it when they are created",
+                true,
+            ),
+            (
+                "without the policy",
+                vec![standing(&both, 1, true, vec![])],
+                Support::Missing,
+                Some(Reason::AutoLinkUnsupported),
+                "1 ServiceAccount names Secret images",
+                true,
+            ),
+            (
+                "nothing works",
+                vec![standing(&both, 0, false, vec![taken()]), standing(&both, 0, false, vec![taken()])],
+                Support::There,
+                Some(Reason::DefaultTaken),
+                "0 ServiceAccounts name Secret images",
+                false,
+            ),
+            (
+                "left out",
+                vec![standing(&both, 1, true, vec![strict(), Fault::Missing("later".into())])],
+                Support::There,
+                None,
+                "1 ServiceAccount names Secret images; Pods with images r.example/* get it when they are created; ServiceAccount \
+                 n0/later does not exist, and is linked when it does; Pods of ServiceAccount n0/strict get nothing by their images, \
+                 for it allows only Secrets that it names",
+                true,
+            ),
+        ] {
+            let names = ["n0", "n1"];
+            let linkage = linkage(&both, names.into_iter().zip(&standings), support);
+            assert_eq!(linkage.problem.as_ref().map(|problem| problem.reason), problem, "{name}");
+            assert_eq!((linkage.summary.as_str(), linkage.works), (words, works), "{name}");
+        }
+        let linkage = linkage(&both, [("n0", &standing(&both, 0, false, vec![taken()]))].into_iter(), Support::There);
+        let problem = linkage.problem.unwrap();
+        assert_eq!(
+            problem.message,
+            "ClusterRegistryConnection/platform is the default for the same registry in namespace n0"
+        );
+        assert_eq!(problem.field, Some(field::IS_DEFAULT));
+    }
+
+    #[test]
+    fn every_fault_that_is_told_has_a_sentence_and_a_field() {
+        let account: Arc<str> = "default".into();
+        for fault in [
+            Fault::Denied(Arc::clone(&account)),
+            Fault::TableDenied,
+            Fault::TakenAway(Arc::clone(&account)),
+            Fault::TableTakenAway,
+            Fault::AccountFull(account),
+            Fault::ForeignTable,
+            Fault::TableTooLarge,
+            Fault::DefaultTaken(ConnectionReference::cluster("platform")),
+            Fault::ForeignSecret,
+        ] {
+            let problem = fault.problem("images", "shop", 3);
+            assert!(problem.message.contains("in namespace shop and 2 others"), "{}", problem.message);
+            assert!(problem.field.is_some() && problem.hint.is_some() && fault.reason() == Some(problem.reason));
+        }
+    }
+}

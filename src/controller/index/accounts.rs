@@ -219,3 +219,85 @@ fn links(account: &ServiceAccount) -> Links {
             .is_some_and(|value| ["1", "t", "T", "TRUE", "true", "True"].contains(&value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    /// The account `builder` in `shop` that names these Secrets, of which those are ours.
+    fn account(resource_version: u32, names: &[&str], ours: &[&str]) -> ServiceAccount {
+        let names: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+        let created = json!({"RegistryConnection/shop/images": "2026-01-01T00:00:00Z"});
+        let links: serde_json::Map<_, _> = ours.iter().map(|name| ((*name).to_owned(), created.clone())).collect();
+        serde_json::from_value(json!({
+            "metadata": {
+                "namespace": "shop", "name": "builder", "resourceVersion": resource_version.to_string(),
+                "annotations": {LINKS_ANNOTATION: json!(links).to_string()},
+            },
+            "imagePullSecrets": names,
+        }))
+        .unwrap()
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey { namespace: "shop".into(), name: "builder".into() }
+    }
+
+    fn losses(accounts: &Accounts) -> u32 {
+        accounts.losses("shop", "builder").map_or(0, |losses| losses.count)
+    }
+
+    /// One of which we have written that it names `images`.
+    fn linked() -> Accounts {
+        let mut accounts = Accounts::default();
+        accounts.apply(Event::Apply(account(1, &["mine"], &[])), NOW);
+        accounts.is_written(key(), vec!["mine".into(), "images".into()]);
+        accounts.learn(account(2, &["mine", "images"], &["images"]), NOW);
+        accounts.was_written(&key());
+        assert_eq!(losses(&accounts), 0);
+        accounts
+    }
+
+    #[test]
+    fn what_somebody_else_takes_away_or_puts_back_is_counted_and_what_we_write_is_not() {
+        for (name, is_ours, names, ours, expected) in [
+            ("taken away", false, &["mine"][..], &["images"][..], 1),
+            ("taken away with its annotation", false, &["mine"], &[], 1),
+            ("unlinked by us", true, &["mine"], &[], 0),
+            ("another name beside it", false, &["x", "images"], &["images"], 0),
+            ("another one of ours", true, &["mine", "images", "more"], &["images", "more"], 0),
+            ("something of ours that we did not write", false, &["images", "more"], &["images", "more"], 1),
+        ] {
+            let mut accounts = linked();
+            if is_ours {
+                accounts.is_written(key(), names.iter().map(|name| (*name).to_owned()).collect());
+            }
+            // The watch may be faster than the answer.
+            accounts.apply(Event::Apply(account(3, names, ours)), NOW);
+            assert_eq!(losses(&accounts), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_answer_about_one_that_went_brings_nothing_back() {
+        let mut accounts = linked();
+        accounts.apply(Event::Delete(account(4, &[], &[])), NOW);
+        accounts.learn(account(3, &["images"], &["images"]), NOW);
+        assert_eq!(accounts.of("shop").count(), 0);
+        assert!(accounts.names.is_empty() && accounts.losses.values().all(BTreeMap::is_empty), "nothing is kept of it");
+    }
+
+    #[test]
+    fn what_a_list_does_not_show_is_gone_and_what_it_shows_anew_is_news() {
+        let mut accounts = linked();
+        accounts.apply(Event::Init, NOW);
+        assert!(accounts.apply(Event::InitApply(account(2, &["mine", "images"], &["images"])), NOW).is_empty());
+        assert!(accounts.apply(Event::InitDone, NOW).is_empty() && accounts.is_listed);
+        accounts.apply(Event::Init, NOW);
+        assert_eq!(accounts.apply(Event::InitDone, NOW), [Arc::from("shop")]);
+        assert!(!accounts.has_claims("shop"));
+    }
+}

@@ -203,3 +203,66 @@ fn content(table: ConfigMap) -> Content {
         data: table.data.unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn data(line: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([("images".to_owned(), line.to_owned())])
+    }
+
+    fn table(resource_version: u32, line: &str) -> ConfigMap {
+        serde_json::from_value(json!({
+            "metadata": {
+                "namespace": "shop", "name": TABLE, "uid": "u", "resourceVersion": resource_version.to_string(),
+                "labels": {MANAGED_BY_LABEL: FIELD_MANAGER}, "annotations": {NAMESPACE_ANNOTATION: "shop"},
+            },
+            "data": data(line),
+        }))
+        .unwrap()
+    }
+
+    fn losses(tables: &Tables) -> u32 {
+        tables.losses("shop").map_or(0, |losses| losses.count)
+    }
+
+    #[test]
+    fn what_somebody_else_writes_or_deletes_is_counted_and_what_we_do_is_not() {
+        let shop: Arc<str> = "shop".into();
+        let mut tables = Tables::default();
+        tables.is_written(&shop, Some(data("r.example/a")));
+        // The watch may be faster than the answer.
+        tables.apply(Event::Apply(table(1, "r.example/a")), NOW);
+        tables.see(table(1, "r.example/a"), true, NOW);
+        tables.is_written(&shop, Some(data("r.example/b")));
+        tables.apply(Event::Apply(table(2, "r.example/b")), NOW);
+        tables.was_written("shop");
+        assert_eq!(losses(&tables), 0);
+        tables.apply(Event::Apply(table(3, "theirs")), NOW);
+        assert_eq!(losses(&tables), 1);
+        tables.apply(Event::Delete(table(4, "theirs")), NOW);
+        assert_eq!(losses(&tables), 2);
+        tables.see(table(3, "r.example/b"), true, NOW);
+        assert_eq!(tables.of("shop"), None, "a late answer about one that went");
+        tables.see(table(5, "r.example/b"), true, NOW);
+        tables.is_written(&shop, None);
+        tables.apply(Event::Delete(table(6, "r.example/b")), NOW);
+        assert_eq!((losses(&tables), tables.of("shop")), (2, None), "we took it away");
+        tables.namespace_went("shop");
+        assert!(tables.losses.is_empty() && tables.gone.is_empty(), "nothing is kept of a namespace that went");
+    }
+
+    #[test]
+    fn what_stands_in_one_that_is_not_ours_is_not_kept() {
+        let mut tables = Tables::default();
+        let mut foreign = table(1, "theirs");
+        foreign.metadata.annotations = None;
+        assert_eq!(tables.see(foreign, false, NOW), Some("shop".into()));
+        assert_eq!(*tables.of("shop").unwrap().content, Content::default());
+        assert_eq!(tables.namespaces().count(), 0);
+    }
+}
