@@ -33,14 +33,17 @@ const FRESH: Duration = Duration::from_secs(1);
 /// After an answer that keeps everything in place the question is put again after this time.
 const AGAIN: Duration = Duration::from_secs(300);
 
+/// And after this time, if there was none.
+const UNANSWERED: Duration = Duration::from_secs(10);
+
 /// Answers, and when they were given, as uptime.
 type Answers<K, V> = Mutex<HashMap<K, (Duration, V)>>;
 
 /// The answers of a moment ago; see [`FRESH`].
 #[derive(Default)]
 pub struct Looks {
-    unchanged: Answers<Identity, bool>,
-    gone: Answers<ConnectionReference, Option<Standing>>,
+    unchanged: Answers<Identity, Answer>,
+    gone: Answers<ConnectionReference, Result<Standing, Answer>>,
     /// When each kind was installed, as far as that was seen. It can only have been installed again since.
     kinds: Mutex<BTreeMap<Kind, Timestamp>>,
 }
@@ -51,6 +54,8 @@ enum Answer {
     Yes,
     /// Not now; it is worth another look.
     NotNow,
+    /// Nobody answered.
+    Unanswered,
     /// Not while its connection stays away.
     No,
 }
@@ -96,6 +101,7 @@ pub async fn release(context: &Context, namespace: &str, place: &Place, wanted: 
                     continue;
                 }
                 Answer::NotNow => now.saturating_add(AGAIN),
+                Answer::Unanswered => now.saturating_add(UNANSWERED),
                 Answer::No => continue,
             }
         };
@@ -144,17 +150,20 @@ fn stays_for_good(context: &Context, claim: &Claim, question: &Question) -> bool
 
 async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
     let reference = &claim.reference;
-    let answer = |is_yes: bool| if is_yes { Answer::Yes } else { Answer::NotNow };
     match question {
         Question::IsUnchanged(identity) => {
             if let Some(known) = fresh(context, &context.linking.looks.unchanged, identity) {
-                return answer(known);
+                return known;
             }
             let (uid, generation) = (Some(identity.uid.clone()), Some(identity.generation));
             let seen = ObjectMeta { uid, generation, ..ObjectMeta::default() };
-            let is_unchanged = matches!(live::is_unchanged(&context.client, reference, &seen).await, Ok(Ok(true)));
-            keep(context, &context.linking.looks.unchanged, identity.clone(), is_unchanged);
-            answer(is_unchanged)
+            let answer = match live::is_unchanged(&context.client, reference, &seen).await {
+                Ok(Ok(true)) => Answer::Yes,
+                Ok(Ok(false) | Err(_)) => Answer::NotNow,
+                Err(_) => Answer::Unanswered,
+            };
+            keep(context, &context.linking.looks.unchanged, identity.clone(), answer);
+            answer
         }
         Question::IsGone => {
             let standing = match fresh(context, &context.linking.looks.gone, reference) {
@@ -166,15 +175,17 @@ async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
                 }
             };
             match standing.map(|standing| verdict::by_kind(claim.created, standing)) {
-                Some(Ok(())) => answer(context.index.is_gone(reference)),
-                Some(Err(Finding::KindYounger)) => {
+                Ok(Ok(())) if context.index.is_gone(reference) => Answer::Yes,
+                Ok(Ok(())) => Answer::NotNow,
+                Ok(Err(Finding::KindYounger)) => {
                     tracing::info!(
                         connection = %reference,
                         "what is named for it stays: its CustomResourceDefinition was installed anew since it was created"
                     );
                     Answer::No
                 }
-                Some(Err(_)) | None => Answer::NotNow,
+                Ok(Err(_)) => Answer::NotNow,
+                Err(answer) => answer,
             }
         }
     }
@@ -182,18 +193,19 @@ async fn ask(context: &Context, claim: &Claim, question: &Question) -> Answer {
 
 /// How the kind of a connection stands, if the connection is gone. The look at the kind comes last: only while it stands does the
 /// absence of a connection mean anything.
-async fn look_for(context: &Context, reference: &ConnectionReference) -> Option<Standing> {
+async fn look_for(context: &Context, reference: &ConnectionReference) -> Result<Standing, Answer> {
     let kind: Kind = reference.kind();
     match live::presence(&context.client, reference).await {
         Ok(Presence::Gone) => {
-            let standing = live::definition(&context.client, kind).await.ok();
-            if let Some(Standing::Served(since)) = standing {
+            let standing = live::definition(&context.client, kind).await;
+            if let Ok(Standing::Served(since)) = standing {
                 let mut kinds = context.linking.looks.kinds.lock().unwrap_or_else(PoisonError::into_inner);
                 kinds.entry(kind).and_modify(|known| *known = since.max(*known)).or_insert(since);
             }
-            standing
+            standing.map_err(|_| Answer::Unanswered)
         }
-        Ok(Presence::There | Presence::NotServed | Presence::Denied) | Err(_) => None,
+        Ok(Presence::There | Presence::NotServed | Presence::Denied) => Err(Answer::NotNow),
+        Err(_) => Err(Answer::Unanswered),
     }
 }
 
