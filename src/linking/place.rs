@@ -10,7 +10,10 @@ use super::{
     claims::Claims,
     wish::{Identity, Wish},
 };
-use crate::{controller::index::LastSeen, domain::reference::ConnectionReference};
+use crate::{
+    controller::index::{LastSeen, Moment},
+    domain::reference::ConnectionReference,
+};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,8 @@ pub struct Place {
     pub table: Option<Table>,
     /// No Pod of this namespace gets anything by its images: it is one of Kubernetes itself.
     pub is_of_the_system: bool,
+    /// When this was seen.
+    pub moment: Moment,
 }
 
 /// A connection that asks for links in a namespace.

@@ -69,7 +69,7 @@ struct Done {
 pub async fn visit(context: &Context, namespace: &Arc<str>) -> Next {
     let Some(mut place) = context.index.place(namespace) else {
         context.linking.memory.forget(namespace);
-        context.index.linked(namespace, vec![], true);
+        context.index.nothing_to_link(namespace);
         return Next::Never;
     };
     let mut next = Next::Never;
@@ -93,7 +93,8 @@ pub async fn visit(context: &Context, namespace: &Arc<str>) -> Next {
     if is_unsettled || place.asks_about_the_unknown() {
         next = Next::Soon;
     }
-    context.index.linked(namespace, standings(&place, &wanted, &table, &accounts), next != Next::Soon);
+    let settled = (next != Next::Soon).then_some(place.moment);
+    context.index.linked(namespace, standings(&place, &wanted, &table, &accounts), settled);
     let again = accounts.values().map(|done| done.again).chain([table.again, release.next]).flatten().min();
     next.or_at(again)
 }

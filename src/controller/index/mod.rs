@@ -50,6 +50,7 @@ use config_maps::ConfigMaps;
 use connections::Connections;
 use departures::Departures;
 pub use departures::LastSeen;
+pub use links::Moment;
 use links::{Bells, Links};
 pub use namespaces::NamespaceId;
 use namespaces::Namespaces;

@@ -127,6 +127,6 @@ impl Inner {
         if let Some(standings) = self.links.standings.remove(namespace) {
             self.links.told.extend(standings.iter().map(|standing| standing.wish.connection.reference.clone()));
         }
-        self.links.outstanding.was_looked_at(namespace);
+        self.links.outstanding.went(namespace);
     }
 }

@@ -31,6 +31,7 @@ use crate::{
         wish::{Identity, Wish},
     },
 };
+pub use outstanding::Moment;
 use outstanding::Outstanding;
 
 /// Of so many connections at most it is asked what they want of a namespace. What is named for others stays: somebody made it up.
@@ -160,6 +161,7 @@ impl Index {
             accounts: inner.accounts.of(namespace).collect(),
             table: inner.tables.of(namespace),
             is_of_the_system: SYSTEM_NAMESPACES.contains(&namespace),
+            moment: inner.links.outstanding.now(),
         };
         let words = place.holders().into_iter().map(|holder| (holder.clone(), inner.word(holder, namespace)));
         place.words = words.take(MAX_HOLDERS).collect();

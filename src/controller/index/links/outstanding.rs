@@ -12,23 +12,34 @@ use crate::domain::reference::ConnectionReference;
 #[derive(Default)]
 pub(super) struct Outstanding {
     /// By the namespace that they are in.
-    own: BTreeMap<Arc<str>, BTreeSet<ConnectionReference>>,
-    of_the_cluster: BTreeMap<ConnectionReference, BTreeSet<Arc<str>>>,
+    own: BTreeMap<Arc<str>, BTreeMap<ConnectionReference, Moment>>,
+    of_the_cluster: BTreeMap<ConnectionReference, (Moment, BTreeSet<Arc<str>>)>,
+    now: Moment,
 }
+
+/// When somebody asked: a look that began before does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
 
 impl Outstanding {
     /// These are to be looked at for a connection. None at all means that it is not known yet which.
     pub(super) fn set(&mut self, reference: ConnectionReference, namespaces: BTreeSet<Arc<str>>) {
+        self.now.0 += 1;
         match reference.namespace() {
-            Some(own) => drop(self.own.entry(own.into()).or_default().insert(reference)),
-            None => drop(self.of_the_cluster.insert(reference, namespaces)),
+            Some(own) => drop(self.own.entry(own.into()).or_default().insert(reference, self.now)),
+            None => drop(self.of_the_cluster.insert(reference, (self.now, namespaces))),
         }
+    }
+
+    /// This moment, for a look that begins.
+    pub(super) fn now(&self) -> Moment {
+        self.now
     }
 
     /// Whether any is still to be looked at for a connection.
     pub(super) fn contains(&self, reference: &ConnectionReference) -> bool {
         match reference.namespace() {
-            Some(own) => self.own.get(own).is_some_and(|all| all.contains(reference)),
+            Some(own) => self.own.get(own).is_some_and(|all| all.contains_key(reference)),
             None => self.of_the_cluster.contains_key(reference),
         }
     }
@@ -45,15 +56,28 @@ impl Outstanding {
         }
     }
 
-    /// A namespace was looked at, or cannot be any more.
-    pub(super) fn was_looked_at(&mut self, namespace: &str) {
-        self.own.remove(namespace);
-        self.of_the_cluster.retain(|_, namespaces| !(namespaces.remove(namespace) && namespaces.is_empty()));
+    /// A namespace was looked at from this moment on.
+    pub(super) fn was_looked_at(&mut self, namespace: &str, since: Moment) {
+        if let Some(all) = self.own.get_mut(namespace) {
+            all.retain(|_, asked| *asked > since);
+            if all.is_empty() {
+                self.own.remove(namespace);
+            }
+        }
+        let is_done = |(asked, namespaces): &mut (Moment, BTreeSet<Arc<str>>)| {
+            *asked <= since && namespaces.remove(namespace) && namespaces.is_empty()
+        };
+        self.of_the_cluster.retain(|_, asked| !is_done(asked));
+    }
+
+    /// A namespace is gone.
+    pub(super) fn went(&mut self, namespace: &str) {
+        self.was_looked_at(namespace, self.now);
     }
 
     /// Nobody can look at any.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        (self.own, self.of_the_cluster) = Default::default();
     }
 }
 
@@ -67,13 +91,17 @@ mod tests {
         let mut outstanding = Outstanding::default();
         outstanding.set(own.clone(), ["a".into()].into());
         outstanding.set(wide.clone(), ["a".into(), "b".into()].into());
-        outstanding.was_looked_at("a");
+        outstanding.was_looked_at("a", Moment(1));
         assert!(!outstanding.contains(&own) && outstanding.contains(&wide));
-        outstanding.was_looked_at("c");
-        outstanding.was_looked_at("b");
+        outstanding.was_looked_at("a", outstanding.now());
+        outstanding.was_looked_at("c", outstanding.now());
+        outstanding.went("b");
         assert!(!outstanding.contains(&wide));
+        outstanding.set(own.clone(), ["a".into()].into());
+        outstanding.was_looked_at("a", Moment(2));
+        assert!(outstanding.contains(&own), "that look began before it was asked for");
         outstanding.set(wide.clone(), BTreeSet::new());
-        outstanding.was_looked_at("a");
+        outstanding.went("a");
         assert!(outstanding.contains(&wide), "it is not known yet which they are");
         outstanding.remove(&wide);
         assert!(!outstanding.contains(&wide));

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::super::{Index, Inner};
+use super::{
+    super::{Index, Inner},
+    Moment,
+};
 use crate::{
     api::Declared,
     controller::mapper::{self, Wake},
@@ -25,8 +28,14 @@ impl Index {
         }
     }
 
-    /// Takes note of what became of the links in a namespace. What is not settled is looked at again soon.
-    pub fn linked(&self, namespace: &Arc<str>, standings: Vec<Standing>, is_settled: bool) {
+    /// Nothing is to be written in a namespace, which is going or gone.
+    pub fn nothing_to_link(&self, namespace: &Arc<str>) {
+        let now = self.lock().links.outstanding.now();
+        self.linked(namespace, vec![], Some(now));
+    }
+
+    /// Takes note of what became of the links in a namespace, and when the look began if it settled them. Else there is another one soon.
+    pub fn linked(&self, namespace: &Arc<str>, standings: Vec<Standing>, settled: Option<Moment>) {
         let inner = &mut *self.lock();
         let links = &mut inner.links;
         let before = match standings.is_empty() {
@@ -37,8 +46,8 @@ impl Index {
         let is_new = |standing: &&Standing, others: &[Standing]| !others.contains(standing);
         let news = after.iter().filter(|it| is_new(it, &before)).chain(before.iter().filter(|it| is_new(it, after)));
         links.told.extend(news.map(|standing| standing.wish.connection.reference.clone()));
-        if is_settled {
-            links.outstanding.was_looked_at(namespace);
+        if let Some(since) = settled {
+            links.outstanding.was_looked_at(namespace, since);
         }
         self.bells.looked_at.notify_waiters();
         self.ring(inner);
