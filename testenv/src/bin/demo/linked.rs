@@ -1,9 +1,9 @@
 //! The fourth part of the story: a Deployment whose Pods name the Secret although nobody wrote so, and a Pod that was there before
 //! its connection.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use kube::{
@@ -11,13 +11,12 @@ use kube::{
     api::{ListParams, PostParams},
 };
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::{
-    DEADLINE,
     stage::Stage,
     story::{AUTHORITY, PASSWORD, REGISTRY, USER, image},
     told,
+    wide::until,
 };
 
 const EXAMPLE: &str = "linked.yaml";
@@ -27,9 +26,6 @@ const CONNECTION: &str = "market-images";
 const DEPLOYMENT: &str = "stall";
 /// A ServiceAccount that the connection does not name.
 const ACCOUNT: &str = "visitor";
-
-/// How often it is looked whether something has happened: finer than what is measured.
-const POLL: Duration = Duration::from_millis(2);
 
 /// Tells it; `number` is that of its first step. Returns the number of the step after it.
 pub async fn tell(stage: &Stage, number: usize) -> Result<usize> {
@@ -173,16 +169,4 @@ async fn pods(client: &Client) -> Result<Vec<Pod>> {
 fn named(pod: &Pod) -> Vec<&str> {
     let secrets = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
     secrets.map(|secret| secret.name.as_str()).collect()
-}
-
-/// Waits until it has happened.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-    let started = Instant::now();
-    while started.elapsed() < DEADLINE {
-        if let Some(found) = look().await? {
-            return Ok(found);
-        }
-        sleep(POLL).await;
-    }
-    bail!("waited {} s for {what}", DEADLINE.as_secs())
 }

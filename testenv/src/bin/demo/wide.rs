@@ -123,7 +123,7 @@ async fn current(client: &Client) -> Result<Option<usize>> {
 }
 
 /// Waits until it has happened, and says when.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let started = Instant::now();
     while started.elapsed() < DEADLINE {
         if let Some(found) = look().await? {
