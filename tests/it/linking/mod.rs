@@ -7,6 +7,7 @@ mod images;
 mod leaving;
 mod patterns;
 mod restart;
+mod sidecar;
 mod support;
 mod trouble;
 

@@ -127,6 +127,7 @@ impl Inner {
         if let Some(standings) = self.links.standings.remove(namespace) {
             self.links.told.extend(standings.iter().map(|standing| standing.wish.connection.reference.clone()));
         }
-        self.links.outstanding.went(namespace);
+        let done = self.links.outstanding.went(namespace);
+        self.links.told.extend(done);
     }
 }

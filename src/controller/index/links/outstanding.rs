@@ -56,10 +56,11 @@ impl Outstanding {
         }
     }
 
-    /// A namespace was looked at from this moment on.
-    pub(super) fn was_looked_at(&mut self, namespace: &str, since: Moment) {
+    /// A namespace was looked at from this moment on. Returns the connections that wait for no other one.
+    pub(super) fn was_looked_at(&mut self, namespace: &str, since: Moment) -> Vec<ConnectionReference> {
+        let mut done = vec![];
         if let Some(all) = self.own.get_mut(namespace) {
-            all.retain(|_, asked| *asked > since);
+            done.extend(all.extract_if(.., |_, asked| *asked <= since).map(|(reference, _)| reference));
             if all.is_empty() {
                 self.own.remove(namespace);
             }
@@ -67,12 +68,14 @@ impl Outstanding {
         let is_done = |(asked, namespaces): &mut (Moment, BTreeSet<Arc<str>>)| {
             *asked <= since && namespaces.remove(namespace) && namespaces.is_empty()
         };
-        self.of_the_cluster.retain(|_, asked| !is_done(asked));
+        let of_the_cluster = self.of_the_cluster.extract_if(.., |_, asked| is_done(asked));
+        done.extend(of_the_cluster.map(|(reference, _)| reference));
+        done
     }
 
     /// A namespace is gone.
-    pub(super) fn went(&mut self, namespace: &str) {
-        self.was_looked_at(namespace, self.now);
+    pub(super) fn went(&mut self, namespace: &str) -> Vec<ConnectionReference> {
+        self.was_looked_at(namespace, self.now)
     }
 
     /// Nobody can look at any.
@@ -91,11 +94,11 @@ mod tests {
         let mut outstanding = Outstanding::default();
         outstanding.set(own.clone(), ["a".into()].into());
         outstanding.set(wide.clone(), ["a".into(), "b".into()].into());
-        outstanding.was_looked_at("a", Moment(1));
+        assert_eq!(outstanding.was_looked_at("a", Moment(1)), std::slice::from_ref(&own));
         assert!(!outstanding.contains(&own) && outstanding.contains(&wide));
-        outstanding.was_looked_at("a", outstanding.now());
-        outstanding.was_looked_at("c", outstanding.now());
-        outstanding.went("b");
+        assert_eq!(outstanding.was_looked_at("a", outstanding.now()), []);
+        assert_eq!(outstanding.was_looked_at("c", outstanding.now()), []);
+        assert_eq!(outstanding.went("b"), std::slice::from_ref(&wide));
         assert!(!outstanding.contains(&wide));
         outstanding.set(own.clone(), ["a".into()].into());
         outstanding.was_looked_at("a", Moment(2));

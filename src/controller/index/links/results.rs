@@ -47,7 +47,8 @@ impl Index {
         let news = after.iter().filter(|it| is_new(it, &before)).chain(before.iter().filter(|it| is_new(it, after)));
         links.told.extend(news.map(|standing| standing.wish.connection.reference.clone()));
         if let Some(since) = settled {
-            links.outstanding.was_looked_at(namespace, since);
+            // What was told of them before may have been that it is under way.
+            links.told.extend(links.outstanding.was_looked_at(namespace, since));
         }
         self.bells.looked_at.notify_waiters();
         self.ring(inner);
