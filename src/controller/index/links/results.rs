@@ -135,3 +135,42 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::{
+        controller::index::fixture::{listed, stored},
+        domain::reference::Kind,
+    };
+
+    #[test]
+    fn what_is_settled_is_told_though_nothing_else_about_it_is_new() {
+        let index = listed(&[]);
+        let asking = stored("11", |object| {
+            object["spec"]["isDefault"] = true.into();
+            object["metadata"]["generation"] = 2.into();
+        });
+        let reference = asking.reference();
+        index.apply_connection(Kind::Namespaced, Event::Apply(asking));
+        [Event::Init, Event::InitDone].into_iter().for_each(|event| index.apply_service_account(event));
+        [Event::Init, Event::InitDone].into_iter().for_each(|event| index.apply_table(event));
+        assert_eq!(index.namespaces_to_link().now_or_never(), Some(["shop".into()].into()));
+        let place = index.place("shop").unwrap();
+        let wish = Arc::clone(&place.asking[0].wish);
+        let standing = Standing { wish, linked: 1, is_in_table: false, faults: vec![] };
+        let shop: Arc<str> = "shop".into();
+        let is_told = || index.news_of_links().now_or_never().is_some_and(|told| told == [mapper::wake_of(&reference)]);
+        let is_made = || index.links_made(&reference).now_or_never().is_some();
+
+        index.linked(&shop, vec![standing.clone()], None);
+        assert!(is_told() && !is_made(), "another one's was not settled in this look");
+        index.linked(&shop, vec![standing.clone()], Some(place.moment));
+        assert!(is_told() && is_made());
+        index.linked(&shop, vec![standing], Some(place.moment));
+        assert!(!is_told(), "and once only");
+    }
+}
