@@ -25,7 +25,8 @@ impl Index {
     /// ServiceAccounts cannot be watched.
     pub fn service_accounts_unavailable(&self) {
         let inner = &mut *self.lock();
-        if !inner.accounts.is_listed && !std::mem::replace(&mut inner.accounts.is_unavailable, true) {
+        if !inner.accounts.is_listed && inner.links.accounts_failed() && !inner.accounts.is_unavailable {
+            inner.accounts.is_unavailable = true;
             inner.links_are_out_of_reach();
             self.bells.looked_at.notify_waiters();
         }
@@ -48,7 +49,8 @@ impl Index {
     /// Tables cannot be watched.
     pub fn tables_unavailable(&self) {
         let inner = &mut *self.lock();
-        if !inner.tables.is_listed && !std::mem::replace(&mut inner.tables.is_unavailable, true) {
+        if !inner.tables.is_listed && inner.links.tables_failed() && !inner.tables.is_unavailable {
+            inner.tables.is_unavailable = true;
             inner.links_are_out_of_reach();
             self.bells.looked_at.notify_waiters();
         }

@@ -50,6 +50,9 @@ pub(super) struct Links {
     outstanding: Outstanding,
     standings: BTreeMap<Arc<str>, Vec<Standing>>,
     support: Support,
+    /// The first try to list ServiceAccounts, or tables, failed. That alone says nothing: a server without streamed lists refuses it,
+    /// and takes the next one.
+    has_failed: (bool, bool),
     /// Somebody asks for Pods to be linked by their images, or did.
     has_patterns: bool,
     /// Connections of which there is something new to tell.
@@ -78,6 +81,16 @@ impl Links {
         let namespace = namespace.to_owned();
         let own = self.wishes.range(from..).take_while(move |(it, _)| it.namespace() == Some(&namespace));
         cluster.chain(own.map(|(_, wish)| wish))
+    }
+
+    /// ServiceAccounts could not be listed; true if that is not the first time.
+    fn accounts_failed(&mut self) -> bool {
+        std::mem::replace(&mut self.has_failed.0, true)
+    }
+
+    /// Tables could not be listed; true if that is not the first time.
+    fn tables_failed(&mut self) -> bool {
+        std::mem::replace(&mut self.has_failed.1, true)
     }
 
     /// Whether not all namespaces that a connection serves were looked at since it changed, or nobody has found out yet whether the

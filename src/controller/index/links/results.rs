@@ -173,4 +173,21 @@ mod tests {
         index.linked(&shop, vec![standing], Some(place.moment));
         assert!(!is_told(), "and once only");
     }
+
+    #[test]
+    fn a_first_try_that_fails_takes_nobodys_links_for_impossible() {
+        let index = listed(&[]);
+        let asking = stored("11", |object| {
+            object["spec"]["isDefault"] = true.into();
+            object["metadata"]["generation"] = 2.into();
+        });
+        let connection = Declared::clone(asking.readable().unwrap());
+        index.apply_connection(Kind::Namespaced, Event::Apply(asking));
+        let linkage = || index.linkage(&connection).unwrap();
+        index.service_accounts_unavailable();
+        index.tables_unavailable();
+        assert!(linkage().problem.is_none() && linkage().is_under_way);
+        index.service_accounts_unavailable();
+        assert!(linkage().problem.is_some());
+    }
 }
