@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{observe::Observed, verify::Accepted};
 
 /// The revision of an accepted credential: the recorded one if what it is rendered to is what was delivered, else a new
-/// one from the beginning of the connection's UID and the time.
+/// [`new`] one.
 pub fn revision(observed: &Observed, accepted: &Accepted, now: Timestamp) -> String {
     let status = &observed.status;
     let is_delivered = observed.memory.accepted.map_or_else(
@@ -24,8 +24,20 @@ pub fn revision(observed: &Observed, accepted: &Accepted, now: Timestamp) -> Str
     }
 }
 
-/// A revision that no credential of the connection with this UID had before.
+/// A revision that no credential of the connection with this UID had before: the beginning of the UID, the time, and a random
+/// part, as two processes may have a credential issued in the same millisecond.
 pub fn new(uid: &str, now: Timestamp) -> String {
     let uid: String = uid.chars().take(8).collect();
-    format!("{uid}-{:x}", now.as_millisecond())
+    format!("{uid}-{:x}-{:08x}", now.as_millisecond(), fastrand::u32(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_revisions_are_the_same_even_if_made_at_the_same_moment() {
+        let now = Timestamp::UNIX_EPOCH;
+        assert_ne!(new("9f8e", now), new("9f8e", now));
+    }
 }
