@@ -34,10 +34,11 @@ bench: need-rust need-go ## Measure regcred beside a bare loop: N=1000 ONLY=S2,S
 	cargo build $(CARGO_FLAGS) --release -p regcred --bin regcred -p testenv --bin bench
 	@'$(CARGO_TARGET_DIR)/release/bench' --targets $(N) --idle $(IDLE) --out '$(OUT)' $(if $(ONLY),--only '$(ONLY)')
 
+# One red program must not hide what the next one has to say.
 test: need-rust need-go ## Run all tests
 	cargo test $(CARGO_FLAGS) --workspace --no-run
 	'$(CARGO_TARGET_DIR)/debug/testenv-build'
-	cargo test $(CARGO_FLAGS) --workspace
+	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
 
 soak: need-rust ## Run the test that takes minutes too: thirty simulated days of refreshes
 	cargo test $(CARGO_FLAGS) --release --lib -- simulation --include-ignored

@@ -19,10 +19,13 @@ use crate::{
     domain::reference::{ConnectionReference, Kind},
 };
 
+/// Where `kubectl apply` keeps its copy of the object.
+const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// A status longer than this, in bytes, was not written by us, and must not be carried on.
 const TOO_LONG: usize = 2 * MAX_STATUS;
 
-/// See the module. Cheap to clone. managedFields are dropped, nobody needs them.
+/// See the module. Cheap to clone. What nobody needs is dropped: managedFields, and kubectl's copy of the object.
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// One to work on.
@@ -99,7 +102,7 @@ impl Stored {
         };
         let both = decode("spec", spec).and_then(|body| Ok((body, selection?)));
         Ok(match both {
-            Ok((spec, selection)) => Self::Readable(Arc::new(Declared { metadata, spec, selection, status })),
+            Ok((spec, selection)) => Declared { metadata, spec, selection, status }.into(),
             Err(misfit) => Self::Unreadable(Arc::new(Unreadable { kind, metadata, status, misfit })),
         })
     }
@@ -108,6 +111,9 @@ impl Stored {
 impl From<Declared> for Stored {
     fn from(mut connection: Declared) -> Self {
         connection.metadata.managed_fields = None;
+        if let Some(annotations) = &mut connection.metadata.annotations {
+            annotations.remove(LAST_APPLIED_ANNOTATION);
+        }
         Self::Readable(Arc::new(connection))
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 use regcred::{
     api::{
-        ClusterRegistryConnection, RegistryConnection,
+        ClusterRegistryConnection, Declared, RegistryConnection,
         names::{
             CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
             DELETION_POLICY_ANNOTATION, EXPIRES_AT_ANNOTATION, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION,
@@ -52,7 +52,7 @@ fn connection() -> Stored {
         },
     });
     let object: ClusterRegistryConnection = serde_json::from_value(object).unwrap();
-    Stored::Readable(Arc::new(object.into()))
+    Declared::from(object).into()
 }
 
 fn metadata<K: DeserializeOwned>(metadata: Value) -> PartialObjectMeta<K> {
@@ -223,7 +223,7 @@ fn namespaced(number: usize) -> Stored {
         },
     });
     let object: RegistryConnection = serde_json::from_value(object).unwrap();
-    Stored::Readable(Arc::new(object.into()))
+    Declared::from(object).into()
 }
 
 #[test]
