@@ -27,6 +27,8 @@ pub enum Tool {
     Registry,
     /// A client that pushes and pulls images.
     Crane,
+    /// What installs charts.
+    Helm,
     /// The kubelet's keyring as a judge.
     Keyring,
     /// Flux's condition rules and kstatus as a judge.
@@ -35,9 +37,10 @@ pub enum Tool {
 
 impl Tool {
     /// All programs, the slowest to build first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KubeApiserver,
         Self::KubeControllerManager,
+        Self::Helm,
         Self::Kubectl,
         Self::Keyring,
         Self::Etcd,
@@ -55,6 +58,7 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Registry => "registry",
             Self::Crane => "crane",
+            Self::Helm => "helm",
             Self::Keyring => "keyring",
             Self::Conditions => "conditions",
         }
@@ -67,6 +71,7 @@ impl Tool {
             Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl | Self::Keyring => "kubernetes",
             Self::Registry => "registry",
             Self::Crane => "crane",
+            Self::Helm => "helm",
             Self::Conditions => "gitops",
         }
     }
@@ -81,6 +86,7 @@ impl Tool {
             Self::Registry => "github.com/distribution/distribution/v3/cmd/registry",
             Self::Conditions => ".",
             Self::Crane => "github.com/google/go-containerregistry/cmd/crane",
+            Self::Helm => "helm.sh/helm/v4/cmd/helm",
             Self::Keyring => "./keyring",
         }
     }

@@ -60,12 +60,12 @@ impl Another {
 impl Scenario {
     /// A client as operators have it, which sees this scenario's namespace only.
     pub fn another_client(&self, calls: &Calls) -> Result<Client> {
-        self.shared.plane.confined_client(&self.namespace, calls)
+        self.shared.operator_client(&self.namespace, &testenv::client::CONFINED, calls)
     }
 
     /// The same, but to lists and watches there are no connections: the oldest picture a cache can give.
     pub fn client_that_sees_no_connections(&self, calls: &Calls) -> Result<Client> {
-        let builder = ClientBuilder::try_from(self.shared.plane.config())?;
+        let builder = ClientBuilder::try_from(self.shared.operator.clone())?;
         let elsewhere = Confine::to("default", &["registryconnections"]);
         let here = Confine::to(&self.namespace, &["secrets", "configmaps", "serviceaccounts"]);
         Ok(builder.with_layer(&elsewhere).with_layer(&here).with_layer(calls).build())

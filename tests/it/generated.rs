@@ -10,18 +10,36 @@ use regcred::{
 
 use crate::reference::{fields_table, selection_table};
 
+const KINDS: [(Kind, &str); 2] =
+    [(Kind::Namespaced, "registryconnections"), (Kind::Cluster, "clusterregistryconnections")];
+
 fn path(relative: &str) -> String {
     format!("{}/{relative}", env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
 fn each_crd_is_what_the_command_prints_and_small_enough_to_apply() -> Result<()> {
-    for (kind, plural) in [(Kind::Namespaced, "registryconnections"), (Kind::Cluster, "clusterregistryconnections")] {
+    for (kind, plural) in KINDS {
         let yaml = crd_yaml(kind)?;
         expectorate::assert_contents(path(&format!("crds/regcred.dev_{plural}.yaml")), &yaml);
         // kubectl apply keeps a copy in an annotation, which holds at most 256 KiB; the promise is far below.
         assert!(yaml.len() < 64 * 1024, "{kind}: {} bytes", yaml.len());
         assert_eq!(yaml.matches("default:").count(), 1, "{kind}: only status has a default");
+    }
+    Ok(())
+}
+
+/// The kinds as the chart installs them: on request, and so that uninstalling leaves them.
+#[test]
+fn the_kinds_in_the_chart_are_the_kinds() -> Result<()> {
+    for (kind, plural) in KINDS {
+        let yaml = crd_yaml(kind)?;
+        let (head, body) = yaml.split_once("metadata:\n").context("no metadata")?;
+        let template = format!(
+            "{{{{- if .Values.crds.enabled }}}}\n{head}metadata:\n  labels:\n    {{{{- include \"regcred.labels\" . | nindent 4 }}}}\n  \
+             {{{{- if .Values.crds.keep }}}}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{{{- end }}}}\n{body}{{{{- end }}}}\n"
+        );
+        expectorate::assert_contents(path(&format!("charts/regcred/templates/crd-{plural}.yaml")), &template);
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ mod faults;
 mod generated;
 mod guide;
 mod hostile;
+mod install;
 mod issued;
 mod layouts;
 mod limits;

@@ -15,7 +15,10 @@ use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 use testenv::Registry;
 
-use crate::scenario::{PASSWORD, Scenario, Secure};
+use crate::{
+    scenario::{PASSWORD, Scenario, Secure},
+    shared::open_tables,
+};
 
 impl Scenario {
     /// Writes a Secret with a login as users do.
@@ -114,6 +117,11 @@ impl Scenario {
         }));
         self.config_maps().patch(name, &parameters, &patch).await?;
         Ok(())
+    }
+
+    /// Lets anybody write the namespace's table.
+    pub async fn open_tables(&self) -> Result<()> {
+        open_tables(&self.client, &self.namespace).await
     }
 
     /// Access to the namespace's ConfigMaps.

@@ -62,8 +62,9 @@ impl Running {
     pub async fn address(&self) -> Result<SocketAddr> {
         eventually("the metrics address in the log", DEADLINE, async || {
             let log = self.log()?;
-            let address =
-                log.split_once("metrics_addr=").map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default());
+            // As text, and as JSON.
+            let rest = ["metrics_addr=", "\"metrics_addr\":\""].iter().find_map(|before| log.split_once(before));
+            let address = rest.and_then(|(_, rest)| rest.split([' ', '"', '\n']).next());
             Ok(address.map(str::parse).transpose()?)
         })
         .await

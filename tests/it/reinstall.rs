@@ -161,7 +161,7 @@ async fn a_copy_in_another_namespace_is_left_alone_and_the_end_of_a_namespace_is
     let scenario = Scenario::prepare_on(shared, "copies").await?;
     // It sees the whole cluster.
     let calls = Calls::new();
-    let client = ClientBuilder::try_from(shared.plane.config())?.with_layer(&calls).build();
+    let client = ClientBuilder::try_from(shared.operator.clone())?.with_layer(&calls).build();
     let operator = Another::start(&scenario, client, FAST).await?;
     operator.synced().await?;
     scenario.write_login("login", crate::scenario::PASSWORD).await?;

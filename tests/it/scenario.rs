@@ -137,7 +137,7 @@ impl Scenario {
 
     /// Starts the operator and waits until it has the whole picture.
     pub async fn start_operator(&mut self) -> Result<()> {
-        let config = self.account.clone().unwrap_or_else(|| self.shared.plane.config());
+        let config = self.account.clone().unwrap_or_else(|| self.shared.operator.clone());
         let mut client = testenv::client::confined_client(config, &self.namespace, self.confined, &self.calls)?;
         if let Some((faults, counts)) = &self.faults {
             client = faults.on(client, *counts);

@@ -3,16 +3,23 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+        core::v1::{ConfigMap, Namespace},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps},
+};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
 use regcred::api::{ClusterRegistryConnection, RegistryConnection, crd::crds};
+use serde_json::json;
 use testenv::{
-    Conditions, ControlPlane, Keyring, Registry, TokenServer, certificates::Authority, eventually, registry,
-    token_server,
+    Calls, Conditions, ControlPlane, Helm, Keyring, Registry, TokenServer, certificates::Authority, eventually,
+    registry, token_server,
 };
 use tokio::sync::OnceCell;
 
@@ -28,22 +35,30 @@ pub const WRONG: &str = "wrong-password-2";
 /// What all scenarios share; it ends with the process.
 pub struct Shared {
     pub plane: ControlPlane,
+    /// How an operator of the installed chart reaches the API server: under its account, with its rights.
+    pub operator: kube::Config,
     pub registry: Registry,
     pub keyring: Keyring,
     pub conditions: Conditions,
+}
+
+impl Shared {
+    /// A client of an operator that sees these resources in one namespace only.
+    pub fn operator_client(&self, namespace: &str, resources: &[&str], calls: &Calls) -> Result<Client> {
+        testenv::client::confined_client(self.operator.clone(), namespace, resources, calls)
+    }
 }
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 /// The shared parts, started by whoever comes first.
 pub async fn shared() -> Result<&'static Shared> {
-    SHARED.get_or_try_init(with_crds).await
+    SHARED.get_or_try_init(installed).await
 }
 
-async fn with_crds() -> Result<Shared> {
-    let shared = start().await?;
-    install_crds(&shared.plane.client()?).await?;
-    install_policy(&shared.plane.client()?).await?;
+async fn installed() -> Result<Shared> {
+    let shared = start(&[]).await?;
+    served(&shared.plane.client()?).await?;
     Ok(shared)
 }
 
@@ -54,7 +69,7 @@ static APART: OnceCell<Shared> = OnceCell::const_new();
 pub async fn apart() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static, ()>)> {
     static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let guard = ONE.lock().await;
-    let shared = APART.get_or_try_init(with_crds).await?;
+    let shared = APART.get_or_try_init(installed).await?;
     Ok((shared, guard))
 }
 
@@ -65,7 +80,7 @@ static ALONE: OnceCell<Shared> = OnceCell::const_new();
 pub async fn alone() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static, ()>)> {
     static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let guard = ONE.lock().await;
-    let shared = ALONE.get_or_try_init(with_crds).await?;
+    let shared = ALONE.get_or_try_init(installed).await?;
     Ok((shared, guard))
 }
 
@@ -75,7 +90,7 @@ static WIDE: OnceCell<Shared> = OnceCell::const_new();
 pub async fn wide() -> Result<(&'static Shared, tokio::sync::MutexGuard<'static, ()>)> {
     static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let guard = ONE.lock().await;
-    let shared = WIDE.get_or_try_init(with_crds).await?;
+    let shared = WIDE.get_or_try_init(installed).await?;
     Ok((shared, guard))
 }
 
@@ -86,16 +101,61 @@ static LOOSE: OnceCell<Shared> = OnceCell::const_new();
 pub async fn loose() -> Result<&'static Shared> {
     LOOSE
         .get_or_try_init(async || {
-            let shared = start().await?;
+            let shared = start(&["crds.enabled=false"]).await?;
             install(&shared.plane.client()?, loosened(crds())).await?;
             Ok(shared)
         })
         .await
 }
 
-async fn start() -> Result<Shared> {
+async fn start(values: &[&str]) -> Result<Shared> {
     let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
-    Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+    // Scenarios deliver there to show that it takes the name of the namespace.
+    install_chart(&plane, &[&["protectedNamespaces.allow={kube-public}"], values].concat()).await?;
+    let client = plane.client()?;
+    except_for_open_tables(&client).await?;
+    let operator = plane.service_account_config(OPERATOR_NAMESPACE, "regcred").await?;
+    Ok(Shared { plane, operator, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+}
+
+/// The label of namespaces in which anybody may write the table, so that scenarios can show what comes of that.
+const OPEN_TABLES: &str = "test/open-tables";
+
+async fn except_for_open_tables(client: &Client) -> Result<()> {
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+    let selector = json!({"matchExpressions": [{"key": OPEN_TABLES, "operator": "DoesNotExist"}]});
+    let patch = Patch::Merge(json!({"spec": {"matchResources": {"namespaceSelector": selector}}}));
+    bindings.patch("tables.regcred.dev", &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// Lets anybody write the table of a namespace.
+pub async fn open_tables(client: &Client, namespace: &str) -> Result<()> {
+    let label = Patch::Merge(json!({"metadata": {"labels": {OPEN_TABLES: ""}}}));
+    Api::<Namespace>::all(client.clone()).patch(namespace, &PatchParams::default(), &label).await?;
+    let tables: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let table: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "regcred-autolink"}}))?;
+    eventually("the policy to see the label", DEADLINE, async || {
+        match tables.create(&PostParams { dry_run: true, ..PostParams::default() }, &table).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Some(())),
+            result => Ok(result.map(|_| Some(()))?),
+        }
+    })
+    .await
+}
+
+/// The chart's folder.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/regcred");
+
+/// Where the chart is installed.
+pub const OPERATOR_NAMESPACE: &str = "regcred-system";
+
+/// Installs the chart with these values, as `--set` takes them.
+pub async fn install_chart(plane: &ControlPlane, values: &[&str]) -> Result<()> {
+    let helm = Helm::find().await?.with(&plane.kubeconfig_path());
+    let values = values.iter().flat_map(|value| ["--set", value]);
+    let install = ["install", "regcred", CHART, "--namespace", OPERATOR_NAMESPACE, "--create-namespace"];
+    helm.run(&install.into_iter().chain(values).collect::<Vec<_>>()).await.map(drop)
 }
 
 /// The same kinds with spec and status of any shape.
@@ -187,6 +247,10 @@ pub async fn install(client: &Client, crds: Vec<CustomResourceDefinition>) -> Re
             result => drop(result?),
         }
     }
+    served(client).await
+}
+
+async fn served(client: &Client) -> Result<()> {
     let namespaced: Api<RegistryConnection> = Api::all(client.clone());
     let cluster: Api<ClusterRegistryConnection> = Api::all(client.clone());
     eventually("the kinds to be served", DEADLINE, async || {

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use testenv::{Fault, Faults, eventually};
 
 use super::{Wide, message, tell};
-use crate::{linking::named, scenario::DEADLINE};
+use crate::{linking::named, scenario::DEADLINE, shared::open_tables};
 
 impl Wide {
     /// What the account `default` of each of this test's namespaces names, by the namespace's number.
@@ -175,6 +175,7 @@ async fn a_namespace_for_which_there_is_no_place_is_not_linked_until_there_is() 
 async fn a_tenants_own_connection_and_table_are_told_of_where_they_are_and_keep_nobody_else_from_links() -> Result<()> {
     let wide = Wide::start("tenants").await?;
     wide.create_namespaces(0..3).await?;
+    open_tables(&wide.scenario.client, &wide.namespace(1)).await?;
     let tenant: Api<ConfigMap> = Api::namespaced(wide.scenario.client.clone(), &wide.namespace(1));
     let theirs = serde_json::from_value(json!({"metadata": {"name": "regcred-autolink"}, "data": {"x": "***"}}))?;
     tenant.create(&PostParams::default(), &theirs).await?;

@@ -63,7 +63,11 @@ impl Operator {
         match self {
             Self::Task => scenario.start_operator().await,
             Self::Process { scratch, running } => {
-                let client = scenario.shared.plane.confined_client(&scenario.namespace, &scenario.calls)?;
+                let client = scenario.shared.operator_client(
+                    &scenario.namespace,
+                    &testenv::client::CONFINED,
+                    &scenario.calls,
+                )?;
                 let door = Door::open(faults.on(client, is_counted)).await?;
                 let process = Running::start(&door.write_kubeconfig(scratch.path())?, "info", &ON_LOOPBACK)?;
                 process.ready().await?;

@@ -120,6 +120,7 @@ async fn the_table_follows_the_patterns_and_goes_with_the_last_of_them() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_somebody_else_is_told_of_and_left_alone() -> Result<()> {
     let scenario = Scenario::start("foreign").await?;
+    scenario.open_tables().await?;
     let theirs: ConfigMap = serde_json::from_value(json!({
         "metadata": {"name": "regcred-autolink", "labels": {"app.kubernetes.io/managed-by": "helm"}},
         "data": {"x": "r.example/*"},
@@ -140,6 +141,7 @@ async fn a_table_of_somebody_else_is_told_of_and_left_alone() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_damaged_or_deleted_is_put_right_with_one_write() -> Result<()> {
     let scenario = Scenario::start("damaged").await?;
+    scenario.open_tables().await?;
     scenario.linked("images", json!({"autoLinkPattern": scenario.pattern()})).await?;
     let good = json!({"images": scenario.pattern()});
     scenario.until_table(good.clone()).await?;
@@ -266,6 +268,7 @@ async fn a_hundred_containers_and_two_hundred_connections_keep_no_pod_out() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_full_of_hostile_lines_keeps_no_pod_out_and_is_put_right() -> Result<()> {
     let mut scenario = Scenario::start("hostile").await?;
+    scenario.open_tables().await?;
     scenario.linked("images", json!({"autoLinkPattern": scenario.pattern()})).await?;
     let spec = pod(&scenario.image());
     scenario.until_admitted(&spec, &["images"]).await?;

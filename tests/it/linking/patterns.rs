@@ -173,6 +173,7 @@ fn every_row_of_the_table_is_as_the_operator_reads_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_and_every_image_of_the_table_fit_for_the_api_server_as_for_the_operator() -> Result<()> {
     let scenario = Scenario::prepare("patterns").await?;
+    scenario.open_tables().await?;
     let mut lines: Vec<&str> = ROWS.iter().map(|(line, ..)| *line).collect();
     let mut images: Vec<&str> = ROWS.iter().map(|(_, image, _)| *image).collect();
     for all in [&mut lines, &mut images] {

@@ -70,6 +70,8 @@ async fn without_the_right_to_see_accounts_nothing_is_linked_and_that_is_told() 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_to_write_accounts_or_tables_it_is_told_which_and_tried_again() -> Result<()> {
     let mut scenario = Scenario::prepare("denied").await?;
+    // Its operator has an account of its own.
+    scenario.open_tables().await?;
     scenario.set_speed(20);
     scenario.create_account("operator", &[]).await?;
     let mut seeing = rules();

@@ -18,9 +18,8 @@ pub struct Other {
 impl Other {
     /// Starts one; it is synced.
     pub async fn start(scenario: &Scenario) -> Result<Self> {
-        let config = scenario.shared.plane.config();
         let (confined, calls) = (&testenv::client::CONFINED, &scenario.calls);
-        let client = testenv::client::confined_client(config, &scenario.namespace, confined, calls)?;
+        let client = scenario.shared.operator_client(&scenario.namespace, confined, calls)?;
         let clock = scenario.clock.as_ref().context("no clock")?.of_successor();
         let outside = Outside { api_server: vec![scenario.api_server()?], lookup: scenario.names.clone() };
         let context = Arc::new(regcred::run::context(client, &scenario.arguments, clock, outside)?);

@@ -1,0 +1,33 @@
+{{/* The beginning of the names of all objects, and the operator's ServiceAccount. */}}
+{{- define "regcred.name" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "regcred.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "regcred.name" .) -}}
+{{- end -}}
+
+{{/* The operator as the API server knows it. */}}
+{{- define "regcred.user" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "regcred.serviceAccount" . }}
+{{- end -}}
+
+{{/* What never changes during the life of a release, so that Deployments can select by it. */}}
+{{- define "regcred.selector" -}}
+app.kubernetes.io/name: regcred
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "regcred.labels" -}}
+{{ include "regcred.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the policy for patterns of images is installed: "true" or nothing. */}}
+{{- define "regcred.linksByPolicy" -}}
+{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+{{- if or (eq .Values.autoLink.mode "policy") (and (eq .Values.autoLink.mode "auto") $served) -}}true{{- end -}}
+{{- end -}}
