@@ -30,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod domain;
+pub mod leader;
 pub mod linking;
 pub mod metrics;
 pub mod net;

@@ -1,11 +1,16 @@
 //! The only wiring: from the command line to a running operator, and back to a clean end.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures::{FutureExt, future::Shared};
 use http::Uri;
-use kube::{Client, Config};
+use kube::{Client, Config, client::ClientBuilder};
 use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
@@ -17,6 +22,7 @@ use crate::{
     cli::RunArguments,
     clock::Clock,
     controller::{self, Context, events::Events},
+    leader::{Fence, Leadership, Tenure},
     linking,
     metrics::Metrics,
     net::{Certificates, Http, Lookup, Proxy, Settings, SystemLookup},
@@ -63,8 +69,13 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
     config.default_retry = false;
     let lookup: Arc<dyn Lookup> = Arc::new(SystemLookup);
     let api_server = api_server(&config.cluster_url, |name| std::env::var(name).ok(), lookup.as_ref()).await;
-    let client = Client::try_from(config).context("failed to set up the client of the API server")?;
-    let context = Arc::new(context(client, &arguments, Clock::system(), Outside { api_server, lookup })?);
+    let leadership = Leadership::following();
+    let (client, lease_client) =
+        clients(config, &leadership).context("failed to set up the client of the API server")?;
+    let context = context(client, &arguments, Clock::system(), Outside { api_server, lookup })?;
+    let identity = identity(|name| std::env::var(name).ok());
+    let tenure = Tenure::new(lease_client, &arguments.namespace, identity, context.clock.clone(), leadership.clone());
+    let context = Arc::new(Context { leadership, ..context });
     let listener = TcpListener::bind(arguments.metrics_addr)
         .await
         .with_context(|| format!("failed to listen on {} for metrics and probes", arguments.metrics_addr))?;
@@ -75,7 +86,25 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
         "regcred starts"
     );
     let shutdown = ending()?.shared();
-    run(context, listener, shutdown).await
+    let result = tokio::select! {
+        result = run(context, listener, shutdown) => result,
+        lost = tenure.run() => Err(lost.into()),
+    };
+    tenure.release().await;
+    result
+}
+
+/// A client that writes only while this process leads, and one for its lease.
+fn clients(config: Config, leadership: &Leadership) -> kube::Result<(Client, Client)> {
+    let fenced = ClientBuilder::try_from(config.clone())?.with_layer(&Fence::new(leadership.clone())).build();
+    Ok((fenced, Client::try_from(config)?))
+}
+
+/// What tells this process from all others. A Pod's container that is started anew is the same one: no two Pods have one name.
+fn identity(variable: impl Fn(&str) -> Option<String>) -> String {
+    variable("POD_NAME").unwrap_or_else(|| {
+        format!("{}-{:08x}", variable("HOSTNAME").as_deref().unwrap_or(FIELD_MANAGER), fastrand::u32(..))
+    })
 }
 
 /// What the controller works with.
@@ -112,6 +141,8 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
         pass_limit: controller::PASS_LIMIT,
         pace: controller::Pace::new(arguments.max_writes_per_second),
         linking: linking::Shared::default(),
+        leadership: Leadership::alone(),
+        began: OnceLock::new(),
     })
 }
 

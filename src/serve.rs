@@ -14,7 +14,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use crate::controller::Context;
+use crate::{controller::Context, leader};
 
 /// The media type of the text that Prometheus scrapes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,14 +37,16 @@ pub async fn serve(
 }
 
 async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    if context.index.is_synced() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the connections and Secrets of the cluster are not listed yet; see the log\n",
-        )
+    if let leader::State::Yielding { namespace } = context.leadership.state() {
+        let reason =
+            format!("an older installation of regcred works in namespace {namespace}: uninstall one of the two\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, reason);
     }
+    if !context.index.is_synced() {
+        let reason = "the connections and Secrets of the cluster are not listed yet; see the log\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, reason.to_owned());
+    }
+    (StatusCode::OK, "ok\n".to_owned())
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {

@@ -49,7 +49,11 @@ pub mod wake;
 pub mod watch;
 pub mod withdraw;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::{FutureExt, Stream, StreamExt, future, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -66,6 +70,7 @@ use crate::{
         credential::{Fingerprint, Fingerprints},
         reference::{ConnectionReference, Kind},
     },
+    leader::Leadership,
     linking,
     metrics::Metrics,
     net::Http,
@@ -133,9 +138,18 @@ pub struct Context {
     pub pace: Pace,
     /// What linking shares between namespaces.
     pub linking: linking::Shared,
+    /// Whether this process is the one to work.
+    pub leadership: Leadership,
+    /// When it began to.
+    pub began: OnceLock<Timestamp>,
 }
 
 impl Context {
+    /// Since when this process is the one to work.
+    pub fn began(&self) -> Timestamp {
+        self.began.get().copied().unwrap_or_else(|| self.clock.started())
+    }
+
     /// What a provider may use for a connection: it reads from the connection's namespace, or, for one of a cluster, from the
     /// operator's, and there only what is meant for that.
     pub fn io(&self, connection: &ConnectionReference) -> Io<'_> {
@@ -202,16 +216,48 @@ impl Context {
     }
 }
 
-/// Works on connections until `shutdown` completes, then lets the passes under way finish.
+/// Works on connections until `shutdown` completes, then lets the passes under way finish. Before it is this process' turn it only
+/// takes in what there is.
 pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clone + Send + 'static) {
-    let queue = watch::wakes(Arc::clone(&context)).take_until(shutdown);
+    let queue = held_back(Arc::clone(&context)).take_until(shutdown);
+    let beside = async {
+        context.leadership.begins().await;
+        tokio::select! {
+            () = sweep::run(Arc::clone(&context)) => {}
+            () = linking::run(Arc::clone(&context)) => {}
+            () = linking::support::run(Arc::clone(&context)) => {}
+        }
+    };
     tokio::select! {
         () = work(Arc::clone(&context), queue) => {}
-        () = sweep::run(Arc::clone(&context)) => {}
-        () = linking::run(Arc::clone(&context)) => {}
-        () = linking::support::run(Arc::clone(&context)) => {}
+        () = beside => {}
         () = watch::follow_what_is_linked(Arc::clone(&context)) => {}
     }
+}
+
+/// Whom to look at: nobody before it is this process' turn; then all that there are, and whoever changes.
+fn held_back(context: Arc<Context>) -> impl Stream<Item = Wake> + Send {
+    let mut wakes = watch::wakes(Arc::clone(&context)).boxed();
+    let turn = async move {
+        {
+            let mut begins = pin!(context.leadership.begins());
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut begins => break,
+                    // The index has taken in what it is about.
+                    _ = wakes.next() => {}
+                }
+            }
+        }
+        // The first to ask decides; nobody else does.
+        let _ = context.began.set(context.clock.now());
+        // Before the lists are complete nobody can be judged; once they are, all are woken anyway.
+        let all = if context.index.is_synced() { context.index.store().state() } else { vec![] };
+        let all: Vec<Wake> = all.iter().map(|connection| mapper::wake_of(&connection.reference())).collect();
+        stream::iter(all).chain(wakes)
+    };
+    stream::once(turn).flatten()
 }
 
 async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {

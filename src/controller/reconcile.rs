@@ -133,7 +133,7 @@ async fn pass(
     connection: &Connection,
     now: Timestamp,
 ) -> Result<Option<Outcome>, Error> {
-    let started = context.clock.started();
+    let started = context.began();
     let due = match connection.provider.way() {
         Way::Given(_) => due(connection, observed, started, now),
         Way::Issued(_) => renew::due::due(connection, observed, context.revocation_grace, started, now),

@@ -33,7 +33,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// next look at a Secret that another one took the place of, the next revocation, the time to tell what can wait.
 pub fn next_wake(context: &Context, connection: &Connection, observed: &Observed, outcome: &Outcome) -> Action {
     let (status, uid) = (&observed.status, observed.uid());
-    let test = next_refresh_at(connection, status, context.clock.started(), context.clock.now());
+    let test = next_refresh_at(connection, status, context.began(), context.clock.now());
     let test = match context.memories.recall(uid).attempt {
         // While no verdict can be had, the next try is the next test.
         Some(attempt) => Some(attempt.not_before),

@@ -105,7 +105,11 @@ pub async fn follow_what_is_linked(context: Arc<Context>) {
 }
 
 /// Follows whole objects of a kind. They are read in two steps: the code of a watch is large, and this one serves all such kinds.
-fn whole<K>(client: &Client, what: &'static str, config: watcher::Config) -> impl Stream<Item = Option<Event<K>>> + Send
+pub fn whole<K>(
+    client: &Client,
+    what: &'static str,
+    config: watcher::Config,
+) -> impl Stream<Item = Option<Event<K>>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Send,
 {

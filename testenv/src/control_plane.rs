@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::audit::{self, AuditEvent, Follower};
-use crate::certificates::Authority;
+use crate::certificates::{Authority, SigningKey};
 use crate::kubeconfig::{self, Login};
 use crate::parts;
 use crate::process::Process;
@@ -55,6 +55,8 @@ pub struct ControlPlane {
     kubeconfig: Kubeconfig,
     config: kube::Config,
     authority: Authority,
+    /// What signs the tokens of ServiceAccounts.
+    tokens: SigningKey,
     port: u16,
     /// Where etcd listens.
     store: u16,
@@ -88,7 +90,9 @@ impl ControlPlane {
         let admin = kubeconfig::kubeconfig(port, authority.certificate(), &Login::Certificate(&admin))?;
         kubeconfig::write(&admin, &scratch.path().join("admin.kubeconfig"))?;
         let config = kubeconfig::config(admin.clone()).await?;
-        let mut plane = Self { processes: Vec::new(), kubeconfig: admin, config, authority, port, store: 0, scratch };
+        let tokens = SigningKey::new()?;
+        let processes = Vec::new();
+        let mut plane = Self { processes, kubeconfig: admin, config, authority, tokens, port, store: 0, scratch };
 
         plane.store = plane.start_etcd(etcd).await?;
         plane.start_apiserver(apiserver)?;
@@ -127,7 +131,8 @@ impl ControlPlane {
 
     fn start_apiserver(&mut self, program: &Path) -> Result<()> {
         let audit_log = self.audit_log();
-        let mut command = parts::apiserver(program, self.folder(), &self.authority, self.port, self.store, &audit_log)?;
+        let keys = (&self.authority, &self.tokens);
+        let mut command = parts::apiserver(program, self.folder(), keys, self.port, self.store, &audit_log)?;
         // Tests keep it busy for minutes, and memory is cheaper than time.
         command.env("GOGC", "400");
         self.spawn(APISERVER, &command)
@@ -184,6 +189,14 @@ impl ControlPlane {
     /// The process ids of its parts.
     pub fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(Process::pid).collect()
+    }
+
+    /// The API server.
+    ///
+    /// # Errors
+    /// It was ended.
+    pub fn apiserver(&self) -> Result<&Process> {
+        self.processes.iter().find(|process| process.name() == APISERVER).context("the API server runs")
     }
 
     /// The process id of one part, such as `kube-apiserver`.

@@ -35,7 +35,7 @@ pub(crate) fn etcd(program: &Path, folder: &Path, port: u16) -> Command {
 pub(crate) fn apiserver(
     program: &Path,
     folder: &Path,
-    authority: &Authority,
+    (authority, tokens): (&Authority, &SigningKey),
     port: u16,
     store: u16,
     audit_log: &Path,
@@ -44,7 +44,6 @@ pub(crate) fn apiserver(
         let path = folder.join(name);
         fs::write(&path, content).with_context(|| format!("write {}", path.display())).map(|()| path)
     };
-    let tokens = SigningKey::new()?;
     let names = ["localhost", "kubernetes", "kubernetes.default.svc"];
     let (certificate, key) = authority.server(&names)?.write(folder, "apiserver")?;
     let mut command = Command::new(program);

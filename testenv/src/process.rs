@@ -98,16 +98,36 @@ impl Process {
         &self.log
     }
 
+    /// Stops the program in the midst of what it does (SIGSTOP), until [`Process::thaw`].
+    ///
+    /// # Errors
+    /// The signal cannot be sent.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets the program go on.
+    ///
+    /// # Errors
+    /// The signal cannot be sent.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// Asks the program to end. Nothing happens if it has ended already.
     ///
     /// # Errors
     /// The signal cannot be sent.
     pub fn signal_term(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let mut state = self.state();
         if state.ended()?.is_some() {
             return Ok(());
         }
-        kill_process(Pid::from_child(&state.child), Signal::TERM).with_context(|| format!("SIGTERM to {}", self.name))
+        kill_process(Pid::from_child(&state.child), signal).with_context(|| format!("{signal:?} to {}", self.name))
     }
 
     /// The exit status if the program has ended.

@@ -18,6 +18,7 @@ use testenv::{ControlPlane, Listener, Registry, Reply, Scratch, eventually, name
 use crate::{
     conflict::{QUOTING, deny},
     scenario::{DEADLINE, get, install_crds, is_ready},
+    shared::{OPERATOR_NAMESPACE, install_chart},
 };
 
 /// A password that would be noticed anywhere.
@@ -49,7 +50,8 @@ impl Running {
         Ok(Self { process: Process::spawn("regcred", &command, &log)?, log, _scratch: scratch })
     }
 
-    fn log(&self) -> Result<String> {
+    /// What it logged so far.
+    pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
     }
 
@@ -79,6 +81,12 @@ impl Running {
         })
         .await
     }
+}
+
+/// Installs the chart; how its operator reaches the API server.
+pub async fn installed_on(plane: &ControlPlane, values: &[&str]) -> Result<PathBuf> {
+    install_chart(plane, values).await?;
+    plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "regcred").await
 }
 
 fn connection(namespace: &str, registry: &Registry) -> Result<RegistryConnection> {
@@ -140,7 +148,7 @@ fn assert_clean(what: &str, text: &str, secrets: &[&str]) -> Result<()> {
 async fn a_canary_appears_nowhere_be_it_a_password_a_token_or_the_login_of_a_proxy() -> Result<()> {
     let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
     let client = plane.client()?;
-    install_crds(&client).await?;
+    let operator = installed_on(&plane, &[]).await?;
     let namespace = namespace(&client, "canary").await?;
     let wrong = "an0ther+Canary/that-is=wrong";
     registry.set_password("canary", CANARY)?;
@@ -160,7 +168,7 @@ async fn a_canary_appears_nowhere_be_it_a_password_a_token_or_the_login_of_a_pro
     let proxy = Listener::plain(|_| Reply::status(403))?;
     let proxy_url = format!("http://proxy-user:{PROXY}@{}", proxy.host());
     let variables = [&ON_LOOPBACK[..], &[("REGCRED_HTTPS_PROXY", proxy_url.as_str())]].concat();
-    let running = Running::start(&plane.kubeconfig_path(), "trace", &variables)?;
+    let running = Running::start(&operator, "trace", &variables)?;
     let connections: Api<RegistryConnection> = Api::namespaced(client.clone(), &namespace);
     connections.create(&Default::default(), &connection(&namespace, &registry)?).await?;
     for (name, url) in [("token", with_token.url()), ("proxied", "https://registry.example.com".to_owned())] {
@@ -238,10 +246,11 @@ async fn a_canary_appears_nowhere_be_it_a_password_a_token_or_the_login_of_a_pro
 async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_itself() -> Result<()> {
     let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
     let client = plane.client()?;
+    let operator = installed_on(&plane, &["crds.enabled=false"]).await?;
     let running = Running::start(
-        &plane.kubeconfig_path(),
+        &operator,
         "info",
-        &[&ON_LOOPBACK[..], &[("REGCRED_LOG_FORMAT", "json"), ("POD_NAMESPACE", "my-namespace")]].concat(),
+        &[&ON_LOOPBACK[..], &[("REGCRED_LOG_FORMAT", "json"), ("POD_NAMESPACE", OPERATOR_NAMESPACE)]].concat(),
     )?;
     running.logs("\"registryconnections\",\"error\":\"the kind is not installed").await?;
     let address = eventually("the metrics address", DEADLINE, async || {
@@ -266,7 +275,7 @@ async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_its
     assert_eq!(get(address, "/readyz").await?.0, 200);
     let log = running.log()?;
     assert_eq!(log.matches("the kind is not installed").count(), 2, "once for each kind: {log}");
-    assert!(log.lines().next().is_some_and(|line| line.contains("my-namespace")), "{log}");
+    assert!(log.lines().next().is_some_and(|line| line.contains("\"namespace\":\"regcred-system\"")), "{log}");
     let whose = format!("\"connection\":\"RegistryConnection/{namespace}/images\"");
     assert!(log.contains(&whose) && !log.contains("object.ref"), "it is not told whose pass it was: {log}");
     for line in log.lines() {
@@ -279,13 +288,13 @@ async fn started_before_its_kinds_exist_it_waits_says_so_once_and_goes_on_by_its
 async fn sigterm_ends_it_within_its_grace_even_with_a_registry_that_does_not_answer() -> Result<()> {
     let plane = ControlPlane::start().await?;
     let client = plane.client()?;
-    install_crds(&client).await?;
+    let operator = installed_on(&plane, &[]).await?;
     let namespace = namespace(&client, "term").await?;
     write_login(&client, &namespace, "user", "password").await?;
     // Accepts connections and never says a word.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = silent.local_addr()?;
-    let running = Running::start(&plane.kubeconfig_path(), "info", &ON_LOOPBACK)?;
+    let running = Running::start(&operator, "info", &ON_LOOPBACK)?;
     running.ready().await?;
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",

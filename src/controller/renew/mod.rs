@@ -171,10 +171,16 @@ impl Pass<'_> {
         }
         self.forget_ended(observed, book).await?;
         for _ in 0..MAX_STEPS {
-            let Context { clock, .. } = self.context;
             let wanted = (self.due, observed.requests.refresh());
             // What was issued in this pass is younger than the pass, which may have waited for answers.
-            match want(self.connection, &book.ledger, wanted, same_access, clock.started(), clock.now()) {
+            match want(
+                self.connection,
+                &book.ledger,
+                wanted,
+                same_access,
+                self.context.began(),
+                self.context.clock.now(),
+            ) {
                 Want::Issue => {
                     let found = match access.take() {
                         Some(found) => found,

@@ -1,5 +1,7 @@
 //! The chart, installed by the real Helm into a real control plane.
 
+mod cluster;
+mod leader;
 mod life;
 mod manifests;
 mod pod;

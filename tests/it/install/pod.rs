@@ -1,6 +1,6 @@
 //! What a kubelet would start: there are no nodes here.
 
-use std::path::Path;
+use std::{path::Path, process::ExitStatus};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::{
@@ -8,9 +8,9 @@ use k8s_openapi::api::{
     core::v1::{EnvVar, Secret},
 };
 use kube::{Api, Client, ResourceExt};
-use testenv::ControlPlane;
+use testenv::{ControlPlane, eventually};
 
-use crate::process::Running;
+use crate::{process::Running, scenario::DEADLINE};
 
 /// The operator of a release as one of its Pods would run it: under the account, with the environment, and with nothing else.
 pub struct Pod {
@@ -18,6 +18,17 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// Ends it as a kubelet does.
+    pub async fn end(self) -> Result<()> {
+        self.running.process.signal_term()?;
+        self.until_ended().await?.success().then_some(()).context("it failed")
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn until_ended(&self) -> Result<ExitStatus> {
+        eventually("the operator to end", DEADLINE, async || self.running.process.try_wait()).await
+    }
+
     /// Starts a Pod of the Deployment, as it is now. Only where it serves metrics is ours to say: Pods have addresses of their own.
     pub async fn start(plane: &ControlPlane, namespace: &str, deployment: &str, name: &str) -> Result<Self> {
         let client = plane.client()?;
@@ -31,6 +42,7 @@ impl Pod {
         for variable in container.env.iter().flatten() {
             environment.push((variable.name.clone(), value(&client, namespace, name, variable).await?));
         }
+        environment.push(("HOSTNAME".into(), name.to_owned()));
         environment.push(("REGCRED_METRICS_ADDR".into(), "127.0.0.1:0".into()));
         let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
         let kubeconfig = plane.service_account_kubeconfig(namespace, &account).await?;

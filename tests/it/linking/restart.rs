@@ -13,21 +13,19 @@ use testenv::{ControlPlane, eventually, namespace};
 
 use super::pod;
 use crate::{
-    process::{ON_LOOPBACK, Running},
-    scenario::{DEADLINE, install_crds},
-    shared::install_policy,
+    process::{ON_LOOPBACK, Running, installed_on},
+    scenario::DEADLINE,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_of_the_api_server_the_first_pod_is_linked_and_the_operator_goes_on() -> Result<()> {
     let mut plane = ControlPlane::start().await?;
     let client = plane.client()?;
-    install_crds(&client).await?;
-    install_policy(&client).await?;
+    let operator = installed_on(&plane, &[]).await?;
     let namespace = namespace(&client, "restart").await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
     eventually("the default account", DEADLINE, async || Ok(accounts.get_opt("default").await?)).await?;
-    let running = Running::start(&plane.kubeconfig_path(), "info", &ON_LOOPBACK)?;
+    let running = Running::start(&operator, "info", &ON_LOOPBACK)?;
     running.ready().await?;
     let connection: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection", "metadata": {"name": "images"},

@@ -45,6 +45,8 @@ impl Operator {
     pub async fn start(program: &Path, kubeconfig: &Path, log: &Path) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(ARGUMENTS).env("KUBECONFIG", kubeconfig);
+        // The same Pod, whose container is started anew: its lease is its own.
+        command.env("POD_NAME", "regcred-0");
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGCRED_")) {
             command.env_remove(name);
         }

@@ -19,7 +19,7 @@ use crate::floor::{self, Job, Verb};
 use crate::machine::{Cpu, Pids, now};
 use crate::operator::{NAMESPACE, Operator};
 use crate::options::Options;
-use crate::setup::{FLOOR, OPERATOR, define_kinds, open_accounts};
+use crate::setup::{FLOOR, OPERATOR, install, open_account};
 
 /// How the audit log names [`OPERATOR`].
 pub const OPERATOR_USER: &str = "system:serviceaccount:regcred-system:regcred";
@@ -81,9 +81,9 @@ impl Stage {
             tokio::try_join!(ControlPlane::start(), Registry::start(), DigitalOcean::start(account))?;
         registry.set_password(LOGIN.0, LOGIN.1)?;
         let kubectl = spawn_blocking(|| tools::path(Tool::Kubectl)).await??;
-        define_kinds(&kubectl, &plane.kubeconfig_path(), folder.path()).await?;
+        install(&kubectl, &plane.kubeconfig_path(), folder.path()).await?;
         let client = plane.client()?;
-        open_accounts(&client).await?;
+        open_account(&client).await?;
         sleep(KIND_IS_NEW).await;
         let operator = plane.service_account_kubeconfig(NAMESPACE, OPERATOR).await?;
         let floor = plane.service_account_kubeconfig(NAMESPACE, FLOOR).await?;

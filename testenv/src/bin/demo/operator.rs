@@ -20,6 +20,9 @@ pub const ARGUMENTS: [&str; 6] =
 /// How long a replaced credential works on: shorter than anywhere else, for somebody waits.
 pub const REVOCATION_GRACE: &str = "3s";
 
+/// The operator's ServiceAccount.
+pub const ACCOUNT: &str = "regcred";
+
 /// The operator's own namespace.
 pub const NAMESPACE: &str = "regcred-system";
 
@@ -44,7 +47,7 @@ impl Operator {
     /// Starts it and waits until it says that it is ready.
     pub async fn start(program: &Path, kubeconfig: &Path, log: &Path) -> Result<Self> {
         let mut command = Command::new(program);
-        command.args(ARGUMENTS).env("KUBECONFIG", kubeconfig).env("RUST_LOG", "info");
+        command.args(ARGUMENTS).env("KUBECONFIG", kubeconfig).env("RUST_LOG", "info").env("POD_NAME", "regcred-0");
         for name in ["REGCRED_LOG_FORMAT", "POD_NAMESPACE"] {
             command.env_remove(name);
         }

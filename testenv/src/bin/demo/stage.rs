@@ -11,7 +11,7 @@ use testenv::{ControlPlane, DigitalOcean, Keyring, Registry, Scratch, TokenServe
 use tokio::task::spawn_blocking;
 
 use crate::kubectl::Kubectl;
-use crate::operator::Operator;
+use crate::operator::{self, ACCOUNT, Operator};
 use crate::{issued, story, told};
 
 /// The programs of the demo, so that they are built in one go.
@@ -81,7 +81,9 @@ impl Stage {
 
     /// Starts the operator.
     pub async fn start_operator(&mut self) -> Result<&Operator> {
-        let operator = Operator::start(&self.program, &self.plane.kubeconfig_path(), &self.operator_log()).await?;
+        // As its Pods would: under the account that was installed.
+        let kubeconfig = self.plane.service_account_kubeconfig(operator::NAMESPACE, ACCOUNT).await?;
+        let operator = Operator::start(&self.program, &kubeconfig, &self.operator_log()).await?;
         Ok(self.operator.insert(operator))
     }
 

@@ -81,14 +81,13 @@ async fn the_parts(stage: &Stage) -> Result<()> {
 }
 
 async fn the_operator(stage: &mut Stage) -> Result<()> {
-    told::step(2, "The kinds, and the operator as a process of its own");
+    told::step(2, "The installation, and the operator as a process of its own, with the rights of its Pods");
     let kubectl = &stage.kubectl;
-    kubectl.show(&["apply", "--filename", "crds/"]).await?;
+    kubectl.show(&["apply", "--filename", "deploy/install.yaml"]).await?;
     let crd = format!("crd/{CRD}");
     kubectl.show(&["wait", "--for", "condition=Established", "--timeout", "30s", &crd]).await?;
     // Established comes a moment before the kind is really served, and the operator's start is measured.
     kubectl.show(&["get", "regconn", "--all-namespaces"]).await?;
-    kubectl.show(&["create", "namespace", operator::NAMESPACE]).await?;
     told::command(&format!("regcred {}", operator::ARGUMENTS.join(" ")));
     let operator = stage.start_operator().await?;
     let (pid, took) = (operator.pid(), told::milliseconds(operator.ready_after));

@@ -1,0 +1,148 @@
+//! Two replicas, of which one works: killed, replaced, frozen, cut off; and two installations.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use testenv::eventually;
+
+use super::{cluster::Cluster, pod::Pod};
+use crate::scenario::{DEADLINE, get};
+
+/// Longer than a lease lasts.
+const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(20);
+
+impl Cluster {
+    /// Two replicas; the first one leads, and the second one is ready to.
+    async fn two(&self) -> Result<(Pod, Pod)> {
+        let first = self.pod("regcred-a").await?;
+        self.led_by("regcred-a").await?;
+        let second = self.pod("regcred-b").await?;
+        second.running.ready().await?;
+        first.running.ready().await?;
+        Ok((first, second))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_leader_is_killed_the_follower_goes_on_and_issues_nothing_again() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let (first, second) = cluster.two().await?;
+    cluster.connect("images").await?;
+    cluster.ready("images").await?;
+    let delivered = cluster.delivered().await?;
+    drop(first);
+    let killed = Instant::now();
+    cluster.led_by("regcred-b").await?;
+    println!("a crash: another one leads after {:.1} s", killed.elapsed().as_secs_f32());
+    cluster.connect("more").await?;
+    cluster.ready("more").await?;
+    let after = cluster.delivered().await?;
+    ensure!(delivered.0.iter().all(|secret| after.0.contains(secret)), "{delivered:?} {after:?}");
+    second.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_hands_over_without_a_wait() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let (first, second) = cluster.two().await?;
+    let ended = Instant::now();
+    first.end().await?;
+    cluster.led_by("regcred-b").await?;
+    println!("a rollout: another one leads after {:.2} s", ended.elapsed().as_secs_f32());
+    cluster.connect("images").await?;
+    cluster.ready("images").await?;
+    second.end().await?;
+    // Whoever comes next need not wait either.
+    let started = Instant::now();
+    let third = cluster.pod("regcred-c").await?;
+    cluster.led_by("regcred-c").await?;
+    println!(
+        "after the last one was ended: another one leads {:.2} s after its start",
+        started.elapsed().as_secs_f32()
+    );
+    third.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_api_server_is_frozen_nobody_ends_and_then_one_goes_on() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let (first, second) = cluster.two().await?;
+    cluster.connect("images").await?;
+    cluster.ready("images").await?;
+    let delivered = cluster.delivered().await?;
+    cluster.plane.apiserver()?.freeze()?;
+    tokio::time::sleep(LONGER_THAN_A_LEASE).await;
+    ensure!(first.running.log()?.contains("soon nothing is written"), "{}", first.running.log()?);
+    for pod in [&first, &second] {
+        ensure!(pod.running.process.try_wait()?.is_none(), "{}", pod.running.log()?);
+    }
+    cluster.plane.apiserver()?.thaw()?;
+    let thawed = Instant::now();
+    cluster.connect("more").await?;
+    cluster.ready("more").await?;
+    println!("a frozen API server: work goes on {:.1} s after it thawed", thawed.elapsed().as_secs_f32());
+    let after = cluster.delivered().await?;
+    ensure!(delivered.0.iter().all(|secret| after.0.contains(secret)), "{delivered:?} {after:?}");
+    // Whoever leads now, the other one follows, or has ended to be started anew.
+    let leader = cluster.leader().await?.context("a leader")?;
+    let (leader, other) = if leader == "regcred-a" { (first, second) } else { (second, first) };
+    ensure!(leader.running.process.try_wait()?.is_none());
+    ensure!(!leader.running.log()?.contains("the lease was lost"));
+    drop(other);
+    leader.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_frozen_writes_nothing_any_more_and_ends() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let (first, second) = cluster.two().await?;
+    first.running.process.freeze()?;
+    let frozen = Instant::now();
+    cluster.led_by("regcred-b").await?;
+    println!("a frozen leader: another one leads after {:.1} s", frozen.elapsed().as_secs_f32());
+    cluster.connect("images").await?;
+    cluster.ready("images").await?;
+    let delivered = cluster.delivered().await?;
+    first.running.process.thaw()?;
+    let status = first.until_ended().await?;
+    ensure!(!status.success());
+    let log = first.running.log()?;
+    ensure!(log.contains("the lease was lost to") && log.contains("regcred-b"), "{log}");
+    ensure!(cluster.leader().await?.as_deref() == Some("regcred-b"));
+    ensure!(cluster.delivered().await? == delivered);
+    second.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_installation_does_nothing_and_says_why_until_the_first_one_is_gone() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let first = cluster.pod("regcred-a").await?;
+    cluster.led_by("regcred-a").await?;
+    // Helm itself refuses a whole second one.
+    let refused = cluster.install_in("elsewhere", &[]).await.unwrap_err();
+    ensure!(format!("{refused:#}").contains("meta.helm.sh/release-namespace"), "{refused:#}");
+    let without =
+        ["crds.enabled=false", "policies.operator=false", "policies.tables=false", "autoLink.mode=serviceAccount"];
+    cluster.install_in("elsewhere", &[&without[..], &["fullnameOverride=second"]].concat()).await?;
+    let second = cluster.pod_in("elsewhere", "second", "second-a").await?;
+    let address = second.running.address().await?;
+    let words = "an older installation of regcred works in namespace regcred-system";
+    eventually("the second one to say so", DEADLINE, async || {
+        let (status, body) = get(address, "/readyz").await?;
+        ensure!(status == 503 && body.contains(words), "{status} {body}");
+        Ok(Some(()))
+    })
+    .await?;
+    cluster.connect("images").await?;
+    cluster.ready("images").await?;
+    first.end().await?;
+    second.running.ready().await?;
+    cluster.connect("more").await?;
+    cluster.ready("more").await?;
+    second.end().await
+}
