@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
 use testenv::{Faults, Scratch, request::Request};
 
 use super::door::Door;
 use crate::{
     process::{ON_LOOPBACK, Running},
     scenario::{DEADLINE, Scenario},
+    shared::OPERATOR_NAMESPACE,
 };
 
 /// How much faster than real time the clock of a task runs: the minute before an orphan goes, and the five before a denied
@@ -40,9 +47,28 @@ pub enum Operator {
     },
 }
 
-/// Whether a request counts: all do but the watches, which begin anew by themselves.
+/// Whether a request counts: all do but the watches, which begin anew by themselves, and those by which a process stays the one
+/// that works.
 pub fn is_counted(request: &Request) -> bool {
-    request.verb != "watch"
+    request.verb != "watch" && request.resource != "leases"
+}
+
+/// Lets the operator's account have a lease in the scenario's namespace, as if it were installed there.
+async fn lend_a_lease(scenario: &Scenario) -> Result<()> {
+    let role: Role = serde_json::from_value(json!({
+        "metadata": {"name": "lease"},
+        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]}],
+    }))?;
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": "lease"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lease"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": OPERATOR_NAMESPACE, "name": "regcred"}],
+    }))?;
+    let (client, namespace) = (scenario.client.clone(), scenario.namespace.as_str());
+    let apply = PatchParams::apply("test").force();
+    Api::<Role>::namespaced(client.clone(), namespace).patch("lease", &apply, &Patch::Apply(&role)).await?;
+    Api::<RoleBinding>::namespaced(client, namespace).patch("lease", &apply, &Patch::Apply(&binding)).await?;
+    Ok(())
 }
 
 impl Operator {
@@ -63,13 +89,14 @@ impl Operator {
         match self {
             Self::Task => scenario.start_operator().await,
             Self::Process { scratch, running } => {
-                let client = scenario.shared.operator_client(
-                    &scenario.namespace,
-                    &testenv::client::CONFINED,
-                    &scenario.calls,
-                )?;
+                let namespace = scenario.namespace.as_str();
+                let confined = [&testenv::client::CONFINED[..], &["leases"]].concat();
+                let client = scenario.shared.operator_client(namespace, &confined, &scenario.calls)?;
                 let door = Door::open(faults.on(client, is_counted)).await?;
-                let process = Running::start(&door.write_kubeconfig(scratch.path())?, "info", &ON_LOOPBACK)?;
+                lend_a_lease(scenario).await?;
+                // Its lease is its own when it is started anew.
+                let environment = [&ON_LOOPBACK[..], &[("POD_NAME", "killed"), ("POD_NAMESPACE", namespace)]].concat();
+                let process = Running::start(&door.write_kubeconfig(scratch.path())?, "info", &environment)?;
                 process.ready().await?;
                 scenario.metrics_addr = Some(process.address().await?);
                 *running = Some(Box::new((process, door)));

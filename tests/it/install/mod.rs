@@ -5,3 +5,4 @@ mod leader;
 mod life;
 mod manifests;
 mod pod;
+mod policies;
