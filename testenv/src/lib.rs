@@ -35,7 +35,7 @@ pub use confine::Confine;
 pub use control_plane::ControlPlane;
 pub use crane::Crane;
 pub use fault::{Fault, Faults};
-pub use judges::{Conditions, Judgement, Keyring};
+pub use judges::{Conditions, Health, HealthCheck, Judgement, Keyring};
 pub use listener::{Listener, Reply, Seen};
 pub use provider::{DigitalOcean, Ionos};
 pub use registry::Registry;

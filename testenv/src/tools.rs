@@ -31,11 +31,13 @@ pub enum Tool {
     Keyring,
     /// Flux's condition rules and kstatus as a judge.
     Conditions,
+    /// Argo CD's way to run a health check as a judge.
+    Health,
 }
 
 impl Tool {
     /// All programs, the slowest to build first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::Kubectl,
@@ -44,6 +46,7 @@ impl Tool {
         Self::Registry,
         Self::Crane,
         Self::Conditions,
+        Self::Health,
     ];
 
     /// The binary's file name.
@@ -57,6 +60,7 @@ impl Tool {
             Self::Crane => "crane",
             Self::Keyring => "keyring",
             Self::Conditions => "conditions",
+            Self::Health => "health",
         }
     }
 
@@ -67,7 +71,7 @@ impl Tool {
             Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl | Self::Keyring => "kubernetes",
             Self::Registry => "registry",
             Self::Crane => "crane",
-            Self::Conditions => "gitops",
+            Self::Conditions | Self::Health => "gitops",
         }
     }
 
@@ -82,6 +86,7 @@ impl Tool {
             Self::Conditions => ".",
             Self::Crane => "github.com/google/go-containerregistry/cmd/crane",
             Self::Keyring => "./keyring",
+            Self::Health => "./health",
         }
     }
 }
