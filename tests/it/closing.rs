@@ -1,5 +1,5 @@
 //! How every scenario ends: another pass over everything writes nothing, every status that was seen passes the rules of
-//! GitOps tools, and every Secret that was written passes the kubelet's keyring.
+//! GitOps tools, which agree on it, and every Secret that was written passes the kubelet's keyring.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -24,7 +24,10 @@ use regcred::{
 use serde_json::Value;
 use testenv::{Snapshot, eventually};
 
-use crate::scenario::{DEADLINE, PASSWORD, Scenario, secure_if_used};
+use crate::{
+    gitops::{agree, script},
+    scenario::{DEADLINE, PASSWORD, Scenario, secure_if_used},
+};
 
 /// Every form of every connection that a watch showed in the course of a scenario.
 #[derive(Clone, Default)]
@@ -140,10 +143,22 @@ impl Scenario {
 
     /// Every status that was seen, and every Secret that is there, pass the judges.
     pub async fn judge(&self) -> Result<()> {
-        let mut judged = 0;
+        let (mut judged, script) = (0, script()?);
         for mut object in self.seen.all() {
             object["apiVersion"] = "regcred.dev/v1alpha1".into();
             object["kind"] = "RegistryConnection".into();
+            let judgement = self.shared.conditions.judge(&object)?;
+            // Where the schema has no default, kstatus takes an object that nobody has looked at for a good one.
+            if object["status"].is_object() {
+                let health = self.shared.health.run(&script, &object)?;
+                let is_suspended = object["spec"]["suspend"] == true;
+                let kstatus = &judgement.kstatus;
+                ensure!(
+                    agree(kstatus, &health.status, is_suspended),
+                    "{kstatus}, but {health:?}: {}",
+                    object["status"]
+                );
+            }
             let connection: Sent<RegistryConnection> = serde_json::from_value(object.clone())?;
             let connection = connection.stored;
             let Some(status) = connection.status() else { continue };
@@ -151,7 +166,6 @@ impl Scenario {
             if status.observed_generation != connection.meta().generation {
                 continue;
             }
-            let judgement = self.shared.conditions.judge(&object)?;
             ensure!(judgement.violations.is_empty(), "{:?}: {}", judgement.violations, object["status"]);
             let expected = if condition::is_true(&status.conditions, ConditionType::Stalled) {
                 "Failed"

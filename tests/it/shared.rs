@@ -11,8 +11,8 @@ use kube::{
 };
 use regcred::api::{ClusterRegistryConnection, RegistryConnection, crd::crds};
 use testenv::{
-    Conditions, ControlPlane, Keyring, Registry, TokenServer, certificates::Authority, eventually, registry,
-    token_server,
+    Conditions, ControlPlane, HealthCheck, Keyring, Registry, TokenServer, certificates::Authority, eventually,
+    registry, token_server,
 };
 use tokio::sync::OnceCell;
 
@@ -31,6 +31,7 @@ pub struct Shared {
     pub registry: Registry,
     pub keyring: Keyring,
     pub conditions: Conditions,
+    pub health: HealthCheck,
 }
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
@@ -95,7 +96,8 @@ pub async fn loose() -> Result<&'static Shared> {
 
 async fn start() -> Result<Shared> {
     let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
-    Ok(Shared { plane, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+    let (keyring, conditions, health) = (Keyring::start()?, Conditions::start()?, HealthCheck::start()?);
+    Ok(Shared { plane, registry, keyring, conditions, health })
 }
 
 /// The same kinds with spec and status of any shape.
