@@ -1,7 +1,9 @@
 //! What Argo CD and Flux make of connections and of the Secrets they deliver.
 
+mod court;
 mod files;
-mod health;
+mod odd;
+mod rows;
 mod secrets;
 
 use anyhow::Result;
