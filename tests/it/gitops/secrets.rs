@@ -38,6 +38,7 @@ async fn argo_cd_neither_misses_a_delivered_secret_in_the_repository_nor_prunes_
         scenario.edit_secret("images", json!({"metadata": {"annotations": drift}})).await?;
         scenario.until_secret("images", |secret| options(secret) == ours).await?;
     }
+    scenario.ready("images", "True", "LoginProven").await?;
     assert_eq!(scenario.good_logins()?, 1, "annotations are no reason for another login");
     scenario.finish().await
 }
@@ -58,5 +59,6 @@ async fn what_the_user_says_to_argo_cd_stands_instead() -> Result<()> {
     let ours = [Some("IgnoreExtraneous"), Some("Prune=false")];
     let secret = scenario.until_secret("images", |secret| options(secret) == ours).await?;
     assert!(!secret.labels().contains_key(TRACKING_LABEL));
+    scenario.ready("images", "True", "LoginProven").await?;
     scenario.finish().await
 }
