@@ -41,6 +41,20 @@ pub const CONNECTION_CREATED_ANNOTATION: &str = "regcred.dev/connection-created-
 /// regcred, when the credential in it does.
 pub const EXPIRES_AT_ANNOTATION: &str = "regcred.dev/expires-at";
 
+/// Annotation of Argo CD on a target Secret, with the value [`COMPARE_OPTIONS`]: that it stands in no repository makes no
+/// application out of sync.
+pub const COMPARE_OPTIONS_ANNOTATION: &str = "argocd.argoproj.io/compare-options";
+
+/// See [`COMPARE_OPTIONS_ANNOTATION`].
+pub const COMPARE_OPTIONS: &str = "IgnoreExtraneous";
+
+/// Annotation of Argo CD on a target Secret, with the value [`SYNC_OPTIONS`]: Argo CD does not delete it because it stands in
+/// no repository.
+pub const SYNC_OPTIONS_ANNOTATION: &str = "argocd.argoproj.io/sync-options";
+
+/// See [`SYNC_OPTIONS_ANNOTATION`].
+pub const SYNC_OPTIONS: &str = "Prune=false";
+
 /// The Secret type of a ledger.
 pub const LEDGER_TYPE: &str = "regcred.dev/ledger";
 

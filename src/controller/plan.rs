@@ -21,10 +21,11 @@ use crate::{
         Reason,
         connection::DeletionPolicy,
         names::{
-            CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION, CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL,
-            DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION,
-            EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION, FIELD_MANAGER, LEDGER_TYPE, MANAGED_BY_LABEL,
-            NAMESPACE_ANNOTATION, REVISION_ANNOTATION,
+            COMPARE_OPTIONS, COMPARE_OPTIONS_ANNOTATION, CONFIG_KEY_ANNOTATION, CONNECTION_ANNOTATION,
+            CONNECTION_CREATED_ANNOTATION, CONNECTION_LABEL, DELETION_POLICY_ANNOTATION, DOCKER_CONFIG_JSON_KEY,
+            DOCKER_CONFIG_JSON_TYPE, EXPIRES_AT_ANNOTATION, EXTRA_ANNOTATIONS_ANNOTATION, EXTRA_LABELS_ANNOTATION,
+            FIELD_MANAGER, LEDGER_TYPE, MANAGED_BY_LABEL, NAMESPACE_ANNOTATION, REVISION_ANNOTATION, SYNC_OPTIONS,
+            SYNC_OPTIONS_ANNOTATION,
         },
         status::DeliveredCredential,
     },
@@ -209,6 +210,10 @@ fn marks(connection: &Connection, credential: &DeliveredCredential) -> Option<Ma
     labels.insert(CONNECTION_LABEL.into(), connection.reference.label_value());
 
     let mut annotations = extra_annotations.clone();
+    // These keys are Argo CD's, not ours: a user who says something else means it.
+    for (key, value) in [(COMPARE_OPTIONS_ANNOTATION, COMPARE_OPTIONS), (SYNC_OPTIONS_ANNOTATION, SYNC_OPTIONS)] {
+        annotations.entry(key.into()).or_insert_with(|| value.into());
+    }
     annotations.insert(CONNECTION_ANNOTATION.into(), connection.reference.to_string());
     annotations.insert(REVISION_ANNOTATION.into(), credential.revision.clone());
     annotations.insert(CONFIG_KEY_ANNOTATION.into(), site.config_key.as_str().into());
@@ -322,6 +327,31 @@ mod tests {
             assert_eq!(annotations[EXTRA_LABELS_ANNOTATION], "team");
             assert_eq!(secret.metadata.owner_references, None);
             assert_eq!(secret.metadata.finalizers, None);
+        }
+    }
+
+    #[test]
+    fn what_the_user_tells_argo_cd_about_a_target_stands_and_is_not_written_again() {
+        let own = |value: &str| {
+            let secret = json!({"annotations": {SYNC_OPTIONS_ANNOTATION: value}});
+            connection(&object(|object| object["spec"]["secret"] = secret))
+        };
+        for (connection, options) in [
+            (connection(&object(|_| {})), SYNC_OPTIONS),
+            (own("Delete=false"), "Delete=false"),
+            (own(SYNC_OPTIONS), SYNC_OPTIONS),
+        ] {
+            let state = target(&connection, "r1");
+            assert_eq!(standing(&connection, &state, Some("r1")), Standing::Current, "{options}");
+            let SecretState::Present(meta) = state else { panic!("absent") };
+            assert_eq!(meta.marks.annotations[SYNC_OPTIONS_ANNOTATION], options);
+            assert_eq!(meta.marks.annotations[COMPARE_OPTIONS_ANNOTATION], COMPARE_OPTIONS);
+            let mut edited = SecretMeta::clone(&meta);
+            Arc::make_mut(&mut edited.marks).annotations.remove(SYNC_OPTIONS_ANNOTATION);
+            let patch = update(&connection, "r1", &SecretState::Present(Arc::new(edited)));
+            let path = "/metadata/annotations/argocd.argoproj.io~1sync-options";
+            let put_back = json!({"op": "add", "path": path, "value": options});
+            assert!(patch.as_array().unwrap().contains(&put_back), "{patch}");
         }
     }
 

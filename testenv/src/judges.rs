@@ -1,4 +1,5 @@
-//! Foreign code as judge of what the operator writes: the kubelet's keyring, and Flux's and kstatus' rules for status.
+//! Foreign code as judge of what the operator writes: the kubelet's keyring, Flux's and kstatus' rules for status, and
+//! Argo CD's way to run a health check.
 //!
 //! Each judge is a long-lived child that answers one line with one line and ends when its stdin does, so it cannot
 //! outlive us. One instance can be shared by all tests. No rule is repeated here.
@@ -23,6 +24,10 @@ pub struct Keyring(Judge);
 #[derive(Debug)]
 pub struct Conditions(Judge);
 
+/// Argo CD with a health check of ours.
+#[derive(Debug)]
+pub struct HealthCheck(Judge);
+
 /// What GitOps tools think of an object.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct Judgement {
@@ -32,6 +37,15 @@ pub struct Judgement {
     pub message: String,
     /// What breaks Flux's rules; each begins with `error: ` or `warning: `.
     pub violations: Vec<String>,
+}
+
+/// What Argo CD shows as the health of an object.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Health {
+    /// `Healthy`, `Progressing`, `Degraded`, `Suspended`, `Missing` or `Unknown`.
+    pub status: String,
+    /// Why, in the words of the health check.
+    pub message: String,
 }
 
 impl Keyring {
@@ -82,6 +96,36 @@ impl Conditions {
     /// The judge has ended.
     pub fn judge(&self, object: &Value) -> Result<Judgement> {
         self.0.ask(object)
+    }
+}
+
+impl HealthCheck {
+    /// Starts the judge; builds it if need be, so call it from async code before timing starts.
+    ///
+    /// # Errors
+    /// It cannot be built or started.
+    pub fn start() -> Result<Self> {
+        Judge::start(Tool::Health).map(Self)
+    }
+
+    /// Runs a health check in Lua, as it stands in `argocd-cm`, on a whole object, as the API server returns it.
+    ///
+    /// # Errors
+    /// The script fails, takes longer than a second, or returns something else than a health, with Argo CD's own words; or
+    /// the judge has ended.
+    pub fn run(&self, script: &str, object: &Value) -> Result<Health> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(flatten)]
+            health: Health,
+            #[serde(default)]
+            error: String,
+        }
+        let answer: Answer = self.0.ask(&json!({ "script": script, "object": object }))?;
+        if !answer.error.is_empty() {
+            bail!("the health check fails: {}", answer.error);
+        }
+        Ok(answer.health)
     }
 }
 

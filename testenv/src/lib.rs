@@ -37,7 +37,7 @@ pub use control_plane::ControlPlane;
 pub use crane::Crane;
 pub use fault::{Fault, Faults};
 pub use helm::Helm;
-pub use judges::{Conditions, Judgement, Keyring};
+pub use judges::{Conditions, Health, HealthCheck, Judgement, Keyring};
 pub use listener::{Listener, Reply, Seen};
 pub use provider::{DigitalOcean, Ionos};
 pub use registry::Registry;

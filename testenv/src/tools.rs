@@ -33,11 +33,13 @@ pub enum Tool {
     Keyring,
     /// Flux's condition rules and kstatus as a judge.
     Conditions,
+    /// Argo CD's way to run a health check as a judge.
+    Health,
 }
 
 impl Tool {
     /// All programs, the slowest to build first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::Helm,
@@ -47,6 +49,7 @@ impl Tool {
         Self::Registry,
         Self::Crane,
         Self::Conditions,
+        Self::Health,
     ];
 
     /// The binary's file name.
@@ -61,6 +64,7 @@ impl Tool {
             Self::Helm => "helm",
             Self::Keyring => "keyring",
             Self::Conditions => "conditions",
+            Self::Health => "health",
         }
     }
 
@@ -72,7 +76,7 @@ impl Tool {
             Self::Registry => "registry",
             Self::Crane => "crane",
             Self::Helm => "helm",
-            Self::Conditions => "gitops",
+            Self::Conditions | Self::Health => "gitops",
         }
     }
 
@@ -88,6 +92,7 @@ impl Tool {
             Self::Crane => "github.com/google/go-containerregistry/cmd/crane",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
             Self::Keyring => "./keyring",
+            Self::Health => "./health",
         }
     }
 }

@@ -1,5 +1,5 @@
 //! How every scenario ends: another pass over everything writes nothing, every status that was seen passes the rules of
-//! GitOps tools, and every Secret that was written passes the kubelet's keyring.
+//! GitOps tools, which agree on it, and every Secret that was written passes the kubelet's keyring.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,21 +10,25 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
 use regcred::{
     api::{
-        ConditionType, RegistryConnection, condition,
+        ClusterRegistryConnection, ConditionType, RegistryConnection, condition,
         names::{DOCKER_CONFIG_JSON_KEY, DOCKER_CONFIG_JSON_TYPE},
     },
     controller::stored::Sent,
+    domain::reference::Kind,
 };
 use serde_json::Value;
 use testenv::{Snapshot, eventually};
 
-use crate::scenario::{DEADLINE, PASSWORD, Scenario, secure_if_used};
+use crate::{
+    gitops::{agree, script},
+    scenario::{DEADLINE, PASSWORD, Scenario, Shared, secure_if_used},
+};
 
 /// Every form of every connection that a watch showed in the course of a scenario.
 #[derive(Clone, Default)]
@@ -60,6 +64,27 @@ impl Seen {
     }
 }
 
+/// What connections of the cluster said in the course of a test. However that ends, all of it passes the judges.
+pub struct Told(&'static Shared, Seen);
+
+impl Told {
+    /// Begins to listen.
+    pub fn listen(shared: &'static Shared, client: Client) -> Self {
+        let kind = ApiResource::erase::<ClusterRegistryConnection>(&());
+        Self(shared, Seen::watch(Api::all_with(client, &kind)))
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if !std::thread::panicking()
+            && let Err(error) = self.0.judge(Kind::Cluster, &self.1)
+        {
+            panic!("{error:#}");
+        }
+    }
+}
+
 /// The name of an image that a Secret is meant to serve.
 fn image_of(secret: &Secret) -> Result<String> {
     let data = secret.data.clone().unwrap_or_default();
@@ -83,6 +108,50 @@ impl Drop for Scenario {
         {
             panic!("{error:#}");
         }
+    }
+}
+
+impl Shared {
+    /// Every status of connections of a kind that was seen passes the judges, and they agree on it; how many of them were about
+    /// the spec beside them.
+    pub fn judge(&self, kind: Kind, seen: &Seen) -> Result<usize> {
+        let (mut judged, script) = (0, script()?);
+        for mut object in seen.all() {
+            object["apiVersion"] = "regcred.dev/v1alpha1".into();
+            object["kind"] = kind.as_str().into();
+            let judgement = self.conditions.judge(&object)?;
+            // Where the schema has no default, kstatus takes an object that nobody has looked at for a good one.
+            if object["status"].is_object() {
+                let health = self.health.run(&script, &object)?;
+                let is_suspended = object["spec"]["suspend"] == true;
+                let kstatus = &judgement.kstatus;
+                ensure!(
+                    agree(kstatus, &health.status, is_suspended),
+                    "{kstatus}, but {health:?}: {}",
+                    object["status"]
+                );
+            }
+            let connection = match kind {
+                Kind::Namespaced => serde_json::from_value::<Sent<RegistryConnection>>(object.clone())?.stored,
+                Kind::Cluster => serde_json::from_value::<Sent<ClusterRegistryConnection>>(object.clone())?.stored,
+            };
+            let Some(status) = connection.status() else { continue };
+            // Between a user's edit and our next word, the status is about the spec before.
+            if status.observed_generation != connection.meta().generation {
+                continue;
+            }
+            ensure!(judgement.violations.is_empty(), "{:?}: {}", judgement.violations, object["status"]);
+            let expected = if condition::is_true(&status.conditions, ConditionType::Stalled) {
+                "Failed"
+            } else if condition::is_true(&status.conditions, ConditionType::Ready) {
+                "Current"
+            } else {
+                "InProgress"
+            };
+            ensure!(judgement.kstatus == expected, "kstatus is {}: {}", judgement.kstatus, object["status"]);
+            judged += 1;
+        }
+        Ok(judged)
     }
 }
 
@@ -140,29 +209,7 @@ impl Scenario {
 
     /// Every status that was seen, and every Secret that is there, pass the judges.
     pub async fn judge(&self) -> Result<()> {
-        let mut judged = 0;
-        for mut object in self.seen.all() {
-            object["apiVersion"] = "regcred.dev/v1alpha1".into();
-            object["kind"] = "RegistryConnection".into();
-            let connection: Sent<RegistryConnection> = serde_json::from_value(object.clone())?;
-            let connection = connection.stored;
-            let Some(status) = connection.status() else { continue };
-            // Between a user's edit and our next word, the status is about the spec before.
-            if status.observed_generation != connection.meta().generation {
-                continue;
-            }
-            let judgement = self.shared.conditions.judge(&object)?;
-            ensure!(judgement.violations.is_empty(), "{:?}: {}", judgement.violations, object["status"]);
-            let expected = if condition::is_true(&status.conditions, ConditionType::Stalled) {
-                "Failed"
-            } else if condition::is_true(&status.conditions, ConditionType::Ready) {
-                "Current"
-            } else {
-                "InProgress"
-            };
-            ensure!(judgement.kstatus == expected, "kstatus is {}: {}", judgement.kstatus, object["status"]);
-            judged += 1;
-        }
+        let judged = self.shared.judge(Kind::Namespaced, &self.seen)?;
         ensure!(judged > 0, "no status was seen");
         for secret in self.secrets().list(&Default::default()).await? {
             let is_target = secret.type_.as_deref() == Some(DOCKER_CONFIG_JSON_TYPE);

@@ -165,6 +165,7 @@ async fn every_example_and_every_yaml_in_the_docs_is_applied() -> Result<()> {
     let client = shared().await?.plane.client()?;
     let mut paths = pages()?;
     paths.extend(files(&root().join("examples"), "yaml")?);
+    paths.extend(files(&root().join("deploy/argocd"), "yaml")?);
     let (mut connections, mut others) = (0, 0);
     for path in paths {
         let objects = objects(&path)?;

@@ -1,14 +1,18 @@
 //! Files that are made from the code. `EXPECTORATE=overwrite`, as `make generate` sets it, writes them anew.
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::ConfigMap;
 use regcred::{
-    api::{crd::crd_yaml, reason},
+    api::{crd::crd_yaml, names::GROUP, reason},
     controller::situation,
     domain::reference::Kind,
     metrics::catalogue,
 };
 
-use crate::reference::{fields_table, selection_table};
+use crate::{
+    gitops::{CONFIG, script},
+    reference::{fields_table, selection_table},
+};
 
 const KINDS: [(Kind, &str); 2] =
     [(Kind::Namespaced, "registryconnections"), (Kind::Cluster, "clusterregistryconnections")];
@@ -84,5 +88,37 @@ fn the_help_texts_are_what_was_reviewed() -> Result<()> {
         text.push_str(&format!("$ regcred {}\n{}\n", arguments.join(" "), String::from_utf8(output.stdout)?));
     }
     expectorate::assert_contents(path("tests/it/help.txt"), &text);
+    Ok(())
+}
+
+/// What stands in the ConfigMap of Argo CD before the health checks.
+const CONFIG_HEAD: &str = "\
+# Tells Argo CD how healthy connections are. It is made to be merged into the ConfigMap that is there; docs/gitops.md tells how.
+# Made from deploy/argocd/health.lua by `make generate`.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: argocd-cm
+  namespace: argocd
+  labels:
+    app.kubernetes.io/name: argocd-cm
+    app.kubernetes.io/part-of: argocd
+data:
+";
+
+#[test]
+fn the_configuration_of_argo_cd_holds_the_health_check_for_both_kinds() -> Result<()> {
+    let (script, mut yaml) = (script()?, CONFIG_HEAD.to_owned());
+    let keys = Kind::ALL.map(|kind| format!("resource.customizations.health.{GROUP}_{}", kind.as_str()));
+    for key in &keys {
+        yaml.push_str(&format!("  {key}: |\n"));
+        for line in script.lines() {
+            yaml.push_str(format!("    {line}").trim_end());
+            yaml.push('\n');
+        }
+    }
+    expectorate::assert_contents(path(CONFIG), &yaml);
+    let config: ConfigMap = serde_saphyr::from_str(&yaml)?;
+    assert_eq!(config.data, Some(keys.map(|key| (key, script.clone())).into()), "nothing is lost on the way");
     Ok(())
 }

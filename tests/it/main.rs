@@ -31,6 +31,7 @@ mod events;
 mod expiry;
 mod faults;
 mod generated;
+mod gitops;
 mod guide;
 mod hostile;
 mod install;

@@ -18,8 +18,8 @@ use kube::{
 use regcred::api::{ClusterRegistryConnection, RegistryConnection, crd::crds};
 use serde_json::json;
 use testenv::{
-    Calls, Conditions, ControlPlane, Helm, Keyring, Registry, TokenServer, certificates::Authority, eventually,
-    registry, token_server,
+    Calls, Conditions, ControlPlane, HealthCheck, Helm, Keyring, Registry, TokenServer, certificates::Authority,
+    eventually, registry, token_server,
 };
 use tokio::sync::OnceCell;
 
@@ -40,6 +40,7 @@ pub struct Shared {
     pub registry: Registry,
     pub keyring: Keyring,
     pub conditions: Conditions,
+    pub health: HealthCheck,
 }
 
 impl Shared {
@@ -115,7 +116,8 @@ async fn start(values: &[&str]) -> Result<Shared> {
     let client = plane.client()?;
     except_for_open_tables(&client).await?;
     let operator = plane.service_account_config(OPERATOR_NAMESPACE, "regcred").await?;
-    Ok(Shared { plane, operator, registry, keyring: Keyring::start()?, conditions: Conditions::start()? })
+    let (keyring, conditions, health) = (Keyring::start()?, Conditions::start()?, HealthCheck::start()?);
+    Ok(Shared { plane, operator, registry, keyring, conditions, health })
 }
 
 /// The label of namespaces in which anybody may write the table, so that scenarios can show what comes of that.

@@ -1,4 +1,4 @@
-// The GitOps judge: Flux's condition rules and kstatus.
+// The GitOps judges: Flux's condition rules and kstatus, and the Lua of Argo CD.
 module regcred.dev/testenv/gitops
 
 go 1.26.0
@@ -7,6 +7,7 @@ require (
 	github.com/fluxcd/cli-utils v1.2.3
 	github.com/fluxcd/pkg/apis/meta v1.31.0
 	github.com/fluxcd/pkg/runtime v0.111.0
+	github.com/yuin/gopher-lua v1.1.2
 	k8s.io/apimachinery v0.36.4
 )
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
-use testenv::{Conditions, Keyring};
+use testenv::{Conditions, Health, HealthCheck, Keyring};
 
 fn pull_secret(auths: &Value) -> Secret {
     let config = json!({ "auths": auths }).to_string();
@@ -70,4 +70,33 @@ fn the_rules_for_conditions_answer_as_gitops_tools_do() {
     let wrong = judge(2, json!({ "observedGeneration": 1, "conditions": contradiction }));
     assert!(wrong.violations.iter().any(|line| line.starts_with("error: ")), "{wrong:?}");
     assert!(wrong.violations.iter().any(|line| line.starts_with("warning: ")), "{wrong:?}");
+}
+
+#[test]
+fn health_checks_run_as_in_argo_cd() {
+    let check = HealthCheck::start().unwrap();
+    let subject = object(3, &json!({ "observedGeneration": 3, "conditions": [condition("Ready", "True", 3), null] }));
+    let run = |script: &str| check.run(script, &subject);
+    let refused = |script: &str| run(script).unwrap_err().to_string();
+    let says = |message: &str| Health { status: "Healthy".to_owned(), message: message.to_owned() };
+
+    let echo = |value: &str| run(&format!("return {{status = 'Healthy', message = tostring({value})}}")).unwrap();
+    assert_eq!(echo("obj.metadata.generation == 3"), says("true"));
+    assert_eq!(echo("#obj.status.conditions .. obj.status.conditions[1].type"), says("1Ready"));
+    assert_eq!(
+        echo("type(ipairs) .. type(table.concat) .. type(require('os').time())"),
+        says("functionfunctionnumber")
+    );
+    assert_eq!(echo("string"), says("nil"), "there is no string library");
+    assert_eq!(echo("os"), says("nil"), "what is left of os is a module");
+    assert_eq!(echo("require('os').exit"), says("nil"), "and can do no harm");
+
+    assert!(refused("return ('x'):upper()").contains("attempt to index"), "text has no methods");
+    assert!(refused("return obj.no.such.field").contains("attempt to index"));
+    assert!(refused("while true do end").contains("deadline"));
+    assert!(refused("return 'Healthy'").contains("expect table output"));
+    assert!(refused("return").contains("not nil"));
+    assert!(refused("this is no Lua").contains("syntax error") || refused("this is no Lua").contains("parse error"));
+    assert_eq!(run("return {status = 'Fine'}").unwrap().status, "Unknown");
+    assert_eq!(echo("'it answers on after errors'"), says("it answers on after errors"));
 }

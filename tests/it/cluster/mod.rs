@@ -34,6 +34,7 @@ use testenv::eventually;
 use tokio::sync::MutexGuard;
 
 use crate::{
+    closing::Told,
     scenario::{DEADLINE, PASSWORD, Scenario},
     shared::wide,
 };
@@ -44,6 +45,7 @@ const CONCURRENCY: usize = 16;
 /// An operator that sees a whole cluster, with a namespace of its own in which the sources are.
 pub struct Wide {
     pub scenario: Scenario,
+    _told: Told,
     _guard: MutexGuard<'static, ()>,
 }
 
@@ -73,7 +75,7 @@ impl Wide {
         let mut scenario = Scenario::prepare_on(shared, name).await?;
         scenario.confined = &[];
         scenario.arguments.namespace.clone_from(&scenario.namespace);
-        Ok(Self { scenario, _guard: guard })
+        Ok(Self { scenario, _told: Told::listen(shared, client), _guard: guard })
     }
 
     /// The same with an operator and a source.
