@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use futures::FutureExt;
+use http::Uri;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::ApiResource};
 use regcred::{
@@ -55,8 +56,8 @@ pub struct Scenario {
     pub pass_limit: Duration,
     /// What the requests of operators started from now on meet with, and which of them count.
     pub faults: Option<(Faults, Counts)>,
-    /// Every write of a status is refused, as servers before Kubernetes 1.30 do while the spec does not fit the schema.
-    pub refuse_statuses: bool,
+    /// Requests to these addresses of operators started from now on are refused as invalid.
+    pub refused: Option<fn(&Uri) -> bool>,
     pub seen: Seen,
     /// Every password the user wrote into a Secret.
     pub passwords: Mutex<BTreeSet<String>>,
@@ -111,7 +112,7 @@ impl Scenario {
             more_api_servers: vec![],
             confined: &testenv::client::CONFINED,
             pass_limit: PASS_LIMIT,
-            refuse_statuses: false,
+            refused: None,
             faults: None,
             seen,
             passwords: Mutex::default(),
@@ -142,8 +143,8 @@ impl Scenario {
         if let Some((faults, counts)) = &self.faults {
             client = faults.on(client, *counts);
         }
-        if self.refuse_statuses {
-            client = refusing(client, |uri| uri.path().ends_with("/status"));
+        if let Some(is_refused) = self.refused {
+            client = refusing(client, is_refused);
         }
         let clock = match &self.clock {
             Some(before) => before.of_successor(),

@@ -6,3 +6,4 @@ mod life;
 mod manifests;
 mod pod;
 mod policies;
+mod rights;
