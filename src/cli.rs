@@ -96,6 +96,11 @@ pub struct RunArguments {
     #[arg(long, env = "REGCRED_FORBID_PRIVATE_ADDRESSES", value_parser = FalseyValueParser::new())]
     pub forbid_private_addresses: bool,
 
+    /// Use the Secrets of a namespace only for a host that they name: in a docker config, or in the annotation
+    /// `regcred.dev/registry-host`. Those for connections of the cluster must name one anyway.
+    #[arg(long, env = "REGCRED_REQUIRE_SOURCE_HOST", value_parser = FalseyValueParser::new())]
+    pub require_source_host: bool,
+
     /// How long a credential that a provider issued works on once no Secret holds it any more, as in 10m or 1h30m. Then it is
     /// revoked.
     #[arg(long, env = "REGCRED_REVOCATION_GRACE", value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]

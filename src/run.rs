@@ -26,6 +26,7 @@ use crate::{
     linking,
     metrics::Metrics,
     net::{Certificates, Http, Lookup, Proxy, Settings, SystemLookup},
+    provider::Binds,
     registry::Habits,
     serve,
 };
@@ -136,6 +137,7 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
         flights: controller::flight::Flights::default(),
         metrics: Metrics::default(),
         allow_loopback: arguments.allow_loopback,
+        binds: if arguments.require_source_host { Binds::Always } else { Binds::IfItSays },
         namespace: arguments.namespace.clone(),
         revocation_grace: arguments.revocation_grace,
         pass_limit: controller::PASS_LIMIT,

@@ -235,6 +235,7 @@ pub(super) fn nowhere() -> Context {
         https_proxy: None,
         no_proxy: None,
         forbid_private_addresses: false,
+        require_source_host: false,
         revocation_grace: jiff::SignedDuration::from_mins(10),
         metrics_addr: ([127, 0, 0, 1], 0).into(),
         log_format: LogFormat::Text,

@@ -75,7 +75,7 @@ use crate::{
     metrics::Metrics,
     net::Http,
     problem::Problem,
-    provider::{Io, Sources},
+    provider::{Binds, Io, Sources},
     registry::Habits,
 };
 use error::Error;
@@ -128,6 +128,8 @@ pub struct Context {
     pub events: Events,
     /// Connections to this machine are possible: for tests and the demo.
     pub allow_loopback: bool,
+    /// Whether the Secrets of a namespace have to name the host for which they are meant.
+    pub binds: Binds,
     /// The operator's own namespace, where ledgers are.
     pub namespace: String,
     /// How long a replaced credential that a provider issued works on.
@@ -154,7 +156,7 @@ impl Context {
     /// operator's, and there only what is meant for that.
     pub fn io(&self, connection: &ConnectionReference) -> Io<'_> {
         let sources = match connection.namespace() {
-            Some(namespace) => Sources::Any { namespace: namespace.to_owned() },
+            Some(namespace) => Sources::Any { namespace: namespace.to_owned(), binds: self.binds },
             None => Sources::Marked { namespace: self.namespace.clone() },
         };
         Io::new(&self.client, sources, &self.http, &self.clock)
@@ -171,7 +173,12 @@ impl Context {
 
     /// What a provider may use to end something, with access that was read in this namespace before.
     pub fn io_in(&self, namespace: &str) -> Io<'_> {
-        Io::new(&self.client, Sources::Any { namespace: namespace.to_owned() }, &self.http, &self.clock)
+        Io::new(
+            &self.client,
+            Sources::Any { namespace: namespace.to_owned(), binds: Binds::IfItSays },
+            &self.http,
+            &self.clock,
+        )
     }
 
     /// Remembers that a pass came to nothing: it is tried again after the pause that `cause` calls for, or at once when

@@ -4,7 +4,7 @@ use http::{Request, Response};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
-use super::{Error, Io, Sources};
+use super::{Binds, Error, Io, Sources};
 use crate::{
     clock::Clock,
     domain::token::Token,
@@ -59,7 +59,12 @@ impl World {
     }
 
     pub(super) fn io(&self) -> Io<'_> {
-        Io::new(&self.client, Sources::Any { namespace: "team".to_owned() }, &self.http, &self.clock)
+        Io::new(
+            &self.client,
+            Sources::Any { namespace: "team".to_owned(), binds: Binds::IfItSays },
+            &self.http,
+            &self.clock,
+        )
     }
 }
 

@@ -36,7 +36,8 @@ use crate::{
 };
 
 use endpoint::Endpoint;
-use secret_values::{Binds, check_marked};
+pub use secret_values::Binds;
+use secret_values::check_marked;
 
 /// A registry credential that a user put into a Secret.
 pub trait CredentialSource {
@@ -97,6 +98,8 @@ pub enum Sources {
     Any {
         /// The connection's.
         namespace: String,
+        /// Whether a Secret has to name the host for which it is meant.
+        binds: Binds,
     },
     /// Of this namespace, whose users declare no connection, Secrets that are marked as meant for all who may declare one of a
     /// cluster, and for one host; and any ConfigMap.
@@ -124,7 +127,7 @@ impl<'a> Io<'a> {
     /// The namespace all reads go to.
     pub fn namespace(&self) -> &str {
         match &self.sources {
-            Sources::Any { namespace } | Sources::Marked { namespace } => namespace,
+            Sources::Any { namespace, .. } | Sources::Marked { namespace } => namespace,
         }
     }
 
@@ -140,7 +143,7 @@ impl<'a> Io<'a> {
     /// Whether a Secret must name the host for which it is meant.
     fn binds(&self) -> Binds {
         match &self.sources {
-            Sources::Any { .. } => Binds::IfItSays,
+            Sources::Any { binds, .. } => *binds,
             Sources::Marked { .. } => Binds::Always,
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn malformed(message: String) -> Problem {
 
 /// Whether a Secret must name the host for which it is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Binds {
+pub enum Binds {
     /// If it names hosts, it is meant for those.
     IfItSays,
     /// It must name them.

@@ -11,9 +11,10 @@ use anyhow::{Context, Result};
 use crate::audit;
 use crate::certificates::{Authority, SigningKey};
 
-/// The controllers that run: what deletes namespaces and dependents, makes ServiceAccounts and rolls out Deployments.
+/// The controllers that run: what deletes namespaces and dependents, makes ServiceAccounts, adds roles to the usual ones, and rolls
+/// out Deployments.
 const CONTROLLERS: &str = "namespace-controller,serviceaccount-controller,garbage-collector-controller,\
-                           deployment-controller,replicaset-controller";
+                           clusterrole-aggregation-controller,deployment-controller,replicaset-controller";
 
 /// The user that the API server's own RBAC rules are made for.
 pub(crate) const CONTROLLERS_USER: &str = "system:kube-controller-manager";

@@ -102,6 +102,7 @@ impl Scenario {
                 https_proxy: None,
                 no_proxy: None,
                 forbid_private_addresses: false,
+                require_source_host: false,
                 revocation_grace: jiff::SignedDuration::from_mins(10),
                 max_writes_per_second: None,
                 metrics_addr: "127.0.0.1:0".parse()?,

@@ -106,3 +106,20 @@ async fn a_source_that_disappears_is_told_and_the_delivered_secret_stays() -> Re
     assert_eq!(scenario.calls.count(|call| call.is("patch", "secrets", "") || call.is("update", "secrets", "")), 0);
     scenario.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_secrets_have_to_name_their_host_one_that_does_not_is_sent_nowhere() -> Result<()> {
+    let mut scenario = Scenario::prepare("unnamed").await?;
+    scenario.arguments.require_source_host = true;
+    scenario.start_operator().await?;
+    scenario.write_login("login", PASSWORD).await?;
+    scenario.connect("images", scenario.spec()).await?;
+    let refused = scenario.ready("images", "False", "SourceNotAllowed").await?;
+    let hint = refused.status.unwrap_or_default().last_error.and_then(|error| error.hint).unwrap_or_default();
+    let host = scenario.shared.registry.host();
+    assert!(hint.contains(&format!("annotate it with regcred.dev/registry-host: {host}")), "{hint}");
+    assert_eq!(scenario.good_logins()? + scenario.failed_logins()?, 0);
+    scenario.edit_secret("login", json!({"metadata": {"annotations": {"regcred.dev/registry-host": host}}})).await?;
+    scenario.ready("images", "True", "LoginProven").await?;
+    scenario.finish().await
+}

@@ -1,5 +1,6 @@
 //! The chart, installed by the real Helm into a real control plane.
 
+mod chart;
 mod cluster;
 mod leader;
 mod life;
@@ -7,3 +8,4 @@ mod manifests;
 mod pod;
 mod policies;
 mod rights;
+mod tenants;
