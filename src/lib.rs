@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod net;
 pub mod problem;
 pub mod provider;
+pub mod pulse;
 pub mod registry;
 pub mod run;
 pub mod serve;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use futures::{FutureExt, future::Shared};
 use http::Uri;
 use kube::{Client, Config, client::ClientBuilder};
@@ -27,6 +27,7 @@ use crate::{
     metrics::Metrics,
     net::{Certificates, Http, Lookup, Proxy, Settings, SystemLookup},
     provider::Binds,
+    pulse::Pulse,
     registry::Habits,
     serve,
 };
@@ -71,12 +72,13 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
     let lookup: Arc<dyn Lookup> = Arc::new(SystemLookup);
     let api_server = api_server(&config.cluster_url, |name| std::env::var(name).ok(), lookup.as_ref()).await;
     let leadership = Leadership::following();
-    let (client, lease_client) =
-        clients(config, &leadership).context("failed to set up the client of the API server")?;
+    let pulse = Pulse::default();
+    let clients = clients(config, &leadership, &pulse);
+    let (client, lease_client) = clients.context("failed to set up the client of the API server")?;
     let context = context(client, &arguments, Clock::system(), Outside { api_server, lookup })?;
     let identity = identity(|name| std::env::var(name).ok());
     let tenure = Tenure::new(lease_client, &arguments.namespace, identity, context.clock.clone(), leadership.clone());
-    let context = Arc::new(Context { leadership, ..context });
+    let context = Arc::new(Context { leadership, pulse, ..context });
     let listener = TcpListener::bind(arguments.metrics_addr)
         .await
         .with_context(|| format!("failed to listen on {} for metrics and probes", arguments.metrics_addr))?;
@@ -96,9 +98,9 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
 }
 
 /// A client that writes only while this process leads, and one for its lease.
-fn clients(config: Config, leadership: &Leadership) -> kube::Result<(Client, Client)> {
-    let fenced = ClientBuilder::try_from(config.clone())?.with_layer(&Fence::new(leadership.clone())).build();
-    Ok((fenced, Client::try_from(config)?))
+fn clients(config: Config, leadership: &Leadership, pulse: &Pulse) -> kube::Result<(Client, Client)> {
+    let fenced = ClientBuilder::try_from(config.clone())?.with_layer(pulse).with_layer(&Fence::new(leadership.clone()));
+    Ok((fenced.build(), ClientBuilder::try_from(config)?.with_layer(pulse).build()))
 }
 
 /// What tells this process from all others. A Pod's container that is started anew is the same one: no two Pods have one name.
@@ -143,6 +145,7 @@ pub fn context(client: Client, arguments: &RunArguments, clock: Clock, outside: 
         pass_limit: controller::PASS_LIMIT,
         pace: controller::Pace::new(arguments.max_writes_per_second),
         linking: linking::Shared::default(),
+        pulse: Pulse::default(),
         leadership: Leadership::alone(),
         began: OnceLock::new(),
     })
@@ -214,6 +217,8 @@ pub async fn run(
     let server = serve::serve(listener, Arc::clone(&context), shutdown.clone());
     let work = async {
         controller::run(context, shutdown.clone()).await;
+        // A process without its run loop would look alive.
+        ensure!(shutdown.peek().is_some(), "the run loop ended by itself; this is a bug in regcred");
         Ok(())
     };
     let both = async { tokio::try_join!(work, async { server.await.context("the metrics listener failed") }) };

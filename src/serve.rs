@@ -1,7 +1,8 @@
 //! The operator's own HTTP endpoints: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Alive means that the process answers. Ready means that both lists of the watches are complete, so that what it says
-//! and does rests on the whole picture.
+//! Alive means that a new start would mend nothing: the run loop turns, and the watches are opened again and again. Ready means that
+//! the lists of the watches are complete, so that what it says and does rests on the whole picture, and that no older installation
+//! keeps it from working. A follower is ready: it can take over.
 
 use std::sync::Arc;
 
@@ -29,11 +30,18 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let routes = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(context);
     axum::serve(listener, routes).with_graceful_shutdown(shutdown).await
+}
+
+async fn livez(State(context): State<Arc<Context>>) -> impl IntoResponse {
+    match context.pulse.trouble() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
+    }
 }
 
 async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {

@@ -76,6 +76,7 @@ use crate::{
     net::Http,
     problem::Problem,
     provider::{Binds, Io, Sources},
+    pulse::Pulse,
     registry::Habits,
 };
 use error::Error;
@@ -140,6 +141,8 @@ pub struct Context {
     pub pace: Pace,
     /// What linking shares between namespaces.
     pub linking: linking::Shared,
+    /// Whether the run loop and the watches live.
+    pub pulse: Pulse,
     /// Whether this process is the one to work.
     pub leadership: Leadership,
     /// When it began to.
@@ -238,6 +241,7 @@ pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Clo
     tokio::select! {
         () = work(Arc::clone(&context), queue) => {}
         () = beside => {}
+        () = context.pulse.beat() => {}
         () = watch::follow_what_is_linked(Arc::clone(&context)) => {}
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::ListParams};
 use regcred::api::RegistryConnection;
-use serde_json::json;
+use serde_json::{Value, json};
 use testenv::{ControlPlane, Helm, Registry, eventually, namespace};
 
 use super::pod::Pod;
@@ -60,9 +60,14 @@ impl Cluster {
         self.pod_in(NAMESPACE, "regcred", name).await
     }
 
+    /// The same with more in its environment.
+    pub async fn pod_with(&self, name: &str, more: &[(&str, &str)]) -> Result<Pod> {
+        Pod::start(&self.plane, (NAMESPACE, "regcred"), name, more).await
+    }
+
     /// Starts a Pod of a Deployment.
     pub async fn pod_in(&self, namespace: &str, deployment: &str, name: &str) -> Result<Pod> {
-        Pod::start(&self.plane, namespace, deployment, name).await
+        Pod::start(&self.plane, (namespace, deployment), name, &[]).await
     }
 
     /// Which Pod leads; none if the lease was given back.
@@ -90,13 +95,19 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.shop)
     }
 
+    /// Makes a connection that links an account and images.
     pub async fn connect(&self, name: &str) -> Result<()> {
+        self.connect_with(name, json!({})).await
+    }
+
+    /// The same with other fields.
+    pub async fn connect_with(&self, name: &str, fields: Value) -> Result<()> {
         let login: Secret = serde_json::from_value(json!({
             "metadata": {"name": format!("{name}-login")},
             "stringData": {"username": self.shop, "password": PASSWORD},
         }))?;
         self.secrets().create(&Default::default(), &login).await?;
-        let connection: RegistryConnection = serde_json::from_value(json!({
+        let mut connection = json!({
             "apiVersion": "regcred.dev/v1alpha1", "kind": "RegistryConnection",
             "metadata": {"name": name},
             "spec": {
@@ -107,7 +118,9 @@ impl Cluster {
                 "serviceAccounts": [format!("{name}-account")],
                 "autoLinkPattern": format!("{}/{name}/*", self.registry.host()),
             },
-        }))?;
+        });
+        json_patch::merge(&mut connection["spec"], &fields);
+        let connection: RegistryConnection = serde_json::from_value(connection)?;
         self.connections().create(&Default::default(), &connection).await?;
         let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": format!("{name}-account")}}))?;
         Api::namespaced(self.client.clone(), &self.shop).create(&Default::default(), &account).await?;

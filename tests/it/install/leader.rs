@@ -77,6 +77,8 @@ async fn while_the_api_server_is_frozen_nobody_ends_and_then_one_goes_on() -> Re
     tokio::time::sleep(LONGER_THAN_A_LEASE).await;
     ensure!(first.running.log()?.contains("soon nothing is written"), "{}", first.running.log()?);
     for pod in [&first, &second] {
+        // A new start would not mend it.
+        ensure!(get(pod.running.address().await?, "/livez").await?.0 == 200);
         ensure!(pod.running.process.try_wait()?.is_none(), "{}", pod.running.log()?);
     }
     cluster.plane.apiserver()?.thaw()?;

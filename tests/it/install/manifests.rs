@@ -1,8 +1,12 @@
 //! The manifests in `deploy/` are what the chart renders, and install as they are.
 
-use anyhow::Result;
-use testenv::Helm;
+use std::process::Command;
 
+use anyhow::{Result, ensure};
+use serde_json::json;
+use testenv::{Helm, tools::Tool};
+
+use super::cluster::Cluster;
 use crate::shared::{CHART, OPERATOR_NAMESPACE};
 
 /// What the manifests begin with: the chart leaves the namespace to Helm.
@@ -32,6 +36,27 @@ async fn rendered(arguments: &[&str]) -> Result<String> {
     // Helm keeps what a template says of objects that it does not make.
     let is_object = |object: &String| object.lines().any(|line| line.starts_with("kind: "));
     Ok(objects.filter(is_object).collect::<Vec<_>>().join("---\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_install_as_they_are_with_kubectl_and_by_kustomize() -> Result<()> {
+    for arguments in
+        [&["apply", "-f", "deploy/install.yaml", "-f", "deploy/autolink.yaml"][..], &["apply", "-k", "deploy"]]
+    {
+        let cluster = Cluster::start().await?;
+        let program = tokio::task::spawn_blocking(|| testenv::tools::path(Tool::Kubectl)).await??;
+        let mut kubectl = Command::new(program);
+        kubectl.args(arguments).env_clear().env("HOME", "/nowhere").current_dir(env!("CARGO_MANIFEST_DIR"));
+        kubectl.env("KUBECONFIG", cluster.plane.kubeconfig_path());
+        let output = tokio::task::spawn_blocking(move || kubectl.output()).await??;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        // The manifests do not allow this, and there is no other registry here.
+        let pod = cluster.pod_with("regcred-a", &[("REGCRED_ALLOW_LOOPBACK", "1")]).await?;
+        cluster.connect_with("images", json!({"autoLinkPattern": null})).await?;
+        cluster.ready("images").await?;
+        pod.end().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,8 +29,14 @@ impl Pod {
         eventually("the operator to end", DEADLINE, async || self.running.process.try_wait()).await
     }
 
-    /// Starts a Pod of the Deployment, as it is now. Only where it serves metrics is ours to say: Pods have addresses of their own.
-    pub async fn start(plane: &ControlPlane, namespace: &str, deployment: &str, name: &str) -> Result<Self> {
+    /// Starts a Pod of the Deployment, as it is now. Only where it serves metrics is ours to say, as Pods have
+    /// addresses of their own, and what a test cannot do without.
+    pub async fn start(
+        plane: &ControlPlane,
+        (namespace, deployment): (&str, &str),
+        name: &str,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let client = plane.client()?;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
         let spec = deployments.get(deployment).await?.spec.context("a spec")?.template.spec.context("a template")?;
@@ -44,6 +50,7 @@ impl Pod {
         }
         environment.push(("HOSTNAME".into(), name.to_owned()));
         environment.push(("REGCRED_METRICS_ADDR".into(), "127.0.0.1:0".into()));
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
         let kubeconfig = plane.service_account_kubeconfig(namespace, &account).await?;
         Ok(Self { running: run(&kubeconfig, &environment)? })
