@@ -21,7 +21,7 @@ IDLE := 300
 OUT := target/bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test soak lint fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
+.PHONY: help demo bench test soak lint advisories fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,13 +50,16 @@ lint: need-rust need-cargo-deny ## Check format, lints, documentation, generated
 	cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
 	'$(CARGO_DENY)' check licenses bans sources
 
+advisories: need-rust need-cargo-deny ## Ask whether a dependency has a known fault; needs the network
+	'$(CARGO_DENY)' check advisories
+
 fuzz: need-rust need-cargo-fuzz ## Look for inputs that break the properties of a parser: TARGET=host SECONDS=300
 	mkdir -p '$(FUZZ_FOUND)'
 	env -u CARGO_TARGET_DIR '$(CARGO_FUZZ)' run --sanitizer none $(TARGET) '$(FUZZ_FOUND)' 'fuzz/corpus/$(TARGET)' -- \
 		-max_total_time=$(SECONDS) -max_len=4096 -timeout=10
 
-generate: need-rust ## Write the generated files anew: crds/, the tables in docs/, the help texts
-	EXPECTORATE=overwrite cargo test $(CARGO_FLAGS) --workspace --test it -- generated::
+generate: need-rust need-go ## Write the generated files anew: crds/, the chart's kinds, deploy/, the tables in docs/, the help texts
+	EXPECTORATE=overwrite cargo test $(CARGO_FLAGS) --workspace --test it -- generated:: install::manifests::the_manifests
 
 need-rust:
 	@command -v cargo >/dev/null || { echo 'cargo was not found in PATH: install Rust from https://rustup.rs' >&2; exit 1; }
