@@ -67,7 +67,8 @@ impl Scenario {
     pub fn client_that_sees_no_connections(&self, calls: &Calls) -> Result<Client> {
         let builder = ClientBuilder::try_from(self.shared.operator.clone())?;
         let elsewhere = Confine::to("default", &["registryconnections"]);
-        let here = Confine::to(&self.namespace, &["secrets", "configmaps", "serviceaccounts"]);
+        let here = ["secrets", "configmaps", "serviceaccounts", "clusterregistryconnections"];
+        let here = Confine::to(&self.namespace, &here);
         Ok(builder.with_layer(&elsewhere).with_layer(&here).with_layer(calls).build())
     }
 

@@ -76,9 +76,9 @@ async fn confine_shows_only_one_namespace_and_only_for_the_chosen_resources() {
     for place in [&here, &there] {
         let secrets = Api::<Secret>::namespaced(admin.clone(), place);
         secrets.create(&PostParams::default(), &secret("one")).await.unwrap();
-        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "one" } })).unwrap();
-        let accounts = Api::<ServiceAccount>::namespaced(admin.clone(), place);
-        accounts.create(&PostParams::default(), &account).await.unwrap();
+        let lease: Lease = serde_json::from_value(json!({ "metadata": { "name": "one" } })).unwrap();
+        let leases = Api::<Lease>::namespaced(admin.clone(), place);
+        leases.create(&PostParams::default(), &lease).await.unwrap();
     }
     let client = plane.confined_client(&here, &Calls::new()).unwrap();
     let seen = Api::<Secret>::all(client.clone()).list_metadata(&ListParams::default()).await.unwrap();
@@ -86,7 +86,7 @@ async fn confine_shows_only_one_namespace_and_only_for_the_chosen_resources() {
     assert_eq!(places, [here]);
     let other = Api::<Secret>::namespaced(client.clone(), &there).get_opt("one").await.unwrap();
     assert!(other.is_some(), "a named namespace is left alone");
-    let seen = Api::<ServiceAccount>::all(client).list(&ListParams::default()).await.unwrap();
+    let seen = Api::<Lease>::all(client).list(&ListParams::default()).await.unwrap();
     assert!(seen.items.iter().any(|object| object.namespace().as_ref() == Some(&there)));
 }
 

@@ -117,6 +117,9 @@ async fn names_that_were_chosen_for_another_api_credential_are_looked_for_before
     world.scenario.overwrite_ledger(ledger.to_string().as_bytes()).await?;
     world.refreshed(&before).await?;
     world.until_tokens(1).await?;
-    assert_eq!(world.scenario.ledger_text().await?.get("names"), None);
+    testenv::eventually("the name to be forgotten", crate::scenario::DEADLINE, async || {
+        Ok(world.scenario.ledger_text().await?.get("names").is_none().then_some(()))
+    })
+    .await?;
     world.scenario.finish().await
 }
