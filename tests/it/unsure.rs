@@ -132,19 +132,6 @@ async fn stays_without(name: &str, rules: Value, words: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rights_of_the_reference_page_are_enough() -> Result<()> {
-    let mut scenario = Scenario::prepare("enough").await?;
-    scenario.set_speed(FAST);
-    act_with(&mut scenario, rules(&ALL, &["list", "watch", "get"], &["get"])).await?;
-    scenario.connected("images").await?;
-    scenario.edit("images", json!({"spec": {"secret": {"name": "new"}}})).await?;
-    scenario.until_gone("images").await?;
-    scenario.disconnect("images").await?;
-    scenario.until_gone("new").await?;
-    scenario.finish().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_to_delete_secrets_they_stay_and_that_is_told_once() -> Result<()> {
     stays_without("nodelete", rules(&ALL[..5], &["list", "watch", "get"], &["get"]), "may not delete it").await
 }
