@@ -19,9 +19,22 @@ FUZZ_FOUND = $(CURDIR)/target/fuzz/$(TARGET)
 N := 1000
 IDLE := 300
 OUT := target/bench
+# What the image is made for, and where it goes; PUSH=registry/name:tag pushes it too.
+MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+ARCH := $(MACHINE)
+IMAGE = $(CARGO_TARGET_DIR)/image/$(ARCH)
+CPU = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)
+TRIPLE = $(CPU)-unknown-linux-musl
+# The C compiler of this machine will do for its own programs: one dependency (ring) has C code, which asks for next to nothing
+# of a C library. It is linked with what comes with Rust.
+STATIC_CC = $(if $(filter $(MACHINE),$(ARCH)),cc,$(shell command -v $(CPU)-linux-gnu-gcc || command -v clang))
+# Half a megabyte each: relocations in their short form, and functions of the same machine code once.
+STATIC_LINK := -Clinker=rust-lld -Clink-arg=--pack-dyn-relocs=relr -Clink-arg=--icf=all
+MAKE_IMAGE = '$(CARGO_TARGET_DIR)/debug/image' --program '$(CARGO_TARGET_DIR)/$(TRIPLE)/release/regcred' --arch $(ARCH) --out '$(IMAGE)'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test soak lint advisories fuzz generate need-rust need-go need-cargo-deny need-cargo-fuzz
+.PHONY: help demo bench test test-image soak lint advisories fuzz generate image rootfs static
+.PHONY: need-rust need-go need-static need-cargo-deny need-cargo-fuzz
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +52,9 @@ test: need-rust need-go ## Run all tests
 	cargo test $(CARGO_FLAGS) --workspace --no-run
 	'$(CARGO_TARGET_DIR)/debug/testenv-build'
 	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
+
+test-image: image ## Run the tests of the image of this machine, which need the release build
+	cargo test $(CARGO_FLAGS) --workspace --test image
 
 soak: need-rust ## Run the test that takes minutes too: thirty simulated days of refreshes
 	cargo test $(CARGO_FLAGS) --release --lib -- simulation --include-ignored
@@ -61,12 +77,37 @@ fuzz: need-rust need-cargo-fuzz ## Look for inputs that break the properties of 
 generate: need-rust need-go ## Write the generated files anew: crds/, the chart's kinds, deploy/, the tables in docs/, the help texts
 	EXPECTORATE=overwrite cargo test $(CARGO_FLAGS) --workspace --test it -- generated:: install::manifests::the_manifests
 
+image: need-go static ## Make the image, without a container engine: ARCH=arm64 PUSH=registry/name:tag
+	cargo build $(CARGO_FLAGS) -p testenv --bin image
+	$(MAKE_IMAGE) $(if $(PUSH),--push '$(PUSH)')
+
+rootfs: static
+	cargo build $(CARGO_FLAGS) -p testenv --bin image
+	$(MAKE_IMAGE) --files-only
+
+# The same sources give the same program on every machine: no path of this one gets in. The flags are told to Cargo one by one,
+# so that paths may have blanks; they hold for this target only, and no other build begins anew because of them.
+static: need-static
+	cargo fetch $(CARGO_FLAGS)
+	@flags=$$(printf '%s\037' $(STATIC_LINK) '--remap-path-prefix=$(CURDIR)=.' \
+		"--remap-path-prefix=$$(rustc --print sysroot)/lib/rustlib/src/rust=rust"; \
+		for folder in "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/*; do printf -- '--remap-path-prefix=%s=crates\037' "$$folder"; done); \
+	set -x; CARGO_ENCODED_RUSTFLAGS="$${flags%?}" CC_$(subst -,_,$(TRIPLE))='$(STATIC_CC)' \
+		cargo build $(CARGO_FLAGS) --release --target $(TRIPLE) -p regcred --bin regcred
+
 need-rust:
 	@command -v cargo >/dev/null || { echo 'cargo was not found in PATH: install Rust from https://rustup.rs' >&2; exit 1; }
 	@command -v cc >/dev/null || { echo 'cc was not found in PATH: install a C compiler; one dependency (ring) needs it' >&2; exit 1; }
 
 need-go:
 	@command -v go >/dev/null || { echo 'go was not found in PATH: install Go from https://go.dev/dl; it builds the control plane and the registry' >&2; exit 1; }
+
+need-static: need-rust
+	@[ '$(ARCH)' = amd64 ] || [ '$(ARCH)' = arm64 ] || { echo 'ARCH is amd64 or arm64, not $(ARCH)' >&2; exit 1; }
+	@[ -n '$(STATIC_CC)' ] || { echo 'no C compiler for $(ARCH) was found in PATH: install $(CPU)-linux-gnu-gcc (Debian: gcc-$(subst _,-,$(CPU))-linux-gnu with what it recommends) or clang' >&2; exit 1; }
+	@[ -d "$$(rustc --print target-libdir --target $(TRIPLE))" ] || { command -v rustup >/dev/null \
+		|| { echo 'rustup was not found in PATH: install it from https://rustup.rs, or add the target $(TRIPLE) to Rust; static programs need it' >&2; exit 1; }; \
+		rustup target add $(TRIPLE); }
 
 need-cargo-fuzz: need-rust
 	@command -v c++ >/dev/null || { echo 'c++ was not found in PATH: install a C++ compiler; the fuzzer (libfuzzer-sys) needs it' >&2; exit 1; }

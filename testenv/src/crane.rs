@@ -3,7 +3,7 @@
 //! Credentials reach it only through a `DOCKER_CONFIG` folder of its own, so nothing of the machine's own logins can help
 //! or harm. It ignores path-scoped keys; what the kubelet would do is for the keyring judge to say.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,6 +106,18 @@ impl Crane {
         pulled.await.with_context(|| format!("pull {image}"))?;
         let digest = self.run(docker_config, |_| Ok(vec!["digest".into(), image.into()])).await?;
         Ok(Pulled { digest })
+    }
+
+    /// Runs any other of its commands with exactly this `.dockerconfigjson`, and returns the last line it wrote.
+    ///
+    /// # Errors
+    /// It fails; with what it says.
+    pub async fn command(
+        &self,
+        docker_config: &[u8],
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<String> {
+        self.run(docker_config, |_| Ok(arguments.into_iter().map(|one| one.as_ref().to_owned()).collect())).await
     }
 
     /// Runs it in a folder of its own and returns the last line it wrote.

@@ -15,6 +15,7 @@ pub mod control_plane;
 pub mod crane;
 pub mod fault;
 pub mod helm;
+pub mod image;
 pub mod judges;
 pub mod kubeconfig;
 pub mod listener;

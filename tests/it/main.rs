@@ -34,6 +34,7 @@ mod generated;
 mod gitops;
 mod guide;
 mod hostile;
+mod image;
 mod install;
 mod issued;
 mod layouts;
