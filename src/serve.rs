@@ -58,7 +58,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    match context.metrics.text(context.index.store().state()) {
+    match context.metrics.text(context.index.store().state(), context.leadership.may_write()) {
         Ok(text) => (StatusCode::OK, [(CONTENT_TYPE, OPEN_METRICS)], text),
         Err(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], "failed to encode metrics\n".into())

@@ -137,9 +137,16 @@ pub const RECONCILE_DURATION: Metric =
 /// See [`ALL`].
 pub const UNDER_WAY: Metric =
     metric(Kind::Gauge, "reconciles_under_way", &[], "Passes that are going on now, or have their turn next");
+/// See [`ALL`].
+pub const LEADING: Metric = metric(
+    Kind::Gauge,
+    "leading",
+    &[],
+    "1 where this replica writes, 0 where it follows or waits for the API server. All replicas tell the gauges of connections alike",
+);
 
 /// All metrics, in the order of the reference page.
-pub const ALL: [Metric; 16] = [
+pub const ALL: [Metric; 17] = [
     CONNECTIONS,
     TEST_RESULT,
     LAST_SUCCESS,
@@ -156,6 +163,7 @@ pub const ALL: [Metric; 16] = [
     RECONCILES,
     RECONCILE_DURATION,
     UNDER_WAY,
+    LEADING,
 ];
 
 impl Metric {

@@ -125,6 +125,7 @@ pub struct Metrics {
     link_writes: Family<Labels<2>, Counter>,
     status_writes: Counter,
     under_way: Gauge,
+    leading: Gauge,
     quotas: Arc<Mutex<HashMap<String, Quota>>>,
 }
 
@@ -142,6 +143,7 @@ impl Default for Metrics {
             link_writes: Family::default(),
             status_writes: Counter::default(),
             under_way: Gauge::default(),
+            leading: Gauge::default(),
             quotas: Arc::default(),
         };
         let mut registry = Registry::with_prefix(catalogue::PREFIX);
@@ -155,6 +157,7 @@ impl Default for Metrics {
         register(&mut registry, catalogue::RECONCILES, metrics.reconciles.clone());
         register(&mut registry, catalogue::RECONCILE_DURATION, metrics.duration.clone());
         register(&mut registry, catalogue::UNDER_WAY, metrics.under_way.clone());
+        register(&mut registry, catalogue::LEADING, metrics.leading.clone());
         metrics.begin_at_zero();
         Self { registry: Arc::new(registry), ..metrics }
     }
@@ -256,11 +259,12 @@ impl Metrics {
         self.status_writes.inc();
     }
 
-    /// The text for a scrape, told of these connections and no others.
+    /// The text for a scrape, told of these connections and no others, and of whether this process may write.
     ///
     /// # Errors
     /// None that a text could bring about.
-    pub fn text(&self, all: Vec<Arc<Stored>>) -> Result<String, std::fmt::Error> {
+    pub fn text(&self, all: Vec<Arc<Stored>>, is_leading: bool) -> Result<String, std::fmt::Error> {
+        self.leading.set(is_leading.into());
         let quotas = {
             let alive: HashSet<&str> = all.iter().filter_map(|connection| connection.meta().uid.as_deref()).collect();
             let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,7 +297,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn text(metrics: &Metrics, connections: Vec<Declared>) -> String {
-        metrics.text(connections.into_iter().map(|connection| Arc::new(Stored::from(connection))).collect()).unwrap()
+        let connections = connections.into_iter().map(|connection| Arc::new(Stored::from(connection)));
+        metrics.text(connections.collect(), true).unwrap()
     }
 
     fn tested(verdict: &str, change: impl FnOnce(&mut Value)) -> Declared {

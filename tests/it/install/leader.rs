@@ -3,10 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use testenv::eventually;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+use testenv::{DigitalOcean, Fault, Faults, eventually, provider::digital_ocean};
 
 use super::{cluster::Cluster, pod::Pod};
-use crate::scenario::{DEADLINE, get};
+use crate::{
+    issued::SCOPES,
+    scenario::{DEADLINE, get},
+};
 
 /// Longer than a lease lasts.
 const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(20);
@@ -33,7 +38,13 @@ async fn when_the_leader_is_killed_the_follower_goes_on_and_issues_nothing_again
     let delivered = cluster.delivered().await?;
     drop(first);
     let killed = Instant::now();
+    let address = second.running.address().await?;
+    ensure!(get(address, "/metrics").await?.1.contains("\nregcred_leading 0\n"));
     cluster.led_by("regcred-b").await?;
+    eventually("it to tell so", DEADLINE, async || {
+        Ok(get(address, "/metrics").await?.1.contains("\nregcred_leading 1\n").then_some(()))
+    })
+    .await?;
     println!("a crash: another one leads after {:.1} s", killed.elapsed().as_secs_f32());
     cluster.connect("more").await?;
     cluster.ready("more").await?;
@@ -117,6 +128,69 @@ async fn a_leader_that_was_frozen_writes_nothing_any_more_and_ends() -> Result<(
     ensure!(cluster.leader().await?.as_deref() == Some("regcred-b"));
     ensure!(cluster.delivered().await? == delivered);
     second.end().await
+}
+
+/// What happens to a leader.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Crash,
+    Rollout,
+    Freeze,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_ends_as_a_credential_is_issued_costs_one_more_at_most() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let faults = Faults::new();
+    let options = digital_ocean::Options { faults: Some(faults.clone()), ..Default::default() };
+    let ocean = DigitalOcean::start(options).await?;
+    let api: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "api"}, "stringData": {"token": ocean.add_token(SCOPES)},
+    }))?;
+    cluster.secrets().create(&Default::default(), &api).await?;
+    let provider = json!({"generic": null, "digitalocean": {
+        "registryName": "shop", "apiUrl": ocean.api_url(), "secretRef": {"name": "api"},
+    }});
+    let issued = json!({"provider": provider, "autoLinkPattern": null});
+
+    let mut leader = cluster.pod("regcred-a").await?;
+    leader.running.ready().await?;
+    cluster.connect_with("clean", issued.clone()).await?;
+    cluster.ready("clean").await?;
+    let mint = faults.seen().iter().position(|words| words.contains("/docker-credentials")).context("no mint")? + 1;
+    ensure!(ocean.issued() == 1);
+
+    for (next, end) in [("regcred-b", End::Crash), ("regcred-c", End::Rollout), ("regcred-d", End::Freeze)] {
+        let name = format!("{end:?}").to_lowercase();
+        let before = (ocean.issued(), cluster.delivered().await?);
+        let follower = cluster.pod(next).await?;
+        follower.running.ready().await?;
+        faults.arm(mint, Fault::StopAfter);
+        cluster.connect_with(&name, issued.clone()).await?;
+        let met = faults.met().await;
+        ensure!(met.contains("/docker-credentials"), "{met}");
+        match end {
+            End::Crash => leader.running.process.kill(),
+            // What it waits for never comes, so it ends with work unfinished.
+            End::Rollout => leader.running.process.signal_term()?,
+            End::Freeze => leader.running.process.freeze()?,
+        }
+        faults.release();
+        cluster.led_by(next).await?;
+        cluster.ready(&name).await?;
+        if let End::Freeze = end {
+            leader.running.process.thaw()?;
+        }
+        leader.until_ended().await?;
+        let issued = ocean.issued() - before.0;
+        ensure!((1..=2).contains(&issued), "{name}: {issued} were issued");
+        let (secrets, _) = cluster.delivered().await?;
+        ensure!(before.1.0.iter().all(|secret| secrets.contains(secret)), "{name}: {:?} {secrets:?}", before.1.0);
+        println!("{name}: {issued} issued");
+        leader = follower;
+    }
+    leader.end().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

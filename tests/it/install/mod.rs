@@ -1,5 +1,6 @@
 //! The chart, installed by the real Helm into a real control plane.
 
+mod allowed;
 mod chart;
 mod cluster;
 mod leader;
