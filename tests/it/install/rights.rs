@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::try_join_all, stream};
 use k8s_openapi::api::{
     authorization::v1::SubjectAccessReview,
     core::v1::ServiceAccount,
@@ -48,15 +48,15 @@ impl fmt::Display for Right {
 }
 
 impl Right {
+    fn new(group: &str, resource: &str, subresource: &str, verb: &str) -> Self {
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        Self { group: group.into(), resource: format!("{resource}{slash}{subresource}"), verb: verb.into() }
+    }
+
     /// What it took to send a request.
     fn of(call: &Call) -> Self {
-        let subresource = Some(&call.request.subresource).filter(|text| !text.is_empty());
-        let resource = subresource.map_or(String::new(), |text| format!("/{text}"));
-        Self {
-            group: call.request.group.clone(),
-            resource: format!("{}{resource}", call.request.resource),
-            verb: call.request.verb.to_owned(),
-        }
+        let request = &call.request;
+        Self::new(&request.group, &request.resource, &request.subresource, request.verb)
     }
 
     /// These rules without it.
@@ -133,6 +133,17 @@ async fn grant(client: &Client, namespace: &str, rules: Vec<PolicyRule>) -> Resu
 /// The rights that an operator was found to lack.
 fn lacking(calls: &Calls) -> BTreeSet<Right> {
     calls.all().iter().filter(|call| call.status == Some(403)).map(Right::of).collect()
+}
+
+/// The rights that the API server saw used in a scenario. It tells of a watch when that has ended.
+async fn used(namespace: &str) -> Result<BTreeSet<Right>> {
+    let account = format!("system:serviceaccount:{namespace}:limited");
+    let events = shared().await?.plane.audit_events_with(&account)?;
+    let own = events.iter().filter(|event| event.user.username == account && !event.object_ref.resource.is_empty());
+    let rights = own
+        .map(|event| (&event.object_ref, &event.verb))
+        .map(|(object, verb)| Right::new(&object.api_group, &object.resource, &object.subresource, verb));
+    Ok(rights.collect())
 }
 
 /// Lets an operator do everything that it can do, under these rights.
@@ -244,8 +255,13 @@ async fn election(scenario: &Scenario, client: Client, calls: &Calls) -> Result<
     }
 }
 
-/// A tour and an election under these rights; what they were found to lack. They end once that is `awaited`.
-async fn lacks(name: &str, rules: Vec<PolicyRule>, awaited: Option<&Right>) -> Result<BTreeSet<Right>> {
+/// A tour and an election under these rights; where, and what they were found to lack. They end once that is `awaited`.
+async fn lacks(
+    name: &str,
+    rules: Vec<PolicyRule>,
+    awaited: Option<&Right>,
+    is_streaming: bool,
+) -> Result<(String, BTreeSet<Right>)> {
     let mut scenario = Scenario::prepare(name).await?;
     grant(&scenario.client, &scenario.namespace, rules).await?;
     scenario.open_tables().await?;
@@ -257,7 +273,6 @@ async fn lacks(name: &str, rules: Vec<PolicyRule>, awaited: Option<&Right>) -> R
         })
         .await
     };
-    let is_streaming = awaited.is_none_or(|right| right.verb != "list");
     if awaited.is_none_or(|right| right.resource == "leases") {
         let config = scenario.shared.plane.service_account_config(&scenario.namespace, "limited").await?;
         let builder = ClientBuilder::try_from(config)?;
@@ -279,15 +294,31 @@ async fn lacks(name: &str, rules: Vec<PolicyRule>, awaited: Option<&Right>) -> R
         }
     }
     scenario.kill_operator().await;
-    Ok(lacking(&calls))
+    Ok((scenario.namespace.clone(), lacking(&calls)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_rights_of_the_chart_nothing_is_refused() -> Result<()> {
+async fn the_audit_log_of_all_it_does_shows_the_rights_of_the_chart_and_nothing_refused() -> Result<()> {
     let (everywhere, own) = rules().await?;
-    let lacking = lacks("rights", [everywhere, own].concat(), None).await?;
-    ensure!(lacking.is_empty(), "{lacking:?}");
-    Ok(())
+    let rules = [everywhere, own].concat();
+    // Lists come as streams, or page by page where the API server does not stream them.
+    let tours = try_join_all(
+        [("rights", true), ("rights-in-pages", false)].map(|(name, streams)| lacks(name, rules.clone(), None, streams)),
+    );
+    let tours = tours.await?;
+    ensure!(tours.iter().all(|(_, lacking)| lacking.is_empty()), "{tours:?}");
+    let granted = rights(&rules);
+    eventually("the audit log to tell all", DEADLINE, async || {
+        let mut seen = BTreeSet::new();
+        for (namespace, _) in &tours {
+            seen.extend(used(namespace).await?);
+        }
+        let (unused, besides): (Vec<_>, Vec<_>) =
+            (granted.difference(&seen).collect(), seen.difference(&granted).collect());
+        ensure!(unused.is_empty() && besides.is_empty(), "granted and not used: {unused:?}; used besides: {besides:?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,8 +331,8 @@ async fn each_single_verb_of_the_chart_is_needed_and_none_is_a_wildcard() -> Res
     let wrong: Vec<String> = stream::iter(&all)
         .map(async |right| {
             let name = format!("without-{}", done.fetch_add(1, Ordering::Relaxed));
-            match lacks(&name, right.taken_from(&rules), Some(right)).await {
-                Ok(lacking) if lacking.contains(right) => None,
+            match lacks(&name, right.taken_from(&rules), Some(right), right.verb != "list").await {
+                Ok((_, lacking)) if lacking.contains(right) => None,
                 Ok(_) => Some(format!("{right} is never used")),
                 Err(error) => Some(format!("{right} was not missed, but: {error:#}")),
             }
