@@ -28,7 +28,7 @@ TRIPLE = $(CPU)-unknown-linux-musl
 # The C compiler of this machine will do for its own programs: one dependency (ring) has C code, which asks for next to nothing
 # of a C library. It is linked with what comes with Rust.
 STATIC_CC = $(if $(filter $(MACHINE),$(ARCH)),cc,$(shell command -v $(CPU)-linux-gnu-gcc || command -v clang))
-# Half a megabyte each: relocations in their short form, and functions of the same machine code once.
+# Relocations in their short form save 0.4 MB; functions of the same machine code once, and this linker, 0.2 MB.
 STATIC_LINK := -Clinker=rust-lld -Clink-arg=--pack-dyn-relocs=relr -Clink-arg=--icf=all
 MAKE_IMAGE = '$(CARGO_TARGET_DIR)/debug/image' --program '$(CARGO_TARGET_DIR)/$(TRIPLE)/release/regcred' --arch $(ARCH) --out '$(IMAGE)'
 
