@@ -9,7 +9,10 @@ use jiff::SignedDuration;
 use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use secrecy::SecretString;
 
-use crate::{api::names::DEFAULT_OPERATOR_NAMESPACE, run, telemetry};
+use crate::{
+    api::names::{DEFAULT_OPERATOR_NAMESPACE, FIELD_MANAGER},
+    run, telemetry,
+};
 
 /// The exit code of `check` when it found something.
 const FOUND: u8 = 1;
@@ -118,6 +121,11 @@ pub struct RunArguments {
     /// How log lines look.
     #[arg(long, env = "REGCRED_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// What all replicas of this installation are called. Of two installations in one cluster only the older one works, also if
+    /// they are in one namespace.
+    #[arg(long, env = "REGCRED_INSTALLATION", value_name = "NAME", default_value = FIELD_MANAGER)]
+    pub installation: String,
 
     /// The operator's own namespace, from POD_NAMESPACE. Its events name it, and objects of its own go there.
     #[arg(skip = operator_namespace())]

@@ -1,4 +1,4 @@
-//! Whether the process lives: its run loop turns, and its watches are opened again and again.
+//! Whether the process lives: its run loop turns, passes come to their end, and its watches are opened again and again.
 //!
 //! Only what a new start would mend counts. An API server that is away does not: whoever asks it again and again lives. A watch of
 //! which nobody hears may be a quiet one, but the API server ends it after minutes, and then it is opened anew; one that is not is
@@ -21,7 +21,10 @@ pub const BEAT: Duration = Duration::from_secs(5);
 /// For how long it may say nothing: longer than a machine that is short of everything holds it up.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
-/// For how long a watch may be open: kube asks for five minutes at most, and a pause after a failure lasts as long.
+/// For how long no pass may come to its end while there are some: each has a limit of a fraction of that.
+const LONGEST_STANDSTILL: Duration = Duration::from_secs(5 * 60);
+
+/// For how long a watch may be open: kube asks for five minutes at most, and some are asked for again after as long a pause.
 const LONGEST_WATCH: Duration = Duration::from_secs(12 * 60);
 
 /// See the module. Clones share it.
@@ -31,13 +34,18 @@ pub struct Pulse(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     beat: Instant,
-    /// When each watch was opened last, by its address.
+    /// How many passes are going on.
+    passes: usize,
+    /// When one ended last, or when the first of them began.
+    moved: Instant,
+    /// When each watch was opened last, or listed what it is about, by its address.
     watches: BTreeMap<String, Instant>,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { beat: Instant::now(), watches: BTreeMap::new() })))
+        let (beat, moved) = (Instant::now(), Instant::now());
+        Self(Arc::new(Mutex::new(State { beat, passes: 0, moved, watches: BTreeMap::new() })))
     }
 }
 
@@ -50,12 +58,26 @@ impl Pulse {
         }
     }
 
+    /// Says that a pass goes on until the answer is dropped.
+    pub fn pass(&self) -> Pass {
+        let mut state = self.state();
+        if state.passes == 0 {
+            state.moved = Instant::now();
+        }
+        state.passes += 1;
+        Pass(self.clone())
+    }
+
     /// What is dead; none while everything lives.
     pub fn trouble(&self) -> Option<String> {
         let state = self.state();
         let silence = state.beat.elapsed();
         if silence > LONGEST_SILENCE {
             return Some(format!("the run loop has been stuck for {} s", silence.as_secs()));
+        }
+        let standstill = state.moved.elapsed();
+        if state.passes > 0 && standstill > LONGEST_STANDSTILL {
+            return Some(format!("no pass has come to its end for {} s", standstill.as_secs()));
         }
         let (what, since) = state.watches.iter().min_by_key(|(_, opened)| **opened)?;
         let open = since.elapsed();
@@ -64,6 +86,17 @@ impl Pulse {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pass that goes on.
+#[derive(Debug)]
+pub struct Pass(Pulse);
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        (state.passes, state.moved) = (state.passes.saturating_sub(1), Instant::now());
     }
 }
 
@@ -95,19 +128,24 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> S::Future {
-        if let Some(what) = watch(&request) {
-            self.pulse.state().watches.insert(what, Instant::now());
+        match asks(&request) {
+            Some((what, true)) => drop(self.pulse.state().watches.insert(what, Instant::now())),
+            // What cannot be listed is not watched either, and whoever tries again and again lives.
+            Some((what, false)) => {
+                self.pulse.state().watches.entry(what).and_modify(|opened| *opened = Instant::now());
+            }
+            None => {}
         }
         self.inner.call(request)
     }
 }
 
-/// What a request watches, if that is what it does. Watches of the same kind differ in what they select.
-fn watch<B>(request: &Request<B>) -> Option<String> {
+/// What a request is about if it reads, and whether it watches that. Watches of the same kind differ in what they select.
+fn asks<B>(request: &Request<B>) -> Option<(String, bool)> {
     let query: BTreeMap<_, _> = form_urlencoded(request.uri().query().unwrap_or_default());
-    let is_watch = request.method() == Method::GET && query.get("watch").is_some_and(|value| value == "true");
+    let is_watch = query.get("watch").is_some_and(|value| value == "true");
     let selected = query.get("fieldSelector").map(|selector| format!("?{selector}")).unwrap_or_default();
-    is_watch.then(|| format!("{}{selected}", request.uri().path()))
+    (request.method() == Method::GET).then(|| (format!("{}{selected}", request.uri().path()), is_watch))
 }
 
 fn form_urlencoded(query: &str) -> BTreeMap<String, String> {
@@ -137,6 +175,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_queue_that_moves_lives_however_long_and_one_that_stands_still_does_not() {
+        let pulse = Pulse::default();
+        let beating = pulse.clone();
+        tokio::spawn(async move { beating.beat().await });
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let stuck = pulse.pass();
+        for _ in 0..20 {
+            let pass = pulse.pass();
+            tokio::time::sleep(LONGEST_STANDSTILL).await;
+            assert_eq!(pulse.trouble(), None);
+            drop(pass);
+        }
+        tokio::time::sleep(LONGEST_STANDSTILL + BEAT).await;
+        assert_eq!(pulse.trouble().unwrap(), "no pass has come to its end for 305 s");
+        drop(stuck);
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(pulse.trouble(), None, "there is nothing to do");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_watch_that_is_opened_again_lives_however_quiet_and_one_that_is_not_is_dead() {
         let pulse = Pulse::default();
         let beating = pulse.clone();
@@ -152,7 +210,8 @@ mod tests {
             }
         }
         assert_eq!(pulse.trouble().unwrap(), "the watch of /api/v1/secrets has been dead for 870 s");
-        send(&pulse, "/api/v1/secrets?watch=true").await;
+        // Whoever asks for a list, without an answer, is about to watch again.
+        send(&pulse, "/api/v1/secrets?limit=500").await;
         assert_eq!(pulse.trouble(), None);
     }
 }

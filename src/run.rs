@@ -22,7 +22,7 @@ use crate::{
     cli::RunArguments,
     clock::Clock,
     controller::{self, Context, events::Events},
-    leader::{Fence, Leadership, Tenure},
+    leader::{Candidate, Fence, Installation, Leadership, Tenure},
     linking,
     metrics::Metrics,
     net::{Certificates, Http, Lookup, Proxy, Settings, SystemLookup},
@@ -76,8 +76,9 @@ pub async fn from_environment(arguments: RunArguments) -> anyhow::Result<()> {
     let clients = clients(config, &leadership, &pulse);
     let (client, lease_client) = clients.context("failed to set up the client of the API server")?;
     let context = context(client, &arguments, Clock::system(), Outside { api_server, lookup })?;
-    let identity = identity(|name| std::env::var(name).ok());
-    let tenure = Tenure::new(lease_client, &arguments.namespace, identity, context.clock.clone(), leadership.clone());
+    let installation = Installation { namespace: arguments.namespace.clone(), name: arguments.installation.clone() };
+    let candidate = Candidate { installation, identity: identity(|name| std::env::var(name).ok()) };
+    let tenure = Tenure::new(lease_client, candidate, context.clock.clone(), leadership.clone());
     let context = Arc::new(Context { leadership, pulse, ..context });
     let listener = TcpListener::bind(arguments.metrics_addr)
         .await

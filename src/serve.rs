@@ -1,8 +1,8 @@
 //! The operator's own HTTP endpoints: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Alive means that a new start would mend nothing: the run loop turns, and the watches are opened again and again. Ready means that
-//! the lists of the watches are complete, so that what it says and does rests on the whole picture, and that no older installation
-//! keeps it from working. A follower is ready: it can take over.
+//! Alive means that a new start would mend nothing: the run loop turns, passes end, and watches are opened again and again. Ready
+//! means that the lists of the watches are complete, so that what it says and does rests on the whole picture, and that no older
+//! installation keeps it from working. A follower is ready: it can take over.
 
 use std::sync::Arc;
 
@@ -45,9 +45,8 @@ async fn livez(State(context): State<Arc<Context>>) -> impl IntoResponse {
 }
 
 async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    if let leader::State::Yielding { namespace } = context.leadership.state() {
-        let reason =
-            format!("an older installation of regcred works in namespace {namespace}: uninstall one of the two\n");
+    if let leader::State::Yielding { elder } = context.leadership.state() {
+        let reason = format!("an older installation of regcred works, {elder}: uninstall one of the two\n");
         return (StatusCode::SERVICE_UNAVAILABLE, reason);
     }
     if !context.index.is_synced() {

@@ -9,6 +9,9 @@ pub const FIELD_MANAGER: &str = "regcred";
 /// Label with the constant value [`FIELD_MANAGER`] on every object regcred writes.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
+/// Annotation on the Lease: which installation of the operator's namespace wrote it last.
+pub const INSTALLATION_ANNOTATION: &str = "regcred.dev/installation";
+
 /// Label on a target Secret: the connection's reference as a hash, so that it can be selected.
 pub const CONNECTION_LABEL: &str = "regcred.dev/connection";
 

@@ -240,6 +240,7 @@ pub(super) fn nowhere() -> Context {
         metrics_addr: ([127, 0, 0, 1], 0).into(),
         log_format: LogFormat::Text,
         max_writes_per_second: None,
+        installation: "regcred".into(),
         namespace: "regcred-system".into(),
     };
     let client = kube::Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();

@@ -288,7 +288,7 @@ async fn work(context: Arc<Context>, queue: impl Stream<Item = Wake> + Send) {
     let pass = |object: Arc<Stored>, context: Arc<Context>| {
         let places = Arc::clone(&places);
         async move {
-            let _under_way = context.metrics.under_way();
+            let (_under_way, _pass) = (context.metrics.under_way(), context.pulse.pass());
             let Some(place) = places.take().await else { return Ok(Action::await_change()) };
             // While it waited, there may have come a newer one.
             let Some(newest) = context.index.connection(&object.reference()) else { return Ok(Action::await_change()) };

@@ -69,7 +69,10 @@ mod tests {
     use tokio::time::Instant;
     use tower::{ServiceExt, service_fn};
 
-    use super::{super::State, *};
+    use super::{
+        super::{Installation, State},
+        *,
+    };
 
     async fn passes(leadership: &Leadership, method: Method) -> bool {
         let inner = service_fn(|_: Request<()>| ready(Ok::<_, BoxError>(())));
@@ -83,7 +86,7 @@ mod tests {
         let leadership = Leadership::following();
         for state in [
             State::Following,
-            State::Yielding { namespace: "elder".into() },
+            State::Yielding { elder: Installation { namespace: "elder".into(), name: "regcred".into() } },
             State::Leading { until: Instant::now() + Duration::from_secs(10) },
             State::Alone,
         ] {

@@ -8,13 +8,13 @@
 //! As in client-go, nobody's clock is compared with another's: a lease has run out once it was seen not to change for as long
 //! as it says. Unlike there, a leader whose renewals fail neither ends nor goes on: it stops writing while its lease is still
 //! its own, and goes on once it has renewed it, if nobody took it in between. Who lost it ends the process, because what it
-//! knows may be old.
+//! knows may be old; so does who cannot tell.
 
 mod fence;
 mod sightings;
 mod tenure;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -34,6 +34,30 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// The name of the Lease in the operator's namespace.
 pub const LEASE: &str = "regcred";
 
+/// An installation of regcred: a Deployment of the chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Its name in there; all its replicas have the same.
+    pub name: String,
+}
+
+impl fmt::Display for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Who takes part in an election.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Which installation the process belongs to.
+    pub installation: Installation,
+    /// The name of the process, which no other has.
+    pub identity: String,
+}
+
 /// What a process is among the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -41,10 +65,10 @@ pub enum State {
     Alone,
     /// It knows what there is, and waits for its turn.
     Following,
-    /// An older installation works in another namespace, so this one does nothing.
+    /// An older installation works, so this one does nothing.
     Yielding {
-        /// Where that one is.
-        namespace: String,
+        /// Which.
+        elder: Installation,
     },
     /// It writes.
     Leading {

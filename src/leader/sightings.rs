@@ -1,13 +1,17 @@
 //! The Leases of all installations as they were seen, and what follows from them. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use tokio::time::Instant;
 
-use super::LEASE_DURATION;
-use crate::api::names::{FIELD_MANAGER, MANAGED_BY_LABEL};
+use super::{Candidate, Installation, LEASE_DURATION};
+use crate::api::names::{FIELD_MANAGER, INSTALLATION_ANNOTATION, MANAGED_BY_LABEL};
+
+/// For how long an installation leaves a lease alone that another one of the same namespace held: longer than the replicas of that
+/// one need to take it again.
+const LEFT_ALONE: Duration = LEASE_DURATION.saturating_mul(4);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -21,6 +25,8 @@ struct Sighting {
     lease: Lease,
     /// When it was first seen as it is.
     since: Instant,
+    /// It was deleted. Who held it does not know yet, and may still write.
+    is_gone: bool,
 }
 
 /// What a process is to do next.
@@ -37,8 +43,8 @@ pub(super) enum Turn {
     },
     /// Do nothing: an older installation works.
     Yield {
-        /// Where.
-        namespace: String,
+        /// Which.
+        elder: Installation,
         /// At least until then.
         until: Instant,
     },
@@ -50,38 +56,44 @@ impl Sightings {
         let namespace = lease.metadata.namespace.clone().unwrap_or_default();
         match self.leases.get_mut(&namespace) {
             // Labels and annotations are no renewal.
-            Some(known) if known.lease.spec == lease.spec => known.lease = lease,
-            _ => drop(self.leases.insert(namespace, Sighting { lease, since: now })),
+            Some(known) if known.lease.spec == lease.spec && !known.is_gone => known.lease = lease,
+            _ => drop(self.leases.insert(namespace, Sighting { lease, since: now, is_gone: false })),
         }
     }
 
     /// Takes in that there is none in a namespace.
     pub(super) fn went(&mut self, namespace: &str) {
-        self.leases.remove(namespace);
+        if let Some(known) = self.leases.get_mut(namespace) {
+            known.is_gone = true;
+        }
     }
 
-    /// Forgets those that a complete list did not show.
-    pub(super) fn retain(&mut self, shown: &[String]) {
-        self.leases.retain(|namespace, _| shown.contains(namespace));
+    /// Takes in that there are none but in these namespaces; forgets those whose holders have long known.
+    pub(super) fn retain(&mut self, shown: &[String], now: Instant) {
+        for (_, sighting) in self.leases.iter_mut().filter(|(namespace, _)| !shown.contains(namespace)) {
+            sighting.is_gone = true;
+        }
+        self.leases.retain(|_, sighting| !sighting.is_gone || sighting.until().is_some_and(|until| now < until));
     }
 
-    /// What `identity` is to do, whose installation is in `namespace`.
-    pub(super) fn turn(&self, namespace: &str, identity: &str, now: Instant) -> Turn {
-        let own = self.leases.get(namespace);
-        if let Some((elder, until)) = self.elder(namespace, own, now) {
-            return Turn::Yield { namespace: elder.to_owned(), until };
+    /// What this one is to do.
+    pub(super) fn turn(&self, me: &Candidate, now: Instant) -> Turn {
+        let own = self.leases.get(&me.installation.namespace);
+        let neighbour = own.and_then(|own| own.neighbour(&me.installation.name)).filter(|(_, until)| now < *until);
+        if let Some((elder, until)) = neighbour.or_else(|| self.elder(&me.installation.namespace, own, now)) {
+            return Turn::Yield { elder, until };
         }
         match own.and_then(|own| Some((own.holder()?, own.until()?))) {
             // What this process held before it was started anew is still its own: no two Pods have one name.
-            Some((holder, until)) if holder != identity && now < until => {
+            Some((holder, until)) if holder != me.identity && now < until => {
                 Turn::Wait { holder: holder.to_owned(), until }
             }
-            Some(_) | None => Turn::Take(own.map(|own| Box::new(own.lease.clone()))),
+            Some(_) | None => Turn::Take(own.filter(|own| !own.is_gone).map(|own| Box::new(own.lease.clone()))),
         }
     }
 
     /// An installation that is older than the one in `namespace`, and at work.
-    fn elder(&self, namespace: &str, own: Option<&Sighting>, now: Instant) -> Option<(&str, Instant)> {
+    fn elder(&self, namespace: &str, own: Option<&Sighting>, now: Instant) -> Option<(Installation, Instant)> {
         let age = own.and_then(Sighting::age);
         // Somebody else may call a Lease so.
         let others = self.leases.iter().filter(|(other, sighting)| *other != namespace && sighting.is_of_regcred());
@@ -93,7 +105,7 @@ impl Sightings {
                 (_, None) => true,
                 (None, Some(_)) => false,
             };
-            is_older.then_some((other.as_str(), until))
+            is_older.then(|| (sighting.installation(), until))
         });
         alive.max_by_key(|(_, until)| *until)
     }
@@ -113,6 +125,22 @@ impl Sighting {
             .is_some_and(|by| by == FIELD_MANAGER)
     }
 
+    /// Which one wrote it last.
+    fn installation(&self) -> Installation {
+        let metadata = &self.lease.metadata;
+        let name = metadata.annotations.as_ref().and_then(|annotations| annotations.get(INSTALLATION_ANNOTATION));
+        Installation {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: name.map_or(FIELD_MANAGER, String::as_str).to_owned(),
+        }
+    }
+
+    /// The installation of another name in the same namespace that held it, and until when it is left alone for that.
+    fn neighbour(&self, name: &str) -> Option<(Installation, Instant)> {
+        let other = Some(self.installation()).filter(|other| self.is_of_regcred() && other.name != name)?;
+        Some((other, self.since.checked_add(LEFT_ALONE)?))
+    }
+
     fn age(&self) -> Option<Timestamp> {
         self.lease.metadata.creation_timestamp.as_ref().map(|time| time.0)
     }
@@ -126,15 +154,13 @@ impl Sighting {
         let seconds =
             self.spec().and_then(|spec| spec.lease_duration_seconds).and_then(|text| u64::try_from(text).ok());
         // Nobody can make us wait for longer than we make others wait.
-        let duration = seconds.map_or(LEASE_DURATION, std::time::Duration::from_secs).min(4 * LEASE_DURATION);
+        let duration = seconds.map_or(LEASE_DURATION, Duration::from_secs).min(LEFT_ALONE);
         self.since.checked_add(duration)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
@@ -154,6 +180,13 @@ mod tests {
         .unwrap()
     }
 
+    fn candidate(namespace: &str, identity: &str) -> Candidate {
+        Candidate {
+            installation: Installation { namespace: namespace.into(), name: "regcred".into() },
+            identity: identity.into(),
+        }
+    }
+
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -162,14 +195,49 @@ mod tests {
     fn a_lease_is_taken_where_there_is_none_or_it_was_given_back_or_is_our_own() {
         let now = Instant::now();
         let mut seen = Sightings::default();
-        assert_eq!(seen.turn("here", "me", now), Turn::Take(None));
+        assert_eq!(seen.turn(&candidate("here", "me"), now), Turn::Take(None));
         for holder in ["", "me"] {
             let lease = lease("here", 1, holder, 1);
             seen.saw(lease.clone(), now);
-            assert_eq!(seen.turn("here", "me", now), Turn::Take(Some(Box::new(lease))), "{holder:?}");
+            assert_eq!(seen.turn(&candidate("here", "me"), now), Turn::Take(Some(Box::new(lease))), "{holder:?}");
         }
         seen.went("here");
-        assert_eq!(seen.turn("here", "me", now), Turn::Take(None));
+        assert_eq!(seen.turn(&candidate("here", "me"), now), Turn::Take(None));
+    }
+
+    #[test]
+    fn a_lease_that_was_deleted_is_taken_once_whoever_held_it_must_have_noticed() {
+        let now = Instant::now();
+        let mut seen = Sightings::default();
+        seen.saw(lease("here", 1, "other", 1), now);
+        for delete in [|seen: &mut Sightings, _| seen.went("here"), |seen: &mut Sightings, now| seen.retain(&[], now)] {
+            delete(&mut seen, now);
+            let wait = Turn::Wait { holder: "other".into(), until: now + seconds(15) };
+            assert_eq!(seen.turn(&candidate("here", "me"), now + seconds(14)), wait);
+            assert_eq!(seen.turn(&candidate("here", "me"), now + seconds(15)), Turn::Take(None));
+        }
+        // It is there again, and says what it said.
+        seen.saw(lease("here", 1, "other", 1), now + seconds(2));
+        assert!(matches!(seen.turn(&candidate("here", "me"), now + seconds(16)), Turn::Wait { .. }));
+        seen.went("here");
+        seen.retain(&[], now + seconds(17));
+        assert!(seen.leases.is_empty(), "nothing is kept for ever");
+    }
+
+    #[test]
+    fn an_installation_leaves_the_lease_of_another_one_in_its_namespace_alone() {
+        let now = Instant::now();
+        let mut seen = Sightings::default();
+        let mut other = Candidate { identity: "me".into(), ..candidate("here", "") };
+        other.installation.name = "second".into();
+        seen.saw(lease("here", 1, "a", 1), now);
+        let yields = Turn::Yield { elder: candidate("here", "").installation, until: now + seconds(60) };
+        assert_eq!(seen.turn(&other, now + seconds(59)), yields, "its own replicas come first");
+        assert!(matches!(seen.turn(&candidate("here", "b"), now + seconds(15)), Turn::Take(Some(_))));
+        assert!(matches!(seen.turn(&other, now + seconds(60)), Turn::Take(Some(_))));
+        seen.saw(lease("here", 1, "", 2), now + seconds(1));
+        assert!(matches!(seen.turn(&other, now + seconds(2)), Turn::Yield { .. }), "it was given back for them");
+        assert!(matches!(seen.turn(&candidate("here", "b"), now + seconds(2)), Turn::Take(Some(_))));
     }
 
     #[test]
@@ -178,14 +246,14 @@ mod tests {
         let mut seen = Sightings::default();
         seen.saw(lease("here", 1, "other", 1), now);
         let wait = |until| Turn::Wait { holder: "other".into(), until };
-        assert_eq!(seen.turn("here", "me", now + seconds(14)), wait(now + seconds(15)));
+        assert_eq!(seen.turn(&candidate("here", "me"), now + seconds(14)), wait(now + seconds(15)));
         seen.saw(lease("here", 1, "other", 2), now + seconds(14));
-        assert_eq!(seen.turn("here", "me", now + seconds(28)), wait(now + seconds(29)));
+        assert_eq!(seen.turn(&candidate("here", "me"), now + seconds(28)), wait(now + seconds(29)));
         // An annotation is no renewal.
         let mut annotated = lease("here", 1, "other", 2);
         annotated.metadata.annotations = Some([("a".to_owned(), "b".to_owned())].into());
         seen.saw(annotated.clone(), now + seconds(20));
-        assert_eq!(seen.turn("here", "me", now + seconds(29)), Turn::Take(Some(Box::new(annotated))));
+        assert_eq!(seen.turn(&candidate("here", "me"), now + seconds(29)), Turn::Take(Some(Box::new(annotated))));
     }
 
     #[test]
@@ -197,11 +265,15 @@ mod tests {
             let mut seen = Sightings::default();
             seen.saw(odd, now);
             let until = now + seconds(waits);
-            assert_eq!(seen.turn("here", "me", now), Turn::Wait { holder: "other".into(), until }, "{says}");
+            assert_eq!(
+                seen.turn(&candidate("here", "me"), now),
+                Turn::Wait { holder: "other".into(), until },
+                "{says}"
+            );
         }
         let mut seen = Sightings::default();
         seen.saw(Lease { spec: None, ..lease("here", 1, "other", 1) }, now);
-        assert!(matches!(seen.turn("here", "me", now), Turn::Take(Some(_))));
+        assert!(matches!(seen.turn(&candidate("here", "me"), now), Turn::Take(Some(_))));
     }
 
     #[test]
@@ -209,21 +281,27 @@ mod tests {
         let now = Instant::now();
         let mut seen = Sightings::default();
         seen.saw(lease("elder", 1, "them", 1), now);
-        let yields = Turn::Yield { namespace: "elder".into(), until: now + seconds(15) };
-        assert_eq!(seen.turn("here", "me", now), yields, "we have no lease yet");
+        let yields = Turn::Yield { elder: candidate("elder", "them").installation, until: now + seconds(15) };
+        assert_eq!(seen.turn(&candidate("here", "me"), now), yields, "we have no lease yet");
         seen.saw(lease("here", 2, "me", 2), now);
-        assert_eq!(seen.turn("here", "me", now), yields);
-        assert!(matches!(seen.turn("elder", "them", now), Turn::Take(Some(_))), "the older one goes on");
-        assert!(matches!(seen.turn("here", "me", now + seconds(15)), Turn::Take(Some(_))), "it has ended");
+        assert_eq!(seen.turn(&candidate("here", "me"), now), yields);
+        assert!(matches!(seen.turn(&candidate("elder", "them"), now), Turn::Take(Some(_))), "the older one goes on");
+        assert!(matches!(seen.turn(&candidate("here", "me"), now + seconds(15)), Turn::Take(Some(_))), "it has ended");
         seen.saw(lease("elder", 1, "", 3), now + seconds(1));
-        assert!(matches!(seen.turn("here", "me", now + seconds(1)), Turn::Take(Some(_))), "it was given back");
+        assert!(
+            matches!(seen.turn(&candidate("here", "me"), now + seconds(1)), Turn::Take(Some(_))),
+            "it was given back"
+        );
         let mut foreign = lease("elder", 1, "them", 4);
         foreign.metadata.labels = None;
         seen.saw(foreign, now + seconds(2));
-        assert!(matches!(seen.turn("here", "me", now + seconds(2)), Turn::Take(Some(_))), "it is none of ours");
+        assert!(
+            matches!(seen.turn(&candidate("here", "me"), now + seconds(2)), Turn::Take(Some(_))),
+            "it is none of ours"
+        );
         seen.saw(lease("elder", 1, "them", 5), now + seconds(2));
-        seen.retain(&["here".into()]);
-        assert!(matches!(seen.turn("here", "me", now + seconds(2)), Turn::Take(Some(_))), "it is gone");
+        seen.retain(&["here".into()], now + seconds(20));
+        assert!(matches!(seen.turn(&candidate("here", "me"), now + seconds(20)), Turn::Take(Some(_))), "it is gone");
     }
 
     #[test]
@@ -232,7 +310,7 @@ mod tests {
         let mut seen = Sightings::default();
         seen.saw(lease("a", 1, "one", 1), now);
         seen.saw(lease("b", 1, "two", 1), now);
-        assert!(matches!(seen.turn("a", "one", now), Turn::Take(_)));
-        assert!(matches!(seen.turn("b", "two", now), Turn::Yield { .. }));
+        assert!(matches!(seen.turn(&candidate("a", "one"), now), Turn::Take(_)));
+        assert!(matches!(seen.turn(&candidate("b", "two"), now), Turn::Yield { .. }));
     }
 }

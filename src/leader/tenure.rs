@@ -2,7 +2,10 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,11 +22,11 @@ use kube::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    LEASE, LEASE_DURATION, Leadership, RENEW_EVERY, State, WRITES_FOR,
+    Candidate, Installation, LEASE, LEASE_DURATION, Leadership, RENEW_EVERY, State, WRITES_FOR,
     sightings::{Sightings, Turn},
 };
 use crate::{
-    api::names::{FIELD_MANAGER, MANAGED_BY_LABEL},
+    api::names::{FIELD_MANAGER, INSTALLATION_ANNOTATION, MANAGED_BY_LABEL},
     clock::Clock,
     controller::watch::whole,
 };
@@ -37,24 +40,30 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Why a process that led may not go on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
-    /// It could not renew its lease in time.
+    /// Another process holds the lease.
     #[error("the lease was lost to {0:?}, which leads now; this process ends, and is started anew as a follower")]
     To(String),
+    /// Nobody holds it, and somebody may have while this process could not see it.
+    #[error(
+        "another process may have led while this one could not renew its lease; this one ends, and is started anew"
+    )]
+    Meanwhile,
     /// There are two installations.
-    #[error("an older installation of regcred works in namespace {0:?}: uninstall one of the two")]
-    ToElder(String),
+    #[error("an older installation of regcred works, {0}: uninstall one of the two")]
+    ToElder(Installation),
 }
 
 /// See the module.
 pub struct Tenure {
     client: Client,
     leases: Api<Lease>,
-    namespace: String,
-    identity: String,
+    me: Candidate,
     clock: Clock,
     leadership: Leadership,
     /// The lease as this process wrote it last, while it is its own.
     held: Mutex<Option<Lease>>,
+    /// A request was sent that may have made it its own.
+    has_asked: AtomicBool,
 }
 
 /// What came of a write of the lease.
@@ -68,11 +77,10 @@ enum Written {
 }
 
 impl Tenure {
-    /// Of a process with this name, which no other has, in an installation whose own namespace is `namespace`. The client is not
-    /// fenced.
-    pub fn new(client: Client, namespace: &str, identity: String, clock: Clock, leadership: Leadership) -> Self {
-        let leases = Api::namespaced(client.clone(), namespace);
-        Self { client, leases, namespace: namespace.to_owned(), identity, clock, leadership, held: Mutex::default() }
+    /// Of this process. The client is not fenced.
+    pub fn new(client: Client, me: Candidate, clock: Clock, leadership: Leadership) -> Self {
+        let leases = Api::namespaced(client.clone(), &me.installation.namespace);
+        Self { client, leases, me, clock, leadership, held: Mutex::default(), has_asked: AtomicBool::new(false) }
     }
 
     /// Takes part until the lease is lost; does not end otherwise.
@@ -93,21 +101,22 @@ impl Tenure {
         let mut not_before = Instant::now();
         loop {
             let now = Instant::now();
-            let wake = match seen.turn(&self.namespace, &self.identity, now) {
+            let wake = match seen.turn(&self.me, now) {
                 _ if !is_listed => None,
                 Turn::Take(lease) if now >= not_before => {
                     let asked = Instant::now();
+                    self.has_asked.store(true, Ordering::Relaxed);
                     match self.write(lease.as_deref()).await {
                         Written::Ours(lease) => {
-                            tracing::info!(identity = self.identity, "this process leads");
+                            tracing::info!(identity = self.me.identity, "this process leads");
                             self.leads(*lease, asked);
                             return;
                         }
                         Written::Other(Some(lease)) => seen.saw(*lease, Instant::now()),
-                        Written::Other(None) => seen.went(&self.namespace),
+                        Written::Other(None) => seen.went(&self.me.installation.namespace),
                         Written::Unanswered(error) => {
                             tracing::warn!(
-                                namespace = self.namespace,
+                                namespace = self.me.installation.namespace,
                                 error,
                                 "the lease could not be taken; it is tried again"
                             );
@@ -123,12 +132,11 @@ impl Tenure {
                     }
                     Some(until)
                 }
-                Turn::Yield { namespace, until } => {
-                    if self.becomes(State::Yielding { namespace: namespace.clone() }) {
+                Turn::Yield { elder, until } => {
+                    if self.becomes(State::Yielding { elder: elder.clone() }) {
                         tracing::error!(
-                            namespace,
-                            "an older installation of regcred works in another namespace; this one does nothing: uninstall one \
-                             of the two"
+                            %elder,
+                            "an older installation of regcred works; this one does nothing: uninstall one of the two"
                         );
                     }
                     Some(until)
@@ -157,8 +165,8 @@ impl Tenure {
                 // Of the own lease the watch may tell what was true before this process took it; the next renewal finds out.
                 Some(event) = news.next() => {
                     take_in(event, seen, &mut shown, &mut is_listed);
-                    if let Turn::Yield { namespace, .. } = seen.turn(&self.namespace, &self.identity, Instant::now()) {
-                        return Lost::ToElder(namespace);
+                    if let Turn::Yield { elder, .. } = seen.turn(&self.me, Instant::now()) {
+                        return Lost::ToElder(elder);
                     }
                     continue;
                 }
@@ -168,14 +176,10 @@ impl Tenure {
             next = asked + RENEW_EVERY;
             let held = self.held().clone();
             let written = match self.write(held.as_ref()).await {
-                Written::Other(Some(lease)) => match holder(&lease) {
-                    // An answer was lost, or somebody touched the lease.
-                    Some(holder) if holder == self.identity => self.write(Some(&lease)).await,
-                    Some(other) => return Lost::To(other.to_owned()),
-                    // Somebody took it away from us, and nobody has it.
-                    None => self.write(Some(&lease)).await,
+                Written::Other(found) => match self.lost(held.as_ref(), found.as_deref()) {
+                    Some(lost) => return lost,
+                    None => self.write(found.as_deref()).await,
                 },
-                Written::Other(None) => self.write(None).await,
                 written => written,
             };
             match written {
@@ -186,7 +190,7 @@ impl Tenure {
                     self.leads(*lease, asked);
                 }
                 Written::Other(lease) => match lease.as_deref().and_then(holder) {
-                    Some(other) if other != self.identity => return Lost::To(other.to_owned()),
+                    Some(other) if other != self.me.identity => return Lost::To(other.to_owned()),
                     Some(_) | None => next = asked + RENEW_EVERY / 4,
                 },
                 Written::Unanswered(error) => {
@@ -198,19 +202,31 @@ impl Tenure {
         }
     }
 
+    /// Whether the lease is lost that is not as this process wrote it: `held`, and as it is.
+    fn lost(&self, held: Option<&Lease>, found: Option<&Lease>) -> Option<Lost> {
+        let known =
+            |lease: &Lease| (lease.metadata.uid.clone(), lease.spec.as_ref().and_then(|spec| spec.lease_transitions));
+        match (found, found.and_then(holder)) {
+            // An answer was lost, or somebody touched the lease.
+            (_, Some(holder)) if holder == self.me.identity => None,
+            (_, Some(other)) => Some(Lost::To(other.to_owned())),
+            // Somebody took it away by hand, unless another one has had it and given it back since.
+            (Some(found), None) => (held.map(known) != Some(known(found))).then_some(Lost::Meanwhile),
+            // Nobody takes one that was deleted before this one must have noticed.
+            (None, _) => (!self.leadership.may_write()).then_some(Lost::Meanwhile),
+        }
+    }
+
     /// Gives the lease back, so that a follower need not wait until it has run out. From here on nothing is written.
     pub async fn release(&self) {
-        let Some(held) = self.held().take() else { return };
+        let held = self.held().take();
+        if held.is_none() && !self.has_asked.load(Ordering::Relaxed) {
+            return;
+        }
         self.leadership.becomes(State::Following);
-        let spec = LeaseSpec {
-            holder_identity: Some(String::new()),
-            lease_duration_seconds: Some(1),
-            renew_time: Some(MicroTime(self.clock.now())),
-            ..held.spec.clone().unwrap_or_default()
-        };
-        let lease = Lease { spec: Some(spec), ..held };
-        match timeout(FAREWELL, self.leases.replace(LEASE, &parameters(), &lease)).await {
-            Ok(Ok(_)) => tracing::info!("the lease was given back"),
+        match timeout(FAREWELL, self.give_back(held)).await {
+            Ok(Ok(true)) => tracing::info!("the lease was given back"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -219,6 +235,30 @@ impl Tenure {
             }
             Err(_) => tracing::warn!("the lease could not be given back in time; it runs out"),
         }
+    }
+
+    /// Whether it was ours to give.
+    async fn give_back(&self, held: Option<Lease>) -> kube::Result<bool> {
+        if let Some(held) = held {
+            match self.leases.replace(LEASE, &parameters(), &self.given_back(held)).await {
+                // The end came while a renewal was on its way.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                result => return result.map(|_| true),
+            }
+        }
+        let found = self.leases.get_opt(LEASE).await?;
+        let Some(held) = found.filter(|lease| holder(lease) == Some(&self.me.identity)) else { return Ok(false) };
+        self.leases.replace(LEASE, &parameters(), &self.given_back(held)).await.map(|_| true)
+    }
+
+    fn given_back(&self, held: Lease) -> Lease {
+        let spec = LeaseSpec {
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            renew_time: Some(MicroTime(self.clock.now())),
+            ..held.spec.clone().unwrap_or_default()
+        };
+        Lease { spec: Some(spec), ..held }
     }
 
     /// Takes note that the lease was written by a request that was sent at `asked`.
@@ -256,7 +296,7 @@ impl Tenure {
             Ok(Ok(written)) => written,
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Written::Unanswered(format!(
                 "the operator's namespace {:?} does not exist: create it, or name another one with POD_NAMESPACE",
-                self.namespace
+                self.me.installation.namespace
             )),
             Ok(Err(error)) => Written::Unanswered(error.to_string()),
             Err(_) => Written::Unanswered("the API server did not answer in time".to_owned()),
@@ -267,10 +307,10 @@ impl Tenure {
     fn lease(&self, before: Option<&Lease>) -> Lease {
         let now = Some(MicroTime(self.clock.now()));
         let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
-        let is_mine = spec.holder_identity.as_deref() == Some(&self.identity);
+        let is_mine = spec.holder_identity.as_deref() == Some(&self.me.identity);
         let transitions = spec.lease_transitions.unwrap_or_default();
         let spec = LeaseSpec {
-            holder_identity: Some(self.identity.clone()),
+            holder_identity: Some(self.me.identity.clone()),
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: if is_mine { spec.acquire_time } else { now.clone() },
             renew_time: now,
@@ -280,10 +320,13 @@ impl Tenure {
         let metadata = before.map(|lease| lease.metadata.clone()).unwrap_or_default();
         let mut labels = metadata.labels.unwrap_or_default();
         labels.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        annotations.insert(INSTALLATION_ANNOTATION.into(), self.me.installation.name.clone());
         let metadata = ObjectMeta {
             name: Some(LEASE.into()),
-            namespace: Some(self.namespace.clone()),
+            namespace: Some(self.me.installation.namespace.clone()),
             labels: Some(labels),
+            annotations: Some(annotations),
             managed_fields: None,
             ..metadata
         };
@@ -314,7 +357,7 @@ fn take_in(event: Option<Event<Lease>>, seen: &mut Sightings, shown: &mut Vec<St
             seen.saw(lease, now);
         }
         Some(Event::InitDone) => {
-            seen.retain(shown);
+            seen.retain(shown, now);
             *is_listed = true;
         }
         Some(Event::Apply(lease)) => seen.saw(lease, now),

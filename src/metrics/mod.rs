@@ -480,7 +480,7 @@ mod tests {
             })
             .collect();
         let started = std::time::Instant::now();
-        let text = Metrics::default().text(all).unwrap();
+        let text = Metrics::default().text(all, true).unwrap();
         println!("{} bytes in {:?}", text.len(), started.elapsed());
         assert_eq!(series(&text, "regcred_connection_test_result").len(), 10_000);
     }

@@ -107,6 +107,7 @@ impl Scenario {
                 max_writes_per_second: None,
                 metrics_addr: "127.0.0.1:0".parse()?,
                 log_format: LogFormat::Text,
+                installation: "regcred".into(),
                 namespace: "regcred-system".into(),
             },
             names: Arc::default(),

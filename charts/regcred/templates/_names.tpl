@@ -1,6 +1,6 @@
 {{/* The beginning of the names of all objects, and the operator's ServiceAccount. */}}
 {{- define "regcred.name" -}}
-{{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default .Release.Name | toString | replace "." "-" | trunc 40 | trimAll "-" -}}
 {{- end -}}
 
 {{- define "regcred.serviceAccount" -}}
@@ -15,7 +15,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "regcred.serviceAccoun
 {{/* What never changes during the life of a release, so that Deployments can select by it. */}}
 {{- define "regcred.selector" -}}
 app.kubernetes.io/name: regcred
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "regcred.labels" -}}
@@ -24,6 +24,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The namespaces of the cluster's own parts that nothing is delivered to, as JSON. */}}
+{{- define "regcred.protected" -}}
+{{- $protected := list "kube-system" "kube-public" "kube-node-lease" -}}
+{{- range .Values.protectedNamespaces.allow }}{{ $protected = without $protected . }}{{ end -}}
+{{- toJson $protected -}}
 {{- end -}}
 
 {{/* Whether the policy for patterns of images is installed: "true" or nothing. */}}

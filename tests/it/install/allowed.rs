@@ -3,14 +3,17 @@
 use anyhow::{Result, ensure};
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 use testenv::eventually;
 
 use super::cluster::Cluster;
-use crate::{scenario::DEADLINE, shared::OPERATOR_NAMESPACE};
+use crate::{
+    scenario::DEADLINE,
+    shared::{CHART, OPERATOR_NAMESPACE},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn administrators_say_which_registries_connections_may_name() -> Result<()> {
@@ -37,6 +40,15 @@ async fn administrators_say_which_registries_connections_may_name() -> Result<()
         (generic("https://a.b.team.example", none()), None),
         (json!({"dockerhub": {"secretRef": {"name": "x"}}}), None),
         (generic("https://r.example", json!({"trustedTokenHosts": ["auth.team.example"]})), None),
+        (generic("https://r.example", json!({"imageHost": "a.team.example"})), None),
+        (generic("https://r.example", json!({"imageHost": null, "trustedTokenHosts": null, "insecure": null})), None),
+        (generic("https://r.example", json!({"imageHost": "evil.example"})), Some("r.example, *.team.example")),
+        (generic("https://r.examplehttps://", none()), Some("")),
+        (generic("https://r.examplehttp:///", none()), Some("")),
+        (
+            generic("https://r.example", json!({"trustedTokenHosts": ["r.example", "evil.example"]})),
+            Some("r.example, *.team.example"),
+        ),
         (generic("https://team.example", none()), Some("r.example, *.team.example")),
         (generic("https://evil.example", none()), Some("r.example, *.team.example")),
         (generic("https://r.example.evil.example", none()), Some("r.example, *.team.example")),
@@ -53,6 +65,14 @@ async fn administrators_say_which_registries_connections_may_name() -> Result<()
         (generic("http://r.example", json!({"insecure": true})), Some("over plain http")),
         (generic("r.example", json!({"insecure": true})), Some("over plain http")),
         (json!({"digitalocean": ocean}), Some("r.example, *.team.example")),
+        (
+            json!({"digitalocean": {"registryName": "x", "secretRef": {"name": "x"}, "apiUrl": null}}),
+            Some("r.example, *.team.example"),
+        ),
+        (
+            json!({"digitalocean": {"registryName": "x", "secretRef": {"name": "x"}, "apiUrl": "https://r.example"}}),
+            None,
+        ),
         (json!({"ionos": ionos}), Some("r.example, *.team.example")),
     ];
     let kind = ApiResource::erase::<RegistryConnection>(&());
@@ -81,5 +101,33 @@ async fn administrators_say_which_registries_connections_may_name() -> Result<()
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_became_forbidden_can_be_labelled_suspended_and_deleted_but_not_aimed_elsewhere() -> Result<()>
+{
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    cluster.connect("images").await?;
+    cluster
+        .helm(&["upgrade", "regcred", CHART, "--reuse-values", "--set", "policies.allowedRegistries={r.example}"])
+        .await?;
+    let connections = cluster.connections();
+    let edit = async |change: Value| connections.patch("images", &PatchParams::default(), &Patch::Merge(change)).await;
+    let aimed = |host: &str| json!({"spec": {"provider": {"generic": {"registryUrl": format!("http://{host}")}}}});
+    eventually("the policy to be in force", DEADLINE, async || {
+        let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
+        let result = connections.patch("images", &dry_run, &Patch::Merge(aimed("127.0.0.1:1"))).await;
+        Ok(result.is_err().then_some(()))
+    })
+    .await?;
+    ensure!(edit(aimed("127.0.0.1:1")).await.is_err());
+    edit(json!({"metadata": {"labels": {"a": "b"}, "finalizers": ["example.com/x"]}})).await?;
+    edit(json!({"spec": {"suspend": true}})).await?;
+    connections.delete("images", &DeleteParams::default()).await?;
+    // As a garbage collector does that deletes in the foreground.
+    edit(json!({"metadata": {"finalizers": null}})).await?;
+    ensure!(connections.get_opt("images").await?.is_none());
     Ok(())
 }

@@ -38,6 +38,7 @@ fn flipped() -> Vec<(&'static str, Value)> {
         ("protectedNamespaces.allow", json!(["kube-system"])),
         ("policies.operator", json!(false)),
         ("policies.tables", json!(false)),
+        ("policies.leases", json!(false)),
         ("policies.allowedRegistries", json!(["r.example", "*.example.com:5000"])),
         ("policies.forbidInsecure", json!(true)),
         ("policies.requireSourceHost", json!(true)),
@@ -170,16 +171,26 @@ async fn a_value_that_does_not_exist_or_cannot_be_is_refused_and_named() -> Resu
         ("replicas", json!(-1)),
         ("replicas", json!("two")),
         ("autoLink.mode", json!("webhook")),
+        ("autoLink.mode", json!("off")),
         ("image.pullPolicy", json!("Sometimes")),
         ("image.digest", json!("v1")),
         ("operator.logFormat", json!("xml")),
         ("operator.maxWritesPerSecond", json!(0)),
+        ("operator.maxWritesPerSecond", json!(1_000_001)),
         ("operator.revocationGrace", json!("soon")),
+        ("operator.revocationGrace", json!("")),
+        ("operator.revocationGrace", json!("1d")),
+        ("operator.revocationGrace", json!("200h")),
         ("protectedNamespaces.allow", json!(["shop"])),
         ("policies.allowedRegistries", json!(["https://r.example"])),
         ("policies.allowedRegistries", json!(["a.*.example"])),
         ("metrics.port", json!(70000)),
         ("fullnameOverride", json!("Upper_Case")),
+        ("fullnameOverride", json!("reg.cred")),
+        ("fullnameOverride", json!("1reg")),
+        ("commonLabels", json!({"app.kubernetes.io/name": "x"})),
+        ("podLabels", json!({"app.kubernetes.io/instance": "x"})),
+        ("resources", json!({"request": {"cpu": "1"}})),
         ("imagePullSecrets", json!([{"name": "x"}])),
     ] {
         let mut values = json!({});
@@ -187,6 +198,61 @@ async fn a_value_that_does_not_exist_or_cannot_be_is_refused_and_named() -> Resu
         let error = rendered(&helm, &values).await.err().with_context(|| format!("{path}: {value} was taken"))?;
         let name = path.rsplit('.').next().context("a name")?;
         ensure!(format!("{error:#}").contains(name), "{path}: {error:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_can_be_taken_away() -> Result<()> {
+    let helm = Helm::find().await?;
+    let mut all = paths(&default_values()?, "");
+    let parents: Vec<String> =
+        all.iter().filter_map(|path| path.rsplit_once('.')).map(|(parent, _)| parent.to_owned()).collect();
+    all.extend(parents);
+    // Here it says that there is no limit.
+    ensure!(all.remove("operator.maxWritesPerSecond"));
+    for path in all {
+        let mut values = json!({});
+        set(&mut values, &path, &Value::Null);
+        let error = rendered(&helm, &values).await.err().with_context(|| format!("{path}: null was taken"))?;
+        let name = path.rsplit('.').next().context("a name")?;
+        ensure!(format!("{error:#}").contains(name), "{path}: {error:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_chart_can_bring_it_along() -> Result<()> {
+    let helm = Helm::find().await?;
+    let scratch = Scratch::new("umbrella")?;
+    let file = |name: &str, text: &str| std::fs::write(scratch.path().join(name), text);
+    let dependency = "dependencies: [{name: regcred, version: 0.1.0, condition: regcred.enabled}]";
+    file("Chart.yaml", &format!("apiVersion: v2\nname: umbrella\nversion: 1.0.0\n{dependency}\n"))?;
+    file("values.yaml", "global: {team: platform}\nregcred: {enabled: true, replicas: 3}\n")?;
+    std::fs::create_dir(scratch.path().join("charts"))?;
+    std::os::unix::fs::symlink(CHART, scratch.path().join("charts/regcred"))?;
+    let folder = scratch.path().to_str().context("a path")?;
+    let text = helm.run(&["template", "platform", folder, "--namespace", OPERATOR_NAMESPACE]).await?;
+    ensure!(text.contains("replicas: 3") && text.contains("name: platform-operator"), "{text}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_may_have_any_name_that_helm_takes() -> Result<()> {
+    let helm = Helm::find().await?;
+    let shared = shared().await?;
+    let client = shared.plane.client()?;
+    for name in ["2026", "true", "a.b", "x1234567890123456789012345678901234567890.12345678901"] {
+        let text = helm.run(&["template", name, CHART, "--namespace", OPERATOR_NAMESPACE]).await?;
+        for object in serde_saphyr::from_multiple::<Value>(&text)?.iter().filter(|object| object["kind"] == "Service") {
+            let services: Api<k8s_openapi::api::core::v1::Service> =
+                Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
+            let dry_run = kube::api::PostParams { dry_run: true, ..Default::default() };
+            services
+                .create(&dry_run, &serde_json::from_value(object.clone())?)
+                .await
+                .with_context(|| name.to_owned())?;
+        }
     }
     Ok(())
 }

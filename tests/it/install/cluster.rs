@@ -10,7 +10,7 @@ use regcred::api::RegistryConnection;
 use serde_json::{Value, json};
 use testenv::{ControlPlane, Helm, Registry, eventually, namespace};
 
-use super::pod::Pod;
+use super::{pod::Pod, wire::Wire};
 use crate::{
     scenario::{DEADLINE, PASSWORD, is_ready},
     shared::{CHART, OPERATOR_NAMESPACE as NAMESPACE},
@@ -44,12 +44,21 @@ impl Cluster {
 
     /// Installs the chart as it is.
     pub async fn install(&self) -> Result<String> {
-        self.install_in(NAMESPACE, &[]).await
+        self.install_from(CHART).await
+    }
+
+    /// Installs another form of the chart.
+    pub async fn install_from(&self, chart: &str) -> Result<String> {
+        self.install_as(chart, NAMESPACE, &[]).await
     }
 
     /// Installs the chart in a namespace, with these values.
     pub async fn install_in(&self, namespace: &str, values: &[&str]) -> Result<String> {
-        let install = ["install", "regcred", CHART, "--create-namespace", "--namespace", namespace];
+        self.install_as(CHART, namespace, values).await
+    }
+
+    async fn install_as(&self, chart: &str, namespace: &str, values: &[&str]) -> Result<String> {
+        let install = ["install", "regcred", chart, "--create-namespace", "--namespace", namespace];
         let values = [&["operator.allowLoopback=true"], values].concat();
         let values = values.iter().flat_map(|value| ["--set", value]);
         self.helm.run(&install.into_iter().chain(values).collect::<Vec<_>>()).await
@@ -62,12 +71,17 @@ impl Cluster {
 
     /// The same with more in its environment.
     pub async fn pod_with(&self, name: &str, more: &[(&str, &str)]) -> Result<Pod> {
-        Pod::start(&self.plane, (NAMESPACE, "regcred"), name, more).await
+        Pod::start(&self.plane, (NAMESPACE, "regcred"), name, more, None).await
+    }
+
+    /// Starts one that reaches the API server by this wire.
+    pub async fn pod_by(&self, wire: &Wire, name: &str) -> Result<Pod> {
+        Pod::start(&self.plane, (NAMESPACE, "regcred"), name, &[], Some(wire)).await
     }
 
     /// Starts a Pod of a Deployment.
     pub async fn pod_in(&self, namespace: &str, deployment: &str, name: &str) -> Result<Pod> {
-        Pod::start(&self.plane, (namespace, deployment), name, &[]).await
+        Pod::start(&self.plane, (namespace, deployment), name, &[], None).await
     }
 
     /// Which Pod leads; none if the lease was given back.

@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
+use kube::{Api, api::DeleteParams};
 use serde_json::json;
 use testenv::{DigitalOcean, Fault, Faults, eventually, provider::digital_ocean};
 
-use super::{cluster::Cluster, pod::Pod};
+use super::{cluster::Cluster, pod::Pod, wire::Wire};
 use crate::{
     issued::SCOPES,
     scenario::{DEADLINE, get},
+    shared::OPERATOR_NAMESPACE,
 };
 
 /// Longer than a lease lasts.
@@ -109,6 +111,99 @@ async fn while_the_api_server_is_frozen_nobody_ends_and_then_one_goes_on() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_stops_writing_before_another_one_begins() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let wire = Wire::to(cluster.plane.config().cluster_url.port_u16().context("a port")?).await?;
+    let first = cluster.pod_by(&wire, "regcred-a").await?;
+    cluster.led_by("regcred-a").await?;
+    let second = cluster.pod("regcred-b").await?;
+    second.running.ready().await?;
+    first.running.ready().await?;
+    // It has work to do, again and again, while it is cut off.
+    cluster.connect("images").await?;
+    cluster.ready("images").await?;
+    wire.cut();
+    let cut = Instant::now();
+    let address = first.running.address().await?;
+    eventually("the first one to stop writing", DEADLINE, async || {
+        Ok(get(address, "/metrics").await?.1.contains("\nregcred_leading 0\n").then_some(()))
+    })
+    .await?;
+    ensure!(cluster.leader().await?.as_deref() == Some("regcred-a"), "somebody else began before");
+    println!("cut off: nothing is written any more after {:.1} s", cut.elapsed().as_secs_f32());
+    ensure!(get(address, "/livez").await?.0 == 200, "a new start would not mend it");
+    cluster.led_by("regcred-b").await?;
+    println!("cut off: another one leads after {:.1} s", cut.elapsed().as_secs_f32());
+    cluster.connect("more").await?;
+    cluster.ready("more").await?;
+    let delivered = cluster.delivered().await?;
+    wire.mend();
+    ensure!(!first.until_ended().await?.success());
+    ensure!(first.running.log()?.contains("the lease was lost to"), "{}", first.running.log()?);
+    ensure!(cluster.delivered().await? == delivered);
+    ensure!(cluster.leader().await?.as_deref() == Some("regcred-b"));
+    second.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_while_another_one_leads_and_ends_does_not_go_on_either() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let (first, second) = cluster.two().await?;
+    first.running.process.freeze()?;
+    cluster.led_by("regcred-b").await?;
+    second.end().await?;
+    ensure!(cluster.leader().await?.is_none(), "it was not given back");
+    first.running.process.thaw()?;
+    ensure!(!first.until_ended().await?.success());
+    let log = first.running.log()?;
+    ensure!(log.contains("another process may have led"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_deleted_stays_with_the_leader() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let (first, second) = cluster.two().await?;
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), OPERATOR_NAMESPACE);
+    leases.delete("regcred", &DeleteParams::default()).await?;
+    cluster.led_by("regcred-a").await?;
+    cluster.connect("images").await?;
+    cluster.ready("images").await?;
+    first.end().await?;
+    second.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_installation_in_the_same_namespace_leaves_the_lease_alone() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster.install().await?;
+    let first = cluster.pod("regcred-a").await?;
+    cluster.led_by("regcred-a").await?;
+    let second = cluster.pod_with("other-a", &[("REGCRED_INSTALLATION", "other")]).await?;
+    let address = second.running.address().await?;
+    let says_so = async || {
+        eventually("the second one to say so", DEADLINE, async || {
+            let (status, body) = get(address, "/readyz").await?;
+            let words = "an older installation of regcred works, regcred-system/regcred";
+            ensure!(status == 503 && body.contains(words), "{status} {body}");
+            Ok(Some(()))
+        })
+        .await
+    };
+    says_so().await?;
+    // In a rollout the lease goes to a replica of the same installation, although the other one waits for longer.
+    first.end().await?;
+    let third = cluster.pod("regcred-b").await?;
+    cluster.led_by("regcred-b").await?;
+    says_so().await?;
+    third.end().await?;
+    second.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_frozen_writes_nothing_any_more_and_ends() -> Result<()> {
     let cluster = Cluster::start().await?;
     cluster.install().await?;
@@ -202,12 +297,17 @@ async fn a_second_installation_does_nothing_and_says_why_until_the_first_one_is_
     // Helm itself refuses a whole second one.
     let refused = cluster.install_in("elsewhere", &[]).await.unwrap_err();
     ensure!(format!("{refused:#}").contains("meta.helm.sh/release-namespace"), "{refused:#}");
-    let without =
-        ["crds.enabled=false", "policies.operator=false", "policies.tables=false", "autoLink.mode=serviceAccount"];
+    let without = [
+        "crds.enabled=false",
+        "policies.operator=false",
+        "policies.tables=false",
+        "policies.leases=false",
+        "autoLink.mode=serviceAccount",
+    ];
     cluster.install_in("elsewhere", &[&without[..], &["fullnameOverride=second"]].concat()).await?;
     let second = cluster.pod_in("elsewhere", "second", "second-a").await?;
     let address = second.running.address().await?;
-    let words = "an older installation of regcred works in namespace regcred-system";
+    let words = "an older installation of regcred works, regcred-system/regcred";
     eventually("the second one to say so", DEADLINE, async || {
         let (status, body) = get(address, "/readyz").await?;
         ensure!(status == 503 && body.contains(words), "{status} {body}");
@@ -216,6 +316,9 @@ async fn a_second_installation_does_nothing_and_says_why_until_the_first_one_is_
     .await?;
     cluster.connect("images").await?;
     cluster.ready("images").await?;
+    let written = cluster.plane.audit_events_with("system:serviceaccount:elsewhere:second")?;
+    let written: Vec<_> = written.iter().filter(|event| !["get", "list", "watch"].contains(&&*event.verb)).collect();
+    ensure!(written.is_empty(), "{written:?}");
     first.end().await?;
     second.running.ready().await?;
     cluster.connect("more").await?;

@@ -10,3 +10,4 @@ mod pod;
 mod policies;
 mod rights;
 mod tenants;
+mod wire;

@@ -10,6 +10,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, ResourceExt};
 use testenv::{ControlPlane, eventually};
 
+use super::wire::Wire;
 use crate::{process::Running, scenario::DEADLINE};
 
 /// The operator of a release as one of its Pods would run it: under the account, with the environment, and with nothing else.
@@ -30,12 +31,13 @@ impl Pod {
     }
 
     /// Starts a Pod of the Deployment, as it is now. Only where it serves metrics is ours to say, as Pods have
-    /// addresses of their own, and what a test cannot do without.
+    /// addresses of their own, what a test cannot do without, and by which wire it reaches the API server.
     pub async fn start(
         plane: &ControlPlane,
         (namespace, deployment): (&str, &str),
         name: &str,
         more: &[(&str, &str)],
+        wire: Option<&Wire>,
     ) -> Result<Self> {
         let client = plane.client()?;
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
@@ -52,7 +54,13 @@ impl Pod {
         environment.push(("REGCRED_METRICS_ADDR".into(), "127.0.0.1:0".into()));
         environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let kubeconfig = plane.service_account_kubeconfig(namespace, &account).await?;
+        let mut kubeconfig = plane.service_account_kubeconfig(namespace, &account).await?;
+        if let Some(wire) = wire {
+            let text = std::fs::read_to_string(&kubeconfig)?
+                .replace(&plane.url(), &format!("https://127.0.0.1:{}", wire.port));
+            kubeconfig = plane.folder().join(format!("{name}.kubeconfig"));
+            std::fs::write(&kubeconfig, text)?;
+        }
         Ok(Self { running: run(&kubeconfig, &environment)? })
     }
 }

@@ -22,7 +22,7 @@ use kube::{
 use regcred::{
     api::ClusterRegistryConnection,
     clock::Clock,
-    leader::{Leadership, State, Tenure},
+    leader::{Candidate, Installation, Leadership, State, Tenure},
 };
 use serde_json::json;
 use testenv::{Call, Calls, Fault, Faults, eventually};
@@ -235,7 +235,9 @@ fn has_label(secret: &k8s_openapi::api::core::v1::Secret, name: &str) -> bool {
 /// The same for who leads.
 async fn election(scenario: &Scenario, client: Client, calls: &Calls) -> Result<()> {
     let leadership = Leadership::following();
-    let tenure = Tenure::new(client, &scenario.namespace, "limited".into(), Clock::system(), leadership.clone());
+    let installation = Installation { namespace: scenario.namespace.clone(), name: "regcred".into() };
+    let candidate = Candidate { installation, identity: "limited".into() };
+    let tenure = Tenure::new(client, candidate, Clock::system(), leadership.clone());
     let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
         Api::namespaced(scenario.client.clone(), &scenario.namespace);
     let story = async {

@@ -1,7 +1,7 @@
 //! What people may do whose only rights are those of the usual roles in one namespace.
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::{authorization::v1::SubjectAccessReview, rbac::v1::RoleBinding};
+use k8s_openapi::api::{authorization::v1::SubjectAccessReview, coordination::v1::Lease, rbac::v1::RoleBinding};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -180,6 +180,21 @@ async fn whatever_a_tenant_with_edit_asks_for_nothing_comes_to_another_namespace
     })
     .await?;
     ensure!(tables.create(&PostParams::default(), &table).await.is_err());
+    // Nor keep the operator from working: installations find one another by a Lease of this name.
+    let leases: Api<Lease> = Api::namespaced(tenant.clone(), shop);
+    let lease = |name: &str| {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "regcred"}},
+            "spec": {"holderIdentity": "tenant", "leaseDurationSeconds": 60},
+        }))
+    };
+    let refused = leases.create(&PostParams::default(), &lease("regcred")?).await.unwrap_err();
+    ensure!(refused.to_string().contains("leases.regcred.dev"), "{refused}");
+    leases.create(&PostParams::default(), &lease("theirs")?).await?;
+    let unlabelled = serde_json::from_value(json!({"metadata": {"name": "regcred"}}))?;
+    leases.create(&PostParams::default(), &unlabelled).await?;
+    let label = Patch::Merge(json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "regcred"}}}));
+    ensure!(leases.patch("regcred", &PatchParams::default(), &label).await.is_err());
     connections.delete("images", &DeleteParams::default()).await?;
     let after = secrets(&cluster.client, &victim).list(&ListParams::default()).await?;
     ensure!(after.items == before.items, "{:?}", after.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
