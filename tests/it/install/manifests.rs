@@ -54,7 +54,12 @@ async fn they_install_as_they_are_with_kubectl_and_by_kustomize() -> Result<()> 
         let pod = cluster.pod_with("regcred-a", &[("REGCRED_ALLOW_LOOPBACK", "1")]).await?;
         cluster.connect_with("images", json!({"autoLinkPattern": null})).await?;
         cluster.ready("images").await?;
+        // As docs/install.md says for who wants Helm after all.
+        let delivered = cluster.delivered().await?;
+        cluster.helm(&["upgrade", "--install", "regcred", CHART, "--take-ownership", "--force-conflicts"]).await?;
+        cluster.ready("images").await?;
         pod.end().await?;
+        ensure!(cluster.delivered().await? == delivered);
     }
     Ok(())
 }
