@@ -107,8 +107,7 @@ async fn administrators_say_which_registries_connections_may_name() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_became_forbidden_can_be_labelled_suspended_and_deleted_but_not_aimed_elsewhere() -> Result<()>
 {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
+    let cluster = Cluster::installed().await?;
     cluster.connect("images").await?;
     cluster
         .helm(&["upgrade", "regcred", CHART, "--reuse-values", "--set", "policies.allowedRegistries={r.example}"])

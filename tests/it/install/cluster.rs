@@ -36,6 +36,13 @@ impl Cluster {
         Ok(Self { client, helm, registry, shop, plane })
     }
 
+    /// One with the chart installed as it is.
+    pub async fn installed() -> Result<Self> {
+        let cluster = Self::start().await?;
+        cluster.install().await?;
+        Ok(cluster)
+    }
+
     /// Runs Helm's command on the release.
     pub async fn helm(&self, command: &[&str]) -> Result<String> {
         let of_the_release = ["--namespace", NAMESPACE];

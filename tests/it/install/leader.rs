@@ -1,4 +1,4 @@
-//! Two replicas, of which one works: killed, replaced, frozen, cut off; and two installations.
+//! Two replicas, of which one works: killed, replaced, frozen, cut off.
 
 use std::time::{Duration, Instant};
 
@@ -18,23 +18,20 @@ use crate::{
 /// Longer than a lease lasts.
 const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(20);
 
-impl Cluster {
-    /// Two replicas; the first one leads, and the second one is ready to.
-    async fn two(&self) -> Result<(Pod, Pod)> {
-        let first = self.pod("regcred-a").await?;
-        self.led_by("regcred-a").await?;
-        let second = self.pod("regcred-b").await?;
-        second.running.ready().await?;
-        first.running.ready().await?;
-        Ok((first, second))
-    }
+/// Two replicas; the first one leads, and the second one is ready to.
+async fn two() -> Result<(Cluster, Pod, Pod)> {
+    let cluster = Cluster::installed().await?;
+    let first = cluster.pod("regcred-a").await?;
+    cluster.led_by("regcred-a").await?;
+    let second = cluster.pod("regcred-b").await?;
+    second.running.ready().await?;
+    first.running.ready().await?;
+    Ok((cluster, first, second))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_leader_is_killed_the_follower_goes_on_and_issues_nothing_again() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let (first, second) = cluster.two().await?;
+    let (cluster, first, second) = two().await?;
     cluster.connect("images").await?;
     cluster.ready("images").await?;
     let delivered = cluster.delivered().await?;
@@ -57,9 +54,7 @@ async fn when_the_leader_is_killed_the_follower_goes_on_and_issues_nothing_again
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_hands_over_without_a_wait() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let (first, second) = cluster.two().await?;
+    let (cluster, first, second) = two().await?;
     let ended = Instant::now();
     first.end().await?;
     cluster.led_by("regcred-b").await?;
@@ -80,9 +75,7 @@ async fn a_rollout_hands_over_without_a_wait() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_api_server_is_frozen_nobody_ends_and_then_one_goes_on() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let (first, second) = cluster.two().await?;
+    let (cluster, first, second) = two().await?;
     cluster.connect("images").await?;
     cluster.ready("images").await?;
     let delivered = cluster.delivered().await?;
@@ -112,17 +105,15 @@ async fn while_the_api_server_is_frozen_nobody_ends_and_then_one_goes_on() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_stops_writing_before_another_one_begins() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
+    let cluster = Cluster::installed().await?;
     let wire = Wire::to(cluster.plane.config().cluster_url.port_u16().context("a port")?).await?;
     let first = cluster.pod_by(&wire, "regcred-a").await?;
     cluster.led_by("regcred-a").await?;
     let second = cluster.pod("regcred-b").await?;
     second.running.ready().await?;
     first.running.ready().await?;
-    // It has work to do, again and again, while it is cut off.
+    // In the midst of its work.
     cluster.connect("images").await?;
-    cluster.ready("images").await?;
     wire.cut();
     let cut = Instant::now();
     let address = first.running.address().await?;
@@ -134,6 +125,7 @@ async fn a_leader_that_is_cut_off_stops_writing_before_another_one_begins() -> R
     println!("cut off: nothing is written any more after {:.1} s", cut.elapsed().as_secs_f32());
     ensure!(get(address, "/livez").await?.0 == 200, "a new start would not mend it");
     cluster.led_by("regcred-b").await?;
+    cluster.ready("images").await?;
     println!("cut off: another one leads after {:.1} s", cut.elapsed().as_secs_f32());
     cluster.connect("more").await?;
     cluster.ready("more").await?;
@@ -147,10 +139,8 @@ async fn a_leader_that_is_cut_off_stops_writing_before_another_one_begins() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_cut_off_while_another_one_leads_and_ends_does_not_go_on_either() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let (first, second) = cluster.two().await?;
+async fn a_leader_that_was_frozen_while_another_one_led_and_ended_does_not_go_on_either() -> Result<()> {
+    let (cluster, first, second) = two().await?;
     first.running.process.freeze()?;
     cluster.led_by("regcred-b").await?;
     second.end().await?;
@@ -164,9 +154,7 @@ async fn a_leader_that_is_cut_off_while_another_one_leads_and_ends_does_not_go_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_deleted_stays_with_the_leader() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let (first, second) = cluster.two().await?;
+    let (cluster, first, second) = two().await?;
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), OPERATOR_NAMESPACE);
     leases.delete("regcred", &DeleteParams::default()).await?;
     cluster.led_by("regcred-a").await?;
@@ -177,37 +165,8 @@ async fn a_lease_that_is_deleted_stays_with_the_leader() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_installation_in_the_same_namespace_leaves_the_lease_alone() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let first = cluster.pod("regcred-a").await?;
-    cluster.led_by("regcred-a").await?;
-    let second = cluster.pod_with("other-a", &[("REGCRED_INSTALLATION", "other")]).await?;
-    let address = second.running.address().await?;
-    let says_so = async || {
-        eventually("the second one to say so", DEADLINE, async || {
-            let (status, body) = get(address, "/readyz").await?;
-            let words = "an older installation of regcred works, regcred-system/regcred";
-            ensure!(status == 503 && body.contains(words), "{status} {body}");
-            Ok(Some(()))
-        })
-        .await
-    };
-    says_so().await?;
-    // In a rollout the lease goes to a replica of the same installation, although the other one waits for longer.
-    first.end().await?;
-    let third = cluster.pod("regcred-b").await?;
-    cluster.led_by("regcred-b").await?;
-    says_so().await?;
-    third.end().await?;
-    second.end().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_frozen_writes_nothing_any_more_and_ends() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let (first, second) = cluster.two().await?;
+    let (cluster, first, second) = two().await?;
     first.running.process.freeze()?;
     let frozen = Instant::now();
     cluster.led_by("regcred-b").await?;
@@ -235,8 +194,7 @@ enum End {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_ends_as_a_credential_is_issued_costs_one_more_at_most() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
+    let cluster = Cluster::installed().await?;
     let faults = Faults::new();
     let options = digital_ocean::Options { faults: Some(faults.clone()), ..Default::default() };
     let ocean = DigitalOcean::start(options).await?;
@@ -286,42 +244,4 @@ async fn a_leader_that_ends_as_a_credential_is_issued_costs_one_more_at_most() -
         leader = follower;
     }
     leader.end().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_installation_does_nothing_and_says_why_until_the_first_one_is_gone() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
-    let first = cluster.pod("regcred-a").await?;
-    cluster.led_by("regcred-a").await?;
-    // Helm itself refuses a whole second one.
-    let refused = cluster.install_in("elsewhere", &[]).await.unwrap_err();
-    ensure!(format!("{refused:#}").contains("meta.helm.sh/release-namespace"), "{refused:#}");
-    let without = [
-        "crds.enabled=false",
-        "policies.operator=false",
-        "policies.tables=false",
-        "policies.leases=false",
-        "autoLink.mode=serviceAccount",
-    ];
-    cluster.install_in("elsewhere", &[&without[..], &["fullnameOverride=second"]].concat()).await?;
-    let second = cluster.pod_in("elsewhere", "second", "second-a").await?;
-    let address = second.running.address().await?;
-    let words = "an older installation of regcred works, regcred-system/regcred";
-    eventually("the second one to say so", DEADLINE, async || {
-        let (status, body) = get(address, "/readyz").await?;
-        ensure!(status == 503 && body.contains(words), "{status} {body}");
-        Ok(Some(()))
-    })
-    .await?;
-    cluster.connect("images").await?;
-    cluster.ready("images").await?;
-    let written = cluster.plane.audit_events_with("system:serviceaccount:elsewhere:second")?;
-    let written: Vec<_> = written.iter().filter(|event| !["get", "list", "watch"].contains(&&*event.verb)).collect();
-    ensure!(written.is_empty(), "{written:?}");
-    first.end().await?;
-    second.running.ready().await?;
-    cluster.connect("more").await?;
-    cluster.ready("more").await?;
-    second.end().await
 }

@@ -6,11 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, CustomResourceExt, Discovery, Resource, ResourceExt,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams},
     discovery::verbs,
 };
 use regcred::api::RegistryConnection;
-use serde_json::json;
 use testenv::{Scratch, audit::AuditEvent, eventually};
 
 use super::cluster::Cluster;
@@ -96,8 +95,7 @@ async fn installed_upgraded_rolled_back_uninstalled_and_installed_again_it_keeps
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kinds_that_are_deleted_while_it_runs_take_no_secret_along_and_nothing_holds_them_up() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
+    let cluster = Cluster::installed().await?;
     let pod = cluster.pod("regcred-1").await?;
     cluster.connect("images").await?;
     cluster.ready("images").await?;
@@ -150,8 +148,7 @@ async fn everything(client: &Client) -> Result<Vec<DynamicObject>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_object_of_any_kind_waits_for_us_to_be_deleted() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
+    let cluster = Cluster::installed().await?;
     let pod = cluster.pod("regcred-1").await?;
     cluster.connect("images").await?;
     cluster.ready("images").await?;

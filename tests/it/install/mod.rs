@@ -3,6 +3,7 @@
 mod allowed;
 mod chart;
 mod cluster;
+mod elder;
 mod leader;
 mod life;
 mod manifests;

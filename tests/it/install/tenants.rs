@@ -80,8 +80,7 @@ impl Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_usual_roles_reach_connections_of_their_namespace_and_nothing_beyond() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
+    let cluster = Cluster::installed().await?;
     for role in ["view", "edit", "admin"] {
         cluster.bind(role).await?;
     }
@@ -112,8 +111,7 @@ async fn the_usual_roles_reach_connections_of_their_namespace_and_nothing_beyond
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_tenant_with_edit_asks_for_nothing_comes_to_another_namespace() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    cluster.install().await?;
+    let cluster = Cluster::installed().await?;
     cluster.bind("edit").await?;
     let pod = cluster.pod("regcred-a").await?;
     let victim = namespace(&cluster.client, "victim").await?;
