@@ -30,7 +30,9 @@ TRIPLE = $(CPU)-unknown-linux-musl
 STATIC_CC = $(if $(filter $(MACHINE),$(ARCH)),cc,$(shell command -v $(CPU)-linux-gnu-gcc || command -v clang))
 # Relocations in their short form save 0.4 MB; functions of the same machine code once, and this linker, 0.2 MB.
 STATIC_LINK := -Clinker=rust-lld -Clink-arg=--pack-dyn-relocs=relr -Clink-arg=--icf=all
-MAKE_IMAGE = '$(CARGO_TARGET_DIR)/debug/image' --program '$(CARGO_TARGET_DIR)/$(TRIPLE)/release/regcred' --arch $(ARCH) --out '$(IMAGE)'
+# The program in the image.
+PROGRAM = $(CARGO_TARGET_DIR)/$(TRIPLE)/release/regcred
+MAKE_IMAGE = '$(CARGO_TARGET_DIR)/debug/image' --program '$(PROGRAM)' --arch $(ARCH) --out '$(IMAGE)'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test test-image soak lint advisories fuzz generate image rootfs static
@@ -43,9 +45,9 @@ demo: need-rust need-go ## Show regcred on a real control plane and a real regis
 	cargo build $(CARGO_FLAGS) --release -p regcred --bin regcred -p testenv --bin demo
 	@'$(CARGO_TARGET_DIR)/release/demo' $(if $(filter-out 0,$(KEEP)),--keep)
 
-bench: need-rust need-go ## Measure regcred beside a bare loop: N=1000 ONLY=S2,S4 IDLE=300 OUT=target/bench
-	cargo build $(CARGO_FLAGS) --release -p regcred --bin regcred -p testenv --bin bench
-	@'$(CARGO_TARGET_DIR)/release/bench' --targets $(N) --idle $(IDLE) --out '$(OUT)' $(if $(ONLY),--only '$(ONLY)')
+bench: need-go static ## Measure what is shipped beside a bare loop: N=1000 ONLY=S2,S4 IDLE=300 OUT=target/bench
+	cargo build $(CARGO_FLAGS) --release -p testenv --bin bench
+	@'$(CARGO_TARGET_DIR)/release/bench' --operator '$(PROGRAM)' --targets $(N) --idle $(IDLE) --out '$(OUT)' $(if $(ONLY),--only '$(ONLY)')
 
 # One red program must not hide what the next one has to say.
 test: need-rust need-go ## Run all tests
