@@ -1,6 +1,6 @@
 # The image that `make image` makes, for those who have a container engine: docker build --tag regcred .
 FROM rust:1.95.0-bookworm AS build
-WORKDIR /src
+WORKDIR /build/regcred
 COPY . .
 RUN make rootfs IMAGE=/image
 

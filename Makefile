@@ -20,7 +20,7 @@ N := 1000
 IDLE := 300
 OUT := target/bench
 # What the image is made for, and where it goes; PUSH=registry/name:tag pushes it too.
-MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+MACHINE := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
 ARCH := $(MACHINE)
 IMAGE = $(CARGO_TARGET_DIR)/image/$(ARCH)
 CPU = $(if $(filter arm64,$(ARCH)),aarch64,x86_64)
@@ -36,7 +36,7 @@ MAKE_IMAGE = '$(CARGO_TARGET_DIR)/debug/image' --program '$(PROGRAM)' --arch $(A
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test test-image soak lint advisories fuzz generate image rootfs static
-.PHONY: need-rust need-go need-static need-cargo-deny need-cargo-fuzz
+.PHONY: need-rust need-go need-static need-own-arch need-cargo-deny need-cargo-fuzz
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,7 +45,7 @@ demo: need-rust need-go ## Show regcred on a real control plane and a real regis
 	cargo build $(CARGO_FLAGS) --release -p regcred --bin regcred -p testenv --bin demo
 	@'$(CARGO_TARGET_DIR)/release/demo' $(if $(filter-out 0,$(KEEP)),--keep)
 
-bench: need-go static ## Measure what is shipped beside a bare loop: N=1000 ONLY=S2,S4 IDLE=300 OUT=target/bench
+bench: need-own-arch need-go static ## Measure what is shipped beside a bare loop: N=1000 ONLY=S2,S4 IDLE=300 OUT=target/bench
 	cargo build $(CARGO_FLAGS) --release -p testenv --bin bench
 	@'$(CARGO_TARGET_DIR)/release/bench' --operator '$(PROGRAM)' --targets $(N) --idle $(IDLE) --out '$(OUT)' $(if $(ONLY),--only '$(ONLY)')
 
@@ -55,7 +55,7 @@ test: need-rust need-go ## Run all tests
 	'$(CARGO_TARGET_DIR)/debug/testenv-build'
 	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
 
-test-image: image ## Run the tests of the image of this machine, which need the release build
+test-image: need-own-arch image ## Run the tests of the image of this machine, which need the release build
 	cargo test $(CARGO_FLAGS) --workspace --test image
 
 soak: need-rust ## Run the test that takes minutes too: thirty simulated days of refreshes
@@ -92,7 +92,7 @@ rootfs: static
 static: need-static
 	cargo fetch $(CARGO_FLAGS)
 	@flags=$$(printf '%s\037' $(STATIC_LINK) '--remap-path-prefix=$(CURDIR)=.' \
-		"--remap-path-prefix=$$(rustc --print sysroot)/lib/rustlib/src/rust=rust"; \
+		"--remap-path-prefix=$$(rustc --print sysroot)/lib/rustlib/src/rust=rust" '--remap-path-prefix=$(CARGO_TARGET_DIR)=target'; \
 		for folder in "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/*; do printf -- '--remap-path-prefix=%s=crates\037' "$$folder"; done); \
 	set -x; CARGO_ENCODED_RUSTFLAGS="$${flags%?}" CC_$(subst -,_,$(TRIPLE))='$(STATIC_CC)' \
 		cargo build $(CARGO_FLAGS) --release --target $(TRIPLE) -p regcred --bin regcred
@@ -103,6 +103,9 @@ need-rust:
 
 need-go:
 	@command -v go >/dev/null || { echo 'go was not found in PATH: install Go from https://go.dev/dl; it builds the control plane and the registry' >&2; exit 1; }
+
+need-own-arch:
+	@[ '$(ARCH)' = '$(MACHINE)' ] || { echo 'this machine is $(MACHINE) and cannot run what is made for $(ARCH)' >&2; exit 1; }
 
 need-static: need-rust
 	@[ '$(ARCH)' = amd64 ] || [ '$(ARCH)' = arm64 ] || { echo 'ARCH is amd64 or arm64, not $(ARCH)' >&2; exit 1; }

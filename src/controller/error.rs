@@ -17,6 +17,9 @@ pub enum Error {
     /// A Secret was another one each time it was to be written.
     #[error("a Secret kept changing while it was being written")]
     Contended,
+    /// This process is not the one to work now, or cannot tell (`leader`).
+    #[error("this process is not the one to work now")]
+    NotLeading,
     /// The connection does not exist any more, or another of its name does.
     #[error("the connection is gone")]
     Gone,
@@ -36,11 +39,12 @@ pub enum Error {
 
 impl Error {
     /// All kinds that are counted, as they stand in metrics.
-    pub const KINDS: [&str; 8] = [
+    pub const KINDS: [&str; 9] = [
         "ReadFailed",
         "WriteFailed",
         "LedgerFailed",
         "Contended",
+        "NotLeading",
         "TimedOut",
         "StatusFailed",
         "StatusRefused",
@@ -54,6 +58,7 @@ impl Error {
             Self::Write(_) => Some("WriteFailed"),
             Self::Ledger(_) => Some("LedgerFailed"),
             Self::Contended => Some("Contended"),
+            Self::NotLeading => Some("NotLeading"),
             Self::TimedOut => Some("TimedOut"),
             Self::Status(_) => Some("StatusFailed"),
             Self::Refused(_) => Some("StatusRefused"),

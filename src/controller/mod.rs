@@ -155,6 +155,14 @@ impl Context {
         self.began.get().copied().unwrap_or_else(|| self.clock.started())
     }
 
+    /// Before anything that a fence of the API server does not see, and that nobody can take back.
+    ///
+    /// # Errors
+    /// This process is not the one to work now.
+    pub fn ensure_leading(&self) -> Result<(), Error> {
+        if self.leadership.may_write() { Ok(()) } else { Err(Error::NotLeading) }
+    }
+
     /// What a provider may use for a connection: it reads from the connection's namespace, or, for one of a cluster, from the
     /// operator's, and there only what is meant for that.
     pub fn io(&self, connection: &ConnectionReference) -> Io<'_> {

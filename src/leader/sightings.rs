@@ -76,6 +76,15 @@ impl Sightings {
         self.leases.retain(|_, sighting| !sighting.is_gone || sighting.until().is_some_and(|until| now < until));
     }
 
+    /// Which other installation works, as far as is known. One that is older than it must not begin before it has noticed.
+    pub(super) fn another(&self, me: &Candidate, now: Instant) -> Option<Installation> {
+        let others = self.leases.iter().filter(|(namespace, sighting)| {
+            **namespace != me.installation.namespace && sighting.is_of_regcred() && sighting.holder().is_some()
+        });
+        let mut alive = others.filter(|(_, sighting)| sighting.until().is_some_and(|until| now < until));
+        alive.next().map(|(_, sighting)| sighting.installation())
+    }
+
     /// What this one is to do.
     pub(super) fn turn(&self, me: &Candidate, now: Instant) -> Turn {
         let own = self.leases.get(&me.installation.namespace);
@@ -302,6 +311,20 @@ mod tests {
         seen.saw(lease("elder", 1, "them", 5), now + seconds(2));
         seen.retain(&["here".into()], now + seconds(20));
         assert!(matches!(seen.turn(&candidate("here", "me"), now + seconds(20)), Turn::Take(Some(_))), "it is gone");
+    }
+
+    #[test]
+    fn a_younger_one_that_works_is_known_until_it_has_ended() {
+        let now = Instant::now();
+        let mut seen = Sightings::default();
+        let me = candidate("here", "me");
+        seen.saw(lease("here", 1, "", 1), now);
+        seen.saw(lease("younger", 2, "them", 1), now);
+        assert!(matches!(seen.turn(&me, now), Turn::Take(Some(_))), "so that it sees it");
+        assert_eq!(seen.another(&me, now), Some(candidate("younger", "").installation));
+        assert_eq!(seen.another(&me, now + seconds(15)), None);
+        seen.saw(lease("younger", 2, "", 2), now);
+        assert_eq!(seen.another(&me, now), None);
     }
 
     #[test]

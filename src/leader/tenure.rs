@@ -99,6 +99,7 @@ impl Tenure {
     async fn take(&self, mut news: Pin<&mut impl Stream<Item = Option<Event<Lease>>>>, seen: &mut Sightings) {
         let (mut shown, mut is_listed) = (vec![], false);
         let mut not_before = Instant::now();
+        let mut told = None;
         loop {
             let now = Instant::now();
             let wake = match seen.turn(&self.me, now) {
@@ -108,8 +109,7 @@ impl Tenure {
                     self.has_asked.store(true, Ordering::Relaxed);
                     match self.write(lease.as_deref()).await {
                         Written::Ours(lease) => {
-                            tracing::info!(identity = self.me.identity, "this process leads");
-                            self.leads(*lease, asked);
+                            self.leads(*lease, asked, seen);
                             return;
                         }
                         Written::Other(Some(lease)) => seen.saw(*lease, Instant::now()),
@@ -127,8 +127,10 @@ impl Tenure {
                 }
                 Turn::Take(_) => Some(not_before),
                 Turn::Wait { holder, until } => {
-                    if self.becomes(State::Following) {
+                    self.leadership.becomes(State::Following);
+                    if told.as_ref() != Some(&holder) {
                         tracing::info!(leader = holder, "this process follows");
+                        told = Some(holder);
                     }
                     Some(until)
                 }
@@ -187,7 +189,7 @@ impl Tenure {
                     if std::mem::take(&mut is_failing) {
                         tracing::info!("the lease was renewed; work goes on");
                     }
-                    self.leads(*lease, asked);
+                    self.leads(*lease, asked, seen);
                 }
                 Written::Other(lease) => match lease.as_deref().and_then(holder) {
                     Some(other) if other != self.me.identity => return Lost::To(other.to_owned()),
@@ -261,9 +263,17 @@ impl Tenure {
         Lease { spec: Some(spec), ..held }
     }
 
-    /// Takes note that the lease was written by a request that was sent at `asked`.
-    fn leads(&self, lease: Lease, asked: Instant) {
+    /// Takes note that the lease was written by a request that was sent at `asked`. Leads, unless a younger installation works: that
+    /// one sees this lease, and ends.
+    fn leads(&self, lease: Lease, asked: Instant, seen: &Sightings) {
         *self.held() = Some(lease);
+        if !matches!(self.leadership.state(), State::Leading { .. }) {
+            if let Some(other) = seen.another(&self.me, Instant::now()) {
+                tracing::warn!(%other, "a younger installation of regcred works; this one begins once that has noticed");
+                return;
+            }
+            tracing::info!(identity = self.me.identity, "this process leads");
+        }
         self.leadership.becomes(State::Leading { until: asked + WRITES_FOR });
     }
 

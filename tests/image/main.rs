@@ -12,7 +12,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use testenv::{
     ControlPlane, Helm, Scratch, eventually,
-    image::{Architecture, LABELS, PROGRAM, Program, ROOTS, USER},
+    image::{Architecture, LABELS, PROGRAM, Program, ROOTS, USER, private_folders},
     process::Process,
 };
 
@@ -25,9 +25,7 @@ async fn it_holds_a_static_program_and_the_authorities_and_no_path_of_this_machi
     let image = Unpacked::pull().await?;
     assert_eq!(image.files, [ROOTS, PROGRAM]);
     let architecture = Architecture::own().context("a machine that images are made for")?;
-    let private = ["HOME", "CARGO_HOME", "RUSTUP_HOME"].iter().filter_map(|name| std::env::var(name).ok());
-    let private = private.chain([env!("CARGO_MANIFEST_DIR").to_owned()]).map(|path| format!("{path}/"));
-    Program::read(&image.path(PROGRAM), architecture, &private.collect::<Vec<_>>())?;
+    Program::read(&image.path(PROGRAM), architecture, &private_folders())?;
     Ok(())
 }
 
@@ -69,6 +67,7 @@ async fn its_operator_finds_the_authorities_and_becomes_ready() -> Result<()> {
 
     let scratch = Scratch::new("image")?;
     let mut command = image.command(&["run"]);
+    command.env_clear().env("PATH", std::env::var_os("PATH").context("a PATH")?);
     command.env("KUBECONFIG", "/kubeconfig").env("REGCRED_METRICS_ADDR", "127.0.0.1:0").env("RUST_LOG", "info");
     let operator = Process::spawn("regcred", &command, &scratch.path().join("regcred.log"))?;
     let log = || std::fs::read_to_string(operator.log()).unwrap_or_default();

@@ -107,6 +107,9 @@ fn the_dockerfile_says_what_the_image_says() -> Result<()> {
     let toolchain = TOOLCHAIN.split('"').nth(1).context("a channel")?;
     assert!(build.contains(&format!("\nFROM rust:{toolchain}-")), "{build}");
     assert!(build.ends_with("\nRUN make rootfs IMAGE=/image\n"), "it builds as make does: {build}");
+    // Its name is looked for in the program, and must not stand in there for another reason.
+    let folder = build.split("\nWORKDIR ").nth(1).and_then(|rest| rest.lines().next()).context("a folder")?;
+    assert!(!format!("{folder}/").starts_with("/src/") && folder.split('/').count() > 2, "{folder}");
     let labels = LABELS.map(|(name, value)| format!("{name}=\"{value}\"")).join(" \\\n      ");
     let expected =
         format!("LABEL {labels}\nCOPY --from=build /image/rootfs/ /\nUSER {USER}\nENTRYPOINT [\"{ENTRYPOINT}\"]\n");

@@ -55,7 +55,8 @@ impl Running {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
     }
 
-    async fn logs(&self, text: &str) -> Result<()> {
+    /// Waits until it has logged this.
+    pub async fn logs(&self, text: &str) -> Result<()> {
         eventually(format!("{text:?} in the log"), DEADLINE, async || Ok(self.log()?.contains(text).then_some(())))
             .await
     }

@@ -1,6 +1,9 @@
 {{/* The beginning of the names of all objects, and the operator's ServiceAccount. */}}
 {{- define "regcred.name" -}}
-{{- .Values.fullnameOverride | default .Release.Name | toString | replace "." "-" | trunc 40 | trimAll "-" -}}
+{{- $name := .Values.fullnameOverride | default .Release.Name | toString | replace "." "-" | trunc 40 | trimAll "-" -}}
+{{- /* Services of older clusters may not begin with a digit. */ -}}
+{{- if not (regexMatch "^[a-z]" $name) }}{{ $name = printf "regcred-%s" $name }}{{ end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- define "regcred.serviceAccount" -}}

@@ -80,6 +80,7 @@ pub(super) async fn mint(context: &Context, buyer: &Buyer<'_>, book: &mut Book) 
     }
     let life = issuing::life(*provider, interval(connection));
     let order = Order { name: name.as_deref(), life };
+    context.ensure_leading().map_err(Obstacle::Cut)?;
     let issued = issuing::issue(&io, *provider, access, &prepared, &order).await;
     context.metrics.issued(connection.provider.key(), issued.is_ok());
     let minted = issued.map_err(obstacle)?;

@@ -218,6 +218,7 @@ pub(super) async fn end(
     for Retired { entry, .. } in due {
         let result = match access_for(context, &entry.issuer, present).await? {
             Ok(access) => {
+                context.ensure_leading().map_err(Obstacle::Cut)?;
                 let io = context.io_in(&context.namespace);
                 let revoked = tokio::time::timeout(LIMIT_OF_ONE, issuing::revoke(&io, &entry, access.as_ref())).await;
                 revoked.unwrap_or_else(|_| Err(unanswered().into())).map_err(obstacle)

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout)]
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -35,7 +35,7 @@ enum Then {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = parse(env::args().skip(1))?;
-    let program = Program::read(&options.program, options.architecture, &private()?)?;
+    let program = Program::read(&options.program, options.architecture, &image::private_folders())?;
     let rootfs = image::rootfs(&program, &options.out)?;
     println!("program  {} bytes, {}", program.bytes().len(), program.architecture());
     println!("files    {}", rootfs.display());
@@ -71,12 +71,4 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
     }
     let (Some(program), Some(architecture), Some(out)) = (program, architecture, out) else { bail!("{USAGE}") };
     Ok(Options { program, architecture, out, then })
-}
-
-/// The folders of this machine that nobody else has to know of.
-fn private() -> Result<Vec<String>> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the sources")?;
-    let named = ["HOME", "CARGO_HOME", "RUSTUP_HOME"].iter().filter_map(env::var_os).map(PathBuf::from);
-    let folders = named.chain([sources.to_owned()]).filter(|path| path.is_absolute() && path.parent().is_some());
-    Ok(folders.map(|path| format!("{}/", path.display())).collect())
 }

@@ -6,6 +6,7 @@
 mod files;
 mod program;
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,17 @@ pub struct Image {
     pub layout: PathBuf,
     /// The manifest's digest, `sha256:…`.
     pub digest: String,
+}
+
+/// The folders of this machine that nobody else has to know of, each with a slash at its end.
+pub fn private_folders() -> Vec<String> {
+    let named = ["HOME", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_HOME"];
+    let named = named.iter().filter_map(env::var_os).map(PathBuf::from);
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    // The paths of a crate have a folder `src` in them as well, wherever they were built.
+    let sources = sources.filter(|path| path.components().count() > 2);
+    let folders = named.chain(sources).filter(|path| path.is_absolute() && path.parent().is_some());
+    folders.map(|path| format!("{}/", path.display().to_string().trim_end_matches('/'))).collect()
 }
 
 /// Writes the files of the image into a folder `rootfs` below `folder`, in place of what is there.

@@ -110,7 +110,14 @@ async fn a_connection_that_became_forbidden_can_be_labelled_suspended_and_delete
     let cluster = Cluster::installed().await?;
     cluster.connect("images").await?;
     cluster
-        .helm(&["upgrade", "regcred", CHART, "--reuse-values", "--set", "policies.allowedRegistries={r.example}"])
+        .helm(&[
+            "upgrade",
+            "regcred",
+            CHART,
+            "--reset-then-reuse-values",
+            "--set",
+            "policies.allowedRegistries={r.example}",
+        ])
         .await?;
     let connections = cluster.connections();
     let edit = async |change: Value| connections.patch("images", &PatchParams::default(), &Patch::Merge(change)).await;

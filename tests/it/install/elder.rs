@@ -46,7 +46,14 @@ async fn a_second_installation_does_nothing_and_says_why_until_the_first_one_is_
     second.running.ready().await?;
     cluster.connect("more").await?;
     cluster.ready("more").await?;
-    second.end().await
+    // When the older one comes back, it begins once the younger one has ended.
+    let again = cluster.pod("regcred-b").await?;
+    ensure!(!second.until_ended().await?.success());
+    ensure!(second.running.log()?.contains("an older installation of regcred works"), "{}", second.running.log()?);
+    cluster.connect("again").await?;
+    cluster.ready("again").await?;
+    ensure!(again.running.log()?.contains("this one begins once that has noticed"), "{}", again.running.log()?);
+    again.end().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

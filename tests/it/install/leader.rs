@@ -26,6 +26,8 @@ async fn two() -> Result<(Cluster, Pod, Pod)> {
     let second = cluster.pod("regcred-b").await?;
     second.running.ready().await?;
     first.running.ready().await?;
+    ensure!(first.running.log()?.contains("this process leads"), "{}", first.running.log()?);
+    second.running.logs("this process follows").await?;
     Ok((cluster, first, second))
 }
 

@@ -15,7 +15,7 @@ use testenv::{Scratch, audit::AuditEvent, eventually};
 use super::cluster::Cluster;
 use crate::{scenario::DEADLINE, shared::CHART};
 
-/// The chart as an older release may have had it: a column of one kind is not there yet.
+/// The chart as an older release may have had it: a column of one kind is not there yet, nor is a value.
 fn older_chart() -> Result<Scratch> {
     const COLUMNS: &str = "additionalPrinterColumns:\n";
     let scratch = Scratch::new("chart")?;
@@ -26,6 +26,12 @@ fn older_chart() -> Result<Scratch> {
     let first = text[begin..].find("- ").context("a column")?;
     let end = begin + first + 2 + text[begin + first + 2..].find("- ").context("another column")?;
     fs::write(file, format!("{}{}", &text[..begin + first], &text[end..]))?;
+    fs::remove_file(scratch.path().join("templates/policies/leases.yaml"))?;
+    let values = scratch.path().join("values.yaml");
+    let text = fs::read_to_string(&values)?;
+    ensure!(text.contains("  leases: true\n"));
+    fs::write(values, text.replace("  leases: true\n", ""))?;
+    fs::remove_file(scratch.path().join("values.schema.json"))?;
     Ok(scratch)
 }
 
@@ -63,7 +69,9 @@ async fn installed_upgraded_rolled_back_uninstalled_and_installed_again_it_keeps
         Ok(version.additional_printer_columns.unwrap_or_default().len())
     };
     let older = columns().await?;
-    cluster.helm(&["upgrade", "regcred", CHART, "--reuse-values", "--set", "operator.logLevel=debug"]).await?;
+    cluster
+        .helm(&["upgrade", "regcred", CHART, "--reset-then-reuse-values", "--set", "operator.logLevel=debug"])
+        .await?;
     ensure!(columns().await? == older + 1, "an upgrade upgrades the kinds");
     pod.end().await?;
     let pod = cluster.pod("regcred-2").await?;
@@ -124,7 +132,7 @@ async fn kinds_that_are_deleted_while_it_runs_take_no_secret_along_and_nothing_h
         Ok(seen.iter().any(is_look).then_some(()))
     })
     .await?;
-    cluster.helm(&["upgrade", "regcred", CHART, "--reuse-values"]).await?;
+    cluster.helm(&["upgrade", "regcred", CHART, "--reset-then-reuse-values"]).await?;
     cluster.connect("more").await?;
     cluster.ready("more").await?;
     let (secrets, _) = cluster.delivered().await?;
