@@ -160,11 +160,18 @@ fn parse_duration(text: &str) -> Result<SignedDuration, String> {
         .ok_or_else(|| format!("{text:?} is not a time of at most a week, such as 10m"))
 }
 
+/// Writes to the standard output. Whoever has read enough of it and hung up wants no more.
+fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to the standard output"),
+    }
+}
+
 /// Does what the command line says. The exit code is a failure if `check` found something.
 ///
 /// # Errors
 /// What made the command fail; wrong arguments end the process with clap's own message.
-#[expect(clippy::print_stdout, reason = "printing is what the command is for")]
 pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
     match Cli::parse_from(arguments).command {
         Command::Run(arguments) => {
@@ -172,7 +179,7 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
             run::from_environment(arguments).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Crd => {
-            print!("{}", crate::api::crd::crds_yaml()?);
+            say(&crate::api::crd::crds_yaml()?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(arguments) => Ok(check(&arguments)),
@@ -186,9 +193,7 @@ fn check(arguments: &CheckArguments) -> ExitCode {
         OutputFormat::Text => Ok(report.to_text()),
         OutputFormat::Json => serde_json::to_string_pretty(&report).map(|json| json + "\n"),
     };
-    let printed = text
-        .map_err(anyhow::Error::from)
-        .and_then(|text| std::io::stdout().write_all(text.as_bytes()).context("cannot write to the standard output"));
+    let printed = text.map_err(anyhow::Error::from).and_then(|text| say(&text));
     errors.extend(printed.err());
     for error in &errors {
         eprintln!("regcred: {error:#}");

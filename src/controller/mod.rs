@@ -369,3 +369,16 @@ fn come_back(object: Arc<Stored>, error: &Error, context: Arc<Context>) -> Actio
     );
     Action::requeue(pause.max(Duration::from_millis(50)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_who_may_write_may_ask_a_provider_for_what_cannot_be_taken_back() {
+        let alone = fixture::nowhere();
+        assert!(alone.ensure_leading().is_ok());
+        let follower = Context { leadership: Leadership::following(), ..alone };
+        assert!(matches!(follower.ensure_leading(), Err(Error::NotLeading)));
+    }
+}

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -332,6 +332,16 @@ fn wrong_arguments_and_a_missing_cluster_are_told_in_one_sentence() -> Result<()
         assert!(!success && text.contains(words), "{arguments:?}: {text}");
         assert!(!text.contains("panicked"), "{text}");
     }
+    Ok(())
+}
+
+#[test]
+fn whoever_has_read_enough_of_the_output_may_hang_up() -> Result<()> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regcred"));
+    let mut child = command.arg("crd").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     Ok(())
 }
 
