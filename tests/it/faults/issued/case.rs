@@ -110,6 +110,11 @@ pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts)
     check_target(&run.scenario, &run.account).await?;
     run.scenario.judge().await?;
     if case.is_none_or(|(case, _)| case.fault.stops()) {
+        if !others.is_empty() {
+            // One that came second tries the login that the first one delivered.
+            eventually("the others to be done", END, async || Ok(run.is_quiet().await.then_some(()))).await?;
+            others.clear();
+        }
         run.nothing_again().await?;
     }
     let ran = Ran {
