@@ -267,20 +267,12 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// Every answered request so far. An entry is written right after its answer, so wait for what must be there.
+    /// The answered requests so far whose line in the log contains `text`, such as a namespace's name: a long log takes long
+    /// to read. An entry is written right after its answer, so wait for what must be there.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn audit_events(&self) -> Result<Vec<AuditEvent>> {
-        self.audit_events_with("")
-    }
-
-    /// The same, but only those whose line in the log contains `text`, such as a namespace's name: a long log takes long
-    /// to read.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub fn audit_events_with(&self, text: &str) -> Result<Vec<AuditEvent>> {
+    pub fn audit_events(&self, text: &str) -> Result<Vec<AuditEvent>> {
         audit::read(&self.audit_log(), text)
     }
 

@@ -42,14 +42,6 @@ impl Fault {
             Self::NotSent | Self::AnswerLost | Self::NeverAnswered | Self::Answer(_) => false,
         }
     }
-
-    /// Whether the request takes effect although the sender does not learn of it.
-    pub fn takes_effect(self) -> bool {
-        match self {
-            Self::StopAfter | Self::AnswerLost => true,
-            Self::StopBefore | Self::NotSent | Self::NeverAnswered | Self::Answer(_) => false,
-        }
-    }
 }
 
 impl fmt::Display for Fault {

@@ -33,7 +33,7 @@ impl Cost {
         let user = format!("system:serviceaccount:{}:operator", scenario.namespace);
         let mut cost =
             Self { accepted: scenario.good_logins()?, refused: scenario.failed_logins()?, ..Self::default() };
-        for event in scenario.shared.plane.audit_events_with(&user)? {
+        for event in scenario.shared.plane.audit_events(&user)? {
             let object = &event.object_ref;
             if event.user.username != user || event.verb == "watch" {
                 continue;

@@ -34,7 +34,7 @@ async fn rbac_refuses_a_token_without_rights_and_the_audit_log_knows_it() {
 
     let user = format!("system:serviceaccount:{namespace}:nobody");
     let event = eventually("the audit event", DEADLINE, async || {
-        Ok(plane.audit_events()?.into_iter().find(|event| event.user.username == user))
+        Ok(plane.audit_events(&user)?.into_iter().find(|event| event.user.username == user))
     });
     let event = event.await.unwrap();
     assert_eq!((event.verb.as_str(), event.object_ref.resource.as_str()), ("list", "secrets"));

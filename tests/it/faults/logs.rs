@@ -25,7 +25,7 @@ impl Logs {
         let shared = shared().await?;
         let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
         let mut writes: BTreeMap<String, usize> = BTreeMap::new();
-        for event in shared.plane.audit_events_with(prefix)? {
+        for event in shared.plane.audit_events(prefix)? {
             let object = &event.object_ref;
             let is_write = ["create", "update", "patch"].contains(&event.verb.as_str()) && object.resource == "secrets";
             if is_write && event.response_status.code < 300 && !OF_OTHERS.contains(&object.name.as_str()) {

@@ -128,7 +128,7 @@ async fn kinds_that_are_deleted_while_it_runs_take_no_secret_along_and_nothing_h
         event.verb == "get" && event.response_status.code == 404 && kinds.contains(&&*event.object_ref.resource)
     };
     eventually("the operator to look for them", DEADLINE, async || {
-        let seen = cluster.plane.audit_events_with("system:serviceaccount:regcred-system:regcred")?;
+        let seen = cluster.plane.audit_events("system:serviceaccount:regcred-system:regcred")?;
         Ok(seen.iter().any(is_look).then_some(()))
     })
     .await?;

@@ -138,7 +138,7 @@ fn lacking(calls: &Calls) -> BTreeSet<Right> {
 /// The rights that the API server saw used in a scenario. It tells of a watch when that has ended.
 async fn used(namespace: &str) -> Result<BTreeSet<Right>> {
     let account = format!("system:serviceaccount:{namespace}:limited");
-    let events = shared().await?.plane.audit_events_with(&account)?;
+    let events = shared().await?.plane.audit_events(&account)?;
     let own = events.iter().filter(|event| event.user.username == account && !event.object_ref.resource.is_empty());
     let rights = own
         .map(|event| (&event.object_ref, &event.verb))
