@@ -7,8 +7,26 @@ use anyhow::Result;
 use super::state::OF_OTHERS;
 use crate::shared::shared;
 
-/// Creations and deletions that took effect, by verb, resource and name.
-pub type Tally = BTreeMap<String, usize>;
+/// Creations and deletions, by verb, resource and name.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Those that took effect.
+    done: BTreeMap<String, usize>,
+    /// Those whose sender was gone before the answer: the API server writes down 504 then, and one time in three it has done
+    /// them nevertheless.
+    unclear: BTreeMap<String, usize>,
+}
+
+impl Tally {
+    /// Whether as much took effect as in a run in which everything was answered.
+    pub fn may_be(&self, answered: &Self) -> bool {
+        let count = |tally: &BTreeMap<String, usize>, what: &String| tally.get(what).copied().unwrap_or_default();
+        self.done.keys().chain(answered.done.keys()).all(|what| {
+            let (done, expected) = (count(&self.done, what), count(&answered.done, what));
+            (done..=done + count(&self.unclear, what)).contains(&expected)
+        })
+    }
+}
 
 /// The logs, by namespace; each namespace has an account of its name at the registry.
 pub struct Logs {
@@ -32,11 +50,15 @@ impl Logs {
                 *writes.entry(object.namespace.clone()).or_default() += 1;
             }
             let counts = ["create", "delete", "deletecollection"].contains(&event.verb.as_str())
-                && ["secrets", "registryconnections"].contains(&object.resource.as_str())
-                && event.response_status.code < 300;
+                && ["secrets", "registryconnections"].contains(&object.resource.as_str());
             if counts {
+                let tally = tallies.entry(object.namespace.clone()).or_default();
                 let what = format!("{} {} {}", event.verb, object.resource, object.name);
-                *tallies.entry(object.namespace.clone()).or_default().entry(what).or_default() += 1;
+                match event.response_status.code {
+                    ..300 => *tally.done.entry(what).or_default() += 1,
+                    504 => *tally.unclear.entry(what).or_default() += 1,
+                    _ => {}
+                }
             }
         }
         let mut logins: BTreeMap<String, (usize, usize)> = BTreeMap::new();
@@ -52,7 +74,7 @@ impl Logs {
         Ok(Self { tallies, writes, logins })
     }
 
-    /// What was created and deleted in a namespace.
+    /// What was created and deleted in a namespace, as far as the API server knows.
     pub fn tally(&self, namespace: &str) -> Tally {
         self.tallies.get(namespace).cloned().unwrap_or_default()
     }

@@ -1,11 +1,11 @@
 //! The stories as data: what users do, and what must come of it whatever happens on the way.
 
 use anyhow::{Result, ensure};
-use regcred::api::names::DOCKER_CONFIG_JSON_KEY;
+use regcred::api::names::{DOCKER_CONFIG_JSON_KEY, TABLE};
 use serde_json::{Value, json};
 
 use crate::{
-    linking::told,
+    linking::{named, told},
     scenario::{PASSWORD, Scenario, WRONG, is_ready},
 };
 
@@ -213,6 +213,13 @@ impl End {
             }
             (found, wanted) => ensure!(found.is_none() && wanted.is_none(), "the connection is {found:?}"),
         }
+        // The condition goes with the wish; the links go after it.
+        let is_wanted = connection.is_some_and(|connection| connection.spec.is_default.is_some());
+        let accounts = scenario.accounts().list(&Default::default()).await?.items;
+        let is_named = accounts.iter().any(|account| named(account).iter().any(|name| name == CONNECTION));
+        ensure!(is_named == is_wanted, "ServiceAccounts are {accounts:?}");
+        let table = scenario.config_maps().get_opt(TABLE).await?;
+        ensure!(table.is_some() == is_wanted, "the table is {table:?}");
         for name in [CONNECTION, RENAMED] {
             let secret = scenario.secrets().get_opt(name).await?;
             let wanted = self.secrets.iter().find(|(wanted, _)| *wanted == name);

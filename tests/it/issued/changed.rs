@@ -14,7 +14,7 @@ const FAST: u32 = 120;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_secret_that_comes_back_as_it_was_is_used_again_and_costs_no_credential() -> Result<()> {
     let world = Ocean::start("restored", FAST).await?;
-    world.connected_with(|spec| spec["refreshIntervalMinutes"] = 60.into()).await?;
+    world.connected_with(|spec| spec["refreshIntervalMinutes"] = 1440.into()).await?;
     let secret = world.scenario.secrets().get("api").await?;
     let token = secret.data.context("no data")?.remove("token").context("no token")?;
     world.scenario.delete_secret("api").await?;
@@ -22,6 +22,7 @@ async fn an_api_secret_that_comes_back_as_it_was_is_used_again_and_costs_no_cred
     world.scenario.write_secret("api", "Opaque", json!({"token": std::str::from_utf8(&token.0)?})).await?;
     world.scenario.until("images", |now| is_ready(now, "True", "LoginProven") && trouble(now).is_none()).await?;
     assert_eq!(world.ocean.issued(), 1);
+    world.ask_for_refresh("now").await?;
     world.renewed(revision(&before).unwrap_or_default()).await?;
     Ok(())
 }
