@@ -117,7 +117,9 @@ async fn a_registry_that_is_not_running_yet_is_waited_for() -> Result<()> {
     let world = Cloud::start_with("new", FAST, ionos::Options { registries: vec![], ..options(FAST) }).await?;
     world.ionos.create_registry("shop")?;
     world.scenario.write_secret("api", "Opaque", json!({"token": world.ionos.add_token()})).await?;
-    world.scenario.connect("images", world.spec()).await?;
+    let mut spec = world.spec();
+    spec["refreshIntervalMinutes"] = 1440.into();
+    world.scenario.connect("images", spec).await?;
     let waiting = world.scenario.ready("images", "False", "RegistryNotReady").await?;
     let told =
         ["False/RegistryNotReady", "Unknown/RegistryNotReady", "False/RegistryNotReady", "True/RegistryNotReady", "-"];

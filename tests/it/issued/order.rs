@@ -218,8 +218,8 @@ async fn near_expiry_a_refresh_is_a_test_and_a_renewal_comes_at_half_of_the_life
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_has_as_many_requests_as_the_interval_says() -> Result<()> {
-    // Four hours pass in two seconds.
-    let mut world = Ocean::start("day", 7200).await?;
+    // Four hours pass in four seconds.
+    let mut world = Ocean::start("day", 3600).await?;
     world.connected_with(|spec| spec["refreshIntervalMinutes"] = 240.into()).await?;
     eventually("five renewals", DEADLINE, async || Ok((world.ocean.issued() >= 5).then_some(()))).await?;
     world.scenario.stop_operator().await?;

@@ -136,7 +136,7 @@ async fn the_old_path_serves_an_account_with_one_registry() -> Result<()> {
     let options = digital_ocean::Options { paths: digital_ocean::Paths::Old, speed: 30, ..Default::default() };
     let mut world = Ocean::prepare_with("old", 30, options).await?;
     world.start_operator().await?;
-    let connection = world.connected().await?;
+    let connection = world.connected_with(|spec| spec["refreshIntervalMinutes"] = 1440.into()).await?;
     world.ask_for_refresh("now").await?;
     world.renewed(revision(&connection).unwrap_or_default()).await?;
     world.until_alive(1).await?;
