@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Result;
 use jiff::Timestamp;
+use regcred::clock::Clock;
 use serde_json::{Value, json};
 use testenv::{
     DigitalOcean, Faults, Ionos,
@@ -38,12 +39,13 @@ enum Fake {
 }
 
 impl Provider {
-    /// How much faster than real time clocks run: the grace and the minute before what is orphaned goes pass within a second
-    /// or two, and so do the 15 minutes in which a token of IONOS may be another operator's. No refresh comes near.
+    /// How much faster than real time clocks run: the grace and the minute before what is orphaned goes pass within a second,
+    /// and the 15 minutes in which a token of IONOS may be another operator's in four. The first refresh, three hours after
+    /// the creation at the earliest, is further away than a run takes on a busy machine.
     pub fn speed(self) -> u32 {
         match self {
             Self::DigitalOcean => 60,
-            Self::Ionos => 600,
+            Self::Ionos => 240,
         }
     }
 
@@ -193,13 +195,14 @@ impl Accounts {
     }
 
     /// One that nobody uses, in the time of an operator.
-    pub async fn take(&self, now: Timestamp) -> Result<Account> {
+    pub async fn take(&self, clock: &Clock) -> Result<Account> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut account = match free {
             Some(account) => account,
             None => Account::open(self.provider).await?,
         };
-        account.begin(now);
+        // To open one takes a while.
+        account.begin(clock.now());
         Ok(account)
     }
 

@@ -75,7 +75,7 @@ pub async fn run(story: &Story, case: Option<(Case, &Ran)>, accounts: &Accounts)
         others.push(Other::start(&scenario).await?);
     }
     let clock = scenario.clock.clone().context("no clock")?;
-    let account = accounts.take(clock.now()).await?;
+    let account = accounts.take(&clock).await?;
     let mut run = Run {
         story,
         case,
@@ -216,6 +216,7 @@ impl Run<'_> {
 
     /// A fresh operator that finds everything done writes nothing, and asks the provider for nothing.
     async fn nothing_again(&mut self) -> Result<()> {
+        self.no_refresh_is_near().await?;
         self.scenario.kill_operator().await;
         self.faults.count();
         self.account.faults.count();
@@ -227,6 +228,18 @@ impl Run<'_> {
         let writes: Vec<&String> = api.iter().filter(is_write).chain(&provider).collect();
         ensure!(writes.is_empty(), "a fresh operator at rest did {writes:?}");
         Ok(())
+    }
+
+    /// Waits for a refresh that would come while a fresh operator is looked at.
+    async fn no_refresh_is_near(&self) -> Result<()> {
+        let clock = self.scenario.clock.as_ref().context("no clock")?;
+        let time = Duration::from_secs(10) * self.story.provider.speed();
+        eventually("no refresh to be near", END, async || {
+            let connection = self.scenario.connections().get_opt(CONNECTION).await?;
+            let next = connection.and_then(|connection| connection.status?.next_refresh_at);
+            Ok(next.is_none_or(|next| next.0 > clock.now() + time).then_some(()))
+        })
+        .await
     }
 
     fn on(&self, side: Side) -> &Faults {
