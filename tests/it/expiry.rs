@@ -8,7 +8,7 @@ use crate::scenario::{PASSWORD, Scenario, tell_all};
 
 const EXPIRES_AT: &str = "regcred.dev/expires-at";
 
-/// Five minutes pass in two and a half seconds.
+/// A quarter of an hour passes in seven and a half seconds.
 const SPEED: u32 = 120;
 
 impl Scenario {
@@ -34,7 +34,7 @@ impl Scenario {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_ends_is_told_and_not_tried_any_more() -> Result<()> {
     let scenario = Scenario::start_fast("ends", SPEED).await?;
-    let end = scenario.connect_ending(5).await?;
+    let end = scenario.connect_ending(15).await?;
     let proven = scenario.ready("images", "True", "LoginProven").await?;
     let expires_at = proven.status.and_then(|status| status.credential?.expires_at);
     assert_eq!(expires_at.map(|time| time.0), Some(end));
@@ -93,7 +93,7 @@ async fn a_login_that_has_ended_is_never_delivered_nor_is_one_whose_end_makes_no
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_connection_tells_that_its_login_ended() -> Result<()> {
     let scenario = Scenario::start_fast("sleeps", SPEED).await?;
-    scenario.connect_ending(5).await?;
+    scenario.connect_ending(15).await?;
     scenario.ready("images", "True", "LoginProven").await?;
     scenario.edit("images", json!({"spec": {"suspend": true}})).await?;
     let expired = scenario.ready("images", "False", "Expired").await?;

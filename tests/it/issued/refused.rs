@@ -78,7 +78,7 @@ async fn a_revoked_api_token_leaves_the_last_credential_until_its_end_which_is_t
     world.write_token(&token).await?;
     let mut spec = world.spec();
     spec["refreshIntervalMinutes"] = 5.into();
-    spec["provider"]["digitalocean"]["expirySeconds"] = 900.into();
+    spec["provider"]["digitalocean"]["expirySeconds"] = 1800.into();
     world.scenario.connect("images", spec).await?;
     world.scenario.ready("images", "True", "LoginProven").await?;
     world.ocean.revoke_token(&token);
@@ -151,7 +151,7 @@ async fn a_provider_that_is_down_past_the_end_is_told_once_and_made_up_for_when_
     let before = world
         .connected_with(|spec| {
             spec["refreshIntervalMinutes"] = 5.into();
-            spec["provider"]["digitalocean"]["expirySeconds"] = 900.into();
+            spec["provider"]["digitalocean"]["expirySeconds"] = 1800.into();
         })
         .await?;
     world.ocean.pause(Outage::Closed);
