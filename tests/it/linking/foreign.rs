@@ -10,6 +10,10 @@ use testenv::eventually;
 use super::{named, told};
 use crate::scenario::{DEADLINE, Scenario};
 
+/// How fast the clock runs while somebody fights. Not faster: what lasts for ten minutes of the operator's time is no fight any
+/// more, and machines can be that slow.
+const FIGHT: u32 = 200;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_foreign_rewrites_end_with_the_entries_of_both_sides() -> Result<()> {
     let scenario = Scenario::start_fast("rewrites", 20).await?;
@@ -32,7 +36,7 @@ async fn a_hundred_foreign_rewrites_end_with_the_entries_of_both_sides() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_takes_it_away_for_ever_is_told_of_and_left_alone_in_the_end() -> Result<()> {
-    let scenario = Scenario::start_fast("fight", 600).await?;
+    let scenario = Scenario::start_fast("fight", FIGHT).await?;
     scenario.create_account("builder", &["theirs"]).await?;
     scenario.linked("images", json!({"serviceAccounts": ["builder"]})).await?;
     scenario.calls.clear();
@@ -57,7 +61,7 @@ async fn whoever_takes_it_away_for_ever_is_told_of_and_left_alone_in_the_end() -
     assert!(message.contains("something else keeps taking Secret images off ServiceAccount builder"), "{message}");
     eventually("the end of it", DEADLINE, async || {
         let before = scenario.account_writes();
-        // An hour and a half by the operator's clock.
+        // Half an hour by the operator's clock, six times the longest pause before it is left alone.
         tokio::time::sleep(Duration::from_secs(9)).await;
         Ok((scenario.account_writes() == before).then_some(()))
     })
@@ -90,8 +94,7 @@ async fn what_is_taken_away_once_is_put_back_at_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_made_immutable_again_and_again_is_told_of_and_left_alone_in_the_end() -> Result<()> {
-    // Not faster: what lasts for ten minutes of the operator's time is no fight any more, and machines can be that slow.
-    let scenario = Scenario::start_fast("immutable", 200).await?;
+    let scenario = Scenario::start_fast("immutable", FIGHT).await?;
     scenario.open_tables().await?;
     scenario.linked("images", json!({"autoLinkPattern": "r.example/*"})).await?;
     scenario.calls.clear();
