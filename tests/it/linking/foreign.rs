@@ -29,7 +29,8 @@ async fn a_hundred_foreign_rewrites_end_with_the_entries_of_both_sides() -> Resu
     let writes = scenario.account_writes();
     let conflicts = scenario.account_conflicts();
     println!("{writes} writes against 100, and {conflicts} that came too late");
-    assert!(writes <= 12 && conflicts <= 30, "{writes} writes, {conflicts} that came too late");
+    // A write of theirs makes one of ours come too late, no more: it is not tried again before it was looked what they wrote.
+    assert!(writes <= 12 && conflicts <= 100, "{writes} writes, {conflicts} that came too late");
     scenario.until_linked("images", "True/Linked").await?;
     scenario.finish().await
 }
